@@ -1,0 +1,1 @@
+"""Instrument files, Cq calling, and the bridge that streams them."""

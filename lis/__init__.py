@@ -1,0 +1,1 @@
+"""The laboratory: tubes, ledger, services, web and command line."""

@@ -1,0 +1,1 @@
+"""One module per bench station; they never call each other."""

@@ -1,0 +1,1 @@
+"""HTTP: JSON interface and the bench in the browser."""

@@ -1,0 +1,1 @@
+"""Pure interpretation and retest policy."""
