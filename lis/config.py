@@ -1,0 +1,105 @@
+"""Settings: built-in defaults, then ``lis.toml`` in the data folder, then ``LIS_*`` in the environment.
+
+The key that seals personal data is made at first start in a file only its owner may read; it is never
+in the database and never in a backup of it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from lis.errors import LisError
+
+KEY_BYTES = 32
+
+
+class Settings(BaseSettings):
+    """How this laboratory runs. Every name can be set as ``LIS_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="LIS_", extra="forbid", frozen=True)
+
+    data: Path = Field(Path("lis-data"), description="folder of the database, keys and instrument inbox")
+    database: str = Field("", description="SQLAlchemy URL; empty = the embedded database in the data folder")
+    laboratory: str = Field("", description="name of the laboratory on reports")
+    laboratory_zh: str = Field("", description="name of the laboratory on Chinese reports")
+    timezone: str = Field("Asia/Shanghai", description="zone of printed times")
+    language: Literal["zh", "en"] = Field("zh", description="language of screens before a person chooses")
+    host: str = Field("127.0.0.1", description="address the server listens on")
+    port: int = Field(8080, ge=0, le=65535, description="port the server listens on; 0 = any free one")
+    bridge: str = Field("tcp://127.0.0.1:5555", description="where instruments connect")
+    secure_cookies: bool = Field(default=False, description="set when served over HTTPS")
+    assay: str = Field("cdc-2019-ncov-n1n2rp", description="assay of new plates unless one is named")
+    jurisdiction: str = Field("china", description="policy file for pools, retests and recalls")
+    template: str = Field("96-standard", description="plate template of new plates unless one is named")
+    tiers: str = Field("tiers", description="policy file for service tiers and their due times")
+    auto_release: bool = Field(default=True, description="release negatives that meet every written rule")
+    retention_negative_hours: int = Field(72, ge=0, description="negatives are kept at least this long")
+    public_url: str = Field("http://127.0.0.1:8080", description="address in the QR code of reports")
+    session_minutes: int = Field(480, ge=1, description="a sign-in lasts at most this long")
+    idle_minutes: int = Field(60, ge=1, description="and ends after this long without a request")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit values win over the environment, the environment over the file."""
+        del dotenv_settings, file_secret_settings
+        folder = Path(os.environ.get("LIS_DATA", "lis-data"))
+        given = init_settings().get("data")
+        path = Path(given if given else folder) / "lis.toml"
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path))
+
+
+def load(data: Path | str | None = None, **values: object) -> Settings:
+    """The settings in force for the data folder ``data``.
+
+    Raises:
+        LisError: ``BAD_SETTINGS`` names each wrong value and where it can be set.
+    """
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    if data is not None:
+        values["data"] = Path(data)
+    try:
+        return Settings(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise LisError("BAD_SETTINGS", f"Settings in lis.toml or LIS_* are wrong: {wrong}.") from error
+
+
+def secret_key(folder: Path) -> bytes:
+    """The 256-bit key of this laboratory, made on first use in ``folder/secret.key`` (mode 0600).
+
+    Raises:
+        LisError: ``BAD_KEY`` if the file exists but is not such a key.
+    """
+    path = folder / "secret.key"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        text = path.read_text(encoding="ascii").strip()
+        if len(text) != 2 * KEY_BYTES:
+            raise LisError(
+                "BAD_KEY",
+                f"{path.name} is not a key of this laboratory. Put the right file back; "
+                "personal data cannot be read without it.",
+            ) from None
+        return bytes.fromhex(text)
+    key = secrets.token_bytes(KEY_BYTES)
+    with os.fdopen(descriptor, "w", encoding="ascii") as handle:
+        handle.write(key.hex())
+        handle.flush()
+        os.fsync(handle.fileno())
+    return key

@@ -1,0 +1,301 @@
+"""The facts of the laboratory: everything that can happen to a tube, each as one frozen value.
+
+An event says what happened; when, by whom and in which order are added when it is recorded
+(:mod:`lis.ledger`). The fields of all events together are the typed columns of the event table;
+there is no free-form payload. The union is listed by hand: ``__subclasses__`` keeps ghosts of
+classes that were rebuilt with slots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from types import UnionType
+from typing import Final, get_args
+
+
+class TubeKind(StrEnum):
+    """What a tube holds."""
+
+    SINGLE = "single"
+    """One person's specimen (单管)."""
+    MIXED = "mixed"
+    """Several persons mixed at collection (混采): no individual tube exists."""
+    POOL = "pool"
+    """Aliquots of single tubes mixed in the laboratory (混检); the single tubes are retained."""
+    UNKNOWN = "unknown"
+    """A tube in the hold tray whose registration is not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A tube was put into use at a collection site. ``due_at`` is provisional until receipt."""
+
+    tube_kind: TubeKind
+    capacity: int
+    tier: str
+    site: str
+    sampled_at: datetime
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PersonBound:
+    """A person's specimen went into place ``place`` (1-based) of the tube."""
+
+    person_id: str
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The tube was closed with ``count`` persons in it; ``reason`` says why if places stayed empty."""
+
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The laboratory scanned the tube in, at ``position`` of ``rack``."""
+
+    rack: str
+    position: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUnknown:
+    """A barcode nobody registered was scanned; the tube lies in the hold tray under ``hold_number``."""
+
+    hold_number: int
+    rack: str
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDamaged:
+    """The tube leaked, is empty, is mislabelled: someone must decide."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldCleared:
+    """A held tube may be tested after all."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The tube will not be tested."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFormed:
+    """A lab pool of ``capacity`` aliquots was pipetted; it is a tube of its own from now on."""
+
+    capacity: int
+    tier: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedPool:
+    """An aliquot of this single tube went into ``pool_id`` as number ``place``; the tube is retained."""
+
+    pool_id: str
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plated:
+    """Pipetted into ``well`` of ``plate_id`` for the ``test`` that was due."""
+
+    plate_id: str
+    well: str
+    assay: str
+    test: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The plate with this tube was loaded into a cycler."""
+
+    plate_id: str
+    instrument: str
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A valid run was read and interpreted by ``rule`` of ``assay`` ``assay_version``."""
+
+    run_id: str
+    plate_id: str
+    well: str
+    outcome: str
+    rule: str
+    assay: str
+    assay_version: str
+    test: str
+
+
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """The well is void: the PCR run or its extraction batch failed. The tube is queued again."""
+
+    run_id: str
+    plate_id: str
+    well: str
+    scope: str
+    reason: str
+    test: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetestOrdered:
+    """The rules, or a reviewer, want another test of this tube."""
+
+    test: str
+    reason: str
+    priority: int
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecollectionOrdered:
+    """Only a new specimen can answer; the ``count`` persons of the tube are called back."""
+
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRecalled:
+    """This person is held, and is asked for a new specimen by ``due_at``."""
+
+    person_id: str
+    reason: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRecollected:
+    """This person's new specimen ``other_tube`` has been reported; the person's task is closed."""
+
+    person_id: str
+    other_tube: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """The rules have a result for this tube; ``run_id`` and ``pool_id`` say what it rests on."""
+
+    result: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The tube has done its work without a report of its own (a decoded pool, a recalled mixed tube)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A person, or the written auto-verification rules, signed the result."""
+
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """``count`` reports with ``result`` were issued for this tube; ``seal`` covers their contents."""
+
+    result: str
+    count: int
+    seal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """``report_id`` corrects an earlier report, which is kept; ``seal`` covers its content."""
+
+    report_id: str
+    result: str
+    reason: str
+    seal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The tube was put away."""
+
+    rack: str
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """The tube was destroyed."""
+
+    reason: str
+
+
+Event = (
+    Registered
+    | PersonBound
+    | Sealed
+    | Received
+    | HeldUnknown
+    | HeldDamaged
+    | HoldCleared
+    | Rejected
+    | PoolFormed
+    | JoinedPool
+    | Plated
+    | RunStarted
+    | Called
+    | Voided
+    | RetestOrdered
+    | RecollectionOrdered
+    | PersonRecalled
+    | PersonRecollected
+    | Concluded
+    | Resolved
+    | Reviewed
+    | Released
+    | Amended
+    | Stored
+    | Discarded
+)
+
+
+def _kinds(union: UnionType) -> dict[str, type]:
+    return {cls.__name__: cls for cls in get_args(union)}
+
+
+KINDS: Final[dict[str, type]] = _kinds(Event)
+"""Event kind as stored -> class."""
+
+FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    name: tuple(field.name for field in fields(cls)) for name, cls in KINDS.items()
+}
+"""Event kind -> its field names, in order."""
+
+TIMES: Final = frozenset({"sampled_at", "due_at"})
+"""Fields that hold a moment."""
+
+NUMBERS: Final = frozenset({"capacity", "place", "count", "hold_number", "priority"})
+"""Fields that hold a whole number; all others hold text."""
+
+COLUMNS: Final[tuple[str, ...]] = tuple(dict.fromkeys(name for names in FIELDS.values() for name in names))
+"""Every field of every event, once, in order of first appearance: the typed columns of the log."""

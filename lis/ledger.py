@@ -1,0 +1,408 @@
+"""The one writer of tube state. Events and the state they lead to are written in one transaction.
+
+The log is hash-linked: ``hash(n) = SHA-256(hash(n-1) || canonical row n)``, where the canonical row
+is JSON of every field that is not empty. ``chain`` holds the head, so a deleted last row is found
+too. :func:`verify` folds the whole log, compares the result with the tube table and names the first
+row that does not fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from lis import barcodes
+from lis import events as e
+from lis.clock import from_text, to_text
+from lis.db import Unit
+from lis.errors import Conflict, IllegalMove, NotFound
+from lis.events import COLUMNS, FIELDS, KINDS, TIMES, Event, TubeKind
+from lis.schema import chain, event, pool_member, recall, tube, tube_person
+from lis.tube import NEXT_STEP, Tube, TubeState, evolve
+
+GENESIS: Final = "0" * 64
+"""The hash before the first row."""
+
+CHUNK: Final = 500
+"""Tubes read or written per statement; below the parameter limits of both databases."""
+
+HEAD: Final = ("event_id", "tube_id", "seq", "kind", "at", "actor")
+SHAPE: Final = (*HEAD, *COLUMNS)
+"""The order of columns in the log, without the hash."""
+
+Recorded = tuple[str, Event]
+"""A tube and what happened to it."""
+
+
+def append(unit: Unit, facts: Iterable[Recorded]) -> dict[str, Tube]:
+    """Record ``facts`` in order and move their tubes; the only way to change a tube.
+
+    Args:
+        unit: the transaction; its ``now`` and ``actor`` are recorded with every event.
+        facts: (tube, event) pairs; later events of one tube see the effect of earlier ones.
+
+    Returns:
+        Every tube touched, as it stands afterwards.
+
+    Raises:
+        IllegalMove: a tube's state, kind or count does not allow its event; nothing is written.
+    """
+    facts = list(facts)
+    if not facts:
+        return {}
+    before = tubes(unit.conn, {tube_id for tube_id, _ in facts})
+    after = dict(before)
+    rows = []
+    head_id, head_hash = _head(unit.conn)
+    for tube_id, fact in facts:
+        moved = evolve(after[tube_id], fact, unit.now)
+        after[tube_id] = moved
+        head_id += 1
+        row = as_row(head_id, moved, fact, unit.now, unit.actor)
+        head_hash = link(head_hash, row)
+        rows.append({**row, "at": unit.now, **_moments(fact), "hash": head_hash})
+    unit.conn.execute(insert(event), rows)
+    _write_head(unit, head_id, head_hash)
+    _write_tubes(unit.conn, before, after)
+    _write_links(unit, facts)
+    return after
+
+
+def as_row(event_id: int, moved: Tube, fact: Event, at: datetime, actor: str) -> dict[str, Any]:
+    """The full row of an event, times as text, without its hash."""
+    kind = type(fact).__name__
+    row: dict[str, Any] = dict.fromkeys(SHAPE)
+    row.update(event_id=event_id, tube_id=moved.tube_id, seq=moved.seq, kind=kind, at=to_text(at), actor=actor)
+    for name in FIELDS[kind]:
+        value = getattr(fact, name)
+        row[name] = to_text(value) if name in TIMES else value
+    return row
+
+
+def link(previous: str, row: dict[str, Any]) -> str:
+    """The hash of ``row`` after a row whose hash was ``previous``.
+
+    Empty fields are left out, so a column added later does not change the hash of old rows.
+    """
+    canonical = json.dumps(
+        {name: value for name, value in row.items() if value is not None},
+        ensure_ascii=False,
+        separators=(",", ":"),
+        sort_keys=True,
+    )
+    return hashlib.sha256(f"{previous}{canonical}".encode()).hexdigest()
+
+
+def _moments(fact: Event) -> dict[str, datetime]:
+    return {name: getattr(fact, name) for name in FIELDS[type(fact).__name__] if name in TIMES}
+
+
+def _head(conn: Connection) -> tuple[int, str]:
+    row = conn.execute(select(chain.c.event_id, chain.c.hash)).one_or_none()
+    return (row.event_id, row.hash) if row else (0, GENESIS)
+
+
+def _write_head(unit: Unit, event_id: int, digest: str) -> None:
+    values = {"event_id": event_id, "hash": digest, "at": unit.now}
+    if not unit.conn.execute(update(chain).where(chain.c.id == 1).values(**values)).rowcount:
+        unit.conn.execute(insert(chain).values(id=1, **values))
+
+
+def _write_tubes(conn: Connection, before: dict[str, Tube], after: dict[str, Tube]) -> None:
+    new = [new._asdict() for tube_id, new in after.items() if before[tube_id].state is TubeState.ABSENT]
+    if new:
+        conn.execute(insert(tube), new)
+    moved = [
+        {**now._asdict(), "b_id": tube_id, "b_seq": before[tube_id].seq}
+        for tube_id, now in after.items()
+        if before[tube_id].state is not TubeState.ABSENT
+    ]
+    if moved:
+        names = {name: bindparam(name) for name in Tube._fields if name != "tube_id"}
+        statement = update(tube).where(tube.c.tube_id == bindparam("b_id"), tube.c.seq == bindparam("b_seq"))
+        for row in moved:
+            row.pop("tube_id")
+        changed = conn.execute(statement.values(names), moved).rowcount
+        if changed not in {len(moved), -1}:
+            raise Conflict("TUBE_MOVED", "A tube was moved by someone else meanwhile. Nothing was written; scan again.")
+
+
+def _write_links(unit: Unit, facts: Sequence[Recorded]) -> None:
+    """The rows that follow from events: who is in which tube, which tubes are in which pool, who is recalled."""
+    rows: dict[type, list[dict[str, Any]]] = defaultdict(list)
+    for tube_id, fact in facts:
+        rows[type(fact)].append(link_row(tube_id, fact, unit.now))
+    if rows[e.PersonBound]:
+        unit.conn.execute(insert(tube_person), rows[e.PersonBound])
+    if rows[e.JoinedPool]:
+        unit.conn.execute(insert(pool_member), rows[e.JoinedPool])
+    if rows[e.PersonRecalled]:
+        unit.conn.execute(insert(recall), rows[e.PersonRecalled])
+    for row in rows[e.PersonRecollected]:
+        unit.conn.execute(
+            update(recall)
+            .where(recall.c.tube_id == row["tube_id"], recall.c.person_id == row["person_id"])
+            .values(closed_at=unit.now, other_tube=row["other_tube"], result=row["result"])
+        )
+
+
+def link_row(tube_id: str, fact: Event, at: datetime) -> dict[str, Any]:
+    """The row beside the tube that an event implies; empty for most events."""
+    match fact:
+        case e.PersonBound():
+            return {"tube_id": tube_id, "place": fact.place, "person_id": fact.person_id}
+        case e.JoinedPool():
+            return {"pool_id": fact.pool_id, "place": fact.place, "tube_id": tube_id}
+        case e.PersonRecalled():
+            return {
+                "tube_id": tube_id,
+                "person_id": fact.person_id,
+                "reason": fact.reason,
+                "opened_at": at,
+                "due_at": fact.due_at,
+            }
+        case e.PersonRecollected():
+            return {
+                "tube_id": tube_id,
+                "person_id": fact.person_id,
+                "other_tube": fact.other_tube,
+                "result": fact.result,
+            }
+        case _:
+            return {}
+
+
+def known(conn: Connection, barcode: str) -> Tube:
+    """The tube with this code.
+
+    Raises:
+        NotFound: ``TUBE_UNKNOWN`` if nobody registered it.
+        Invalid: the code is malformed.
+    """
+    code = barcodes.parse(barcode, barcodes.TUBE, barcodes.POOL)
+    found = tubes(conn, [code])[code]
+    if found.state is TubeState.ABSENT:
+        raise NotFound("TUBE_UNKNOWN", f"Tube {code} is not known here. {NEXT_STEP[TubeState.ABSENT]}", tube=code)
+    return found
+
+
+def recalls(tube_id: str, persons: Iterable[str], reason: str, due: datetime) -> list[Recorded]:
+    """The events that call back every person of a tube."""
+    people = list(persons)
+    order: Recorded = (tube_id, e.RecollectionOrdered(reason, len(people)))
+    return [order, *((tube_id, e.PersonRecalled(person_id, reason, due)) for person_id in people)]
+
+
+_COLUMNS = tuple(tube.c[name] for name in Tube._fields)
+
+
+def tubes(conn: Connection, tube_ids: Iterable[str]) -> dict[str, Tube]:
+    """The tubes named; those nobody has heard of come back as absent."""
+    wanted = sorted(set(tube_ids))
+    found: dict[str, Tube] = {}
+    for start in range(0, len(wanted), CHUNK):
+        part = wanted[start : start + CHUNK]
+        for row in conn.execute(select(*_COLUMNS).where(tube.c.tube_id.in_(part))):
+            found[row.tube_id] = as_tube(row)
+    return {tube_id: found.get(tube_id) or Tube(tube_id) for tube_id in wanted}
+
+
+def as_tube(row: Sequence[Any]) -> Tube:
+    """A row of the tube table as a value."""
+    values = list(row)
+    values[1], values[2] = TubeKind(values[1]), TubeState(values[2])
+    return Tube(*values)
+
+
+# -- reading the log back ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the log."""
+
+    event_id: int
+    tube_id: str
+    seq: int
+    at: datetime
+    actor: str
+    fact: Event
+
+
+def as_fact(kind: str, row: dict[str, Any]) -> Event:
+    """The event of a row.
+
+    Raises:
+        KeyError: if the kind is not known to this version.
+    """
+    values = {name: row[name] for name in FIELDS[kind]}
+    if "tube_kind" in values:
+        values["tube_kind"] = TubeKind(values["tube_kind"])
+    fact: Event = KINDS[kind](**values)
+    return fact
+
+
+def history(conn: Connection, tube_id: str) -> list[Entry]:
+    """Everything that happened to a tube, in order."""
+    found = conn.execute(select(event).where(event.c.tube_id == tube_id).order_by(event.c.seq)).mappings()
+    return [
+        Entry(row["event_id"], tube_id, row["seq"], row["at"], row["actor"], as_fact(row["kind"], dict(row)))
+        for row in found
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What :func:`verify` found. ``problem`` is empty if the log and the tube table agree."""
+
+    events: int
+    tubes: int
+    ok: bool
+    problem: str = ""
+    event_id: int = 0
+    tube_id: str = ""
+
+
+def rows(conn: Connection) -> Iterator[tuple[Any, ...]]:
+    """The log in order, as raw tuples in the order of :data:`SHAPE` and then the hash.
+
+    Goes to the driver directly: a million rows through column types would take longer than the fold.
+    """
+    names = ", ".join(SHAPE)
+    last, size = 0, 20_000
+    while True:
+        found = conn.exec_driver_sql(
+            f"SELECT {names}, hash FROM event WHERE event_id > {last} ORDER BY event_id LIMIT {size}"  # noqa: S608
+        ).fetchall()
+        yield from (tuple(row) for row in found)
+        if len(found) < size:
+            return
+        last = found[-1][0]
+
+
+_PLANS: Final = {
+    name: (
+        KINDS[name],
+        tuple((SHAPE.index(field), field in TIMES, field == "tube_kind") for field in FIELDS[name]),
+    )
+    for name in KINDS
+}
+
+
+def _fact_of(row: Sequence[Any]) -> Event:
+    kind, plan = _PLANS[row[3]]
+    fact: Event = kind(
+        *[
+            from_text(row[i]) if is_time else TubeKind(row[i]) if is_kind else row[i]
+            for i, is_time, is_kind in plan
+        ]
+    )
+    return fact
+
+
+def fold(conn: Connection) -> dict[str, Tube]:
+    """All tubes, rebuilt from the log alone.
+
+    Raises:
+        IllegalMove: the log itself holds a move that cannot be.
+    """
+    state: dict[str, Tube] = {}
+    for row in rows(conn):
+        tube_id = row[1]
+        state[tube_id] = evolve(state.get(tube_id) or Tube(tube_id), _fact_of(row), from_text(row[4]))
+    return state
+
+
+def rebuild(unit: Unit) -> int:
+    """Write the tube table anew from the log; returns the number of tubes."""
+    folded = list(fold(unit.conn).values())
+    unit.conn.execute(delete(tube_person))
+    unit.conn.execute(delete(tube))
+    for start in range(0, len(folded), CHUNK):
+        unit.conn.execute(insert(tube), [one._asdict() for one in folded[start : start + CHUNK]])
+    places = [
+        {"tube_id": row[1], "place": row[SHAPE.index("place")], "person_id": row[SHAPE.index("person_id")]}
+        for row in rows(unit.conn)
+        if row[3] == "PersonBound"
+    ]
+    for start in range(0, len(places), CHUNK):
+        unit.conn.execute(insert(tube_person), places[start : start + CHUNK])
+    return len(folded)
+
+
+def verify(conn: Connection) -> Verdict:
+    """Fold the log, check every link, compare with the tube table; name the first row that does not fit."""
+    state: dict[str, Tube] = {}
+    digest, count = GENESIS, 0
+    for row in rows(conn):
+        count += 1
+        problem = _row_problem(row, count, digest, state)
+        if problem:
+            return Verdict(count, len(state), ok=False, problem=problem, event_id=row[0], tube_id=row[1])
+        digest = row[-1]
+    head_id, head_hash = _head(conn)
+    if (head_id, head_hash) != (count, digest):
+        return Verdict(
+            count,
+            len(state),
+            ok=False,
+            event_id=count + 1,
+            problem=f"the log ends at row {count}, but its head says {head_id}: rows at the end are missing or changed",
+        )
+    return _compare(conn, state, count)
+
+
+def _row_problem(row: Sequence[Any], number: int, digest: str, state: dict[str, Tube]) -> str:
+    if row[0] != number:
+        return f"row {number} is missing"
+    named = dict(zip(SHAPE, row, strict=False))
+    if link(digest, named) != row[-1]:
+        return f"row {number} was changed: its hash does not fit its content and the row before it"
+    tube_id = row[1]
+    try:
+        moved = evolve(state.get(tube_id) or Tube(tube_id), _fact_of(row), from_text(row[4]))
+    except (IllegalMove, KeyError, TypeError, ValueError) as error:
+        return f"row {number} cannot follow what came before: {error}"
+    if moved.seq != row[2]:
+        return f"row {number} says it is event {row[2]} of tube {tube_id}, but it is number {moved.seq}"
+    state[tube_id] = moved
+    return ""
+
+
+def _compare(conn: Connection, state: dict[str, Tube], count: int) -> Verdict:
+    seen = 0
+    for row in conn.execute(select(*_COLUMNS).order_by(tube.c.tube_id)):
+        seen += 1
+        expected = state.get(row.tube_id)
+        actual = as_tube(row)
+        if expected != actual:
+            return Verdict(
+                count, len(state), ok=False, tube_id=row.tube_id, problem=_difference(row.tube_id, expected, actual)
+            )
+    if seen != len(state):
+        stored = set(conn.execute(select(tube.c.tube_id)).scalars())
+        missing = min(set(state) - stored)
+        return Verdict(
+            count,
+            len(state),
+            ok=False,
+            tube_id=missing,
+            problem=f"tube {missing} is in the log but not in the tube table",
+        )
+    return Verdict(count, len(state), ok=True)
+
+
+def _difference(tube_id: str, expected: Tube | None, actual: Tube) -> str:
+    if expected is None:
+        return f"tube {tube_id} is in the tube table but not in the log"
+    for name, want, have in zip(Tube._fields, expected, actual, strict=True):
+        if want != have:
+            return f"tube {tube_id}: the log says {name} is {want!s}, the tube table says {have!s}"
+    return f"tube {tube_id} differs"

@@ -1,0 +1,428 @@
+"""All tables, on SQLite and PostgreSQL alike, and the triggers that keep evidence as it was written.
+
+Times are fixed-width ISO 8601 text in UTC (:func:`lis.clock.to_text`): the same bytes on both
+databases, sortable, and exactly what the log's hash covers. ``event``, ``reading``, ``file`` content
+and ``report`` are append-only; UPDATE and DELETE are refused by triggers.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+from lis.clock import from_text, to_text
+from lis.events import COLUMNS, NUMBERS, TIMES, TubeKind
+from lis.tube import TubeState
+
+Serial = BigInteger().with_variant(Integer, "sqlite")
+"""A city writes more than 2^31 events within a year."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A timezone-aware moment, stored as the text of :func:`lis.clock.to_text`."""
+
+    impl = String(27)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        """Python to database."""
+        del dialect
+        return None if value is None else to_text(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
+        """Database to Python."""
+        del dialect
+        return None if value is None else from_text(value)
+
+
+def _event_column(name: str) -> Column[Any]:
+    if name in TIMES:
+        return Column(name, Moment)
+    return Column(name, Integer if name in NUMBERS else Text)
+
+
+def _one_of(column: str, values: list[str]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+event = Table(
+    "event",
+    metadata,
+    Column("event_id", Serial, primary_key=True, autoincrement=False),
+    Column("tube_id", String(40), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    *(_event_column(name) for name in COLUMNS),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("tube_id", "seq"),
+)
+"""The log: one row a fact, each linked to the row before it by its hash."""
+
+chain = Table(
+    "chain",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True),
+    Column("event_id", Serial, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("at", Moment, nullable=False),
+)
+"""The head of the log: its last row's number, hash and time. Locking it makes writers take turns."""
+
+tube = Table(
+    "tube",
+    metadata,
+    Column("tube_id", String(40), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("capacity", Integer, nullable=False),
+    Column("persons", Integer, nullable=False),
+    Column("tier", String(32), nullable=False),
+    Column("site", Text, nullable=False),
+    Column("sampled_at", Moment),
+    Column("received_at", Moment),
+    Column("due_at", Moment),
+    Column("rack", Text, nullable=False),
+    Column("position", Text, nullable=False),
+    Column("hold_number", Integer, nullable=False),
+    Column("pool_id", String(40), nullable=False),
+    Column("plate_id", String(40), nullable=False),
+    Column("well", String(4), nullable=False),
+    Column("assay", Text, nullable=False),
+    Column("test", String(16), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("result", String(16), nullable=False),
+    Column("tests", Integer, nullable=False),
+    Column("signatures", Integer, nullable=False),
+    Column("open_recalls", Integer, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    _one_of("kind", [kind.value for kind in TubeKind]),
+    _one_of("state", [state.value for state in TubeState]),
+    Index("ix_tube_worklist", "state", "priority", "due_at"),
+    Index("ix_tube_state_due", "state", "due_at"),
+    Index("ix_tube_plate_id", "plate_id"),
+    Index("ix_tube_pool_id", "pool_id"),
+    Index("ix_tube_rack", "rack", "position"),
+)
+"""Where every tube stands: the fold of the log, written only by the ledger."""
+
+person = Table(
+    "person",
+    metadata,
+    Column("person_id", String(40), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("document_type", String(24), nullable=False),
+    Column("document_sealed", LargeBinary, nullable=False),
+    Column("document_masked", String(40), nullable=False),
+    Column("document_hash", String(64), nullable=False, unique=True),
+    Column("phone_sealed", LargeBinary, nullable=False),
+    Column("phone_masked", String(24), nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+tube_person = Table(
+    "tube_person",
+    metadata,
+    Column("tube_id", ForeignKey("tube.tube_id", deferrable=True, initially="DEFERRED"), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("person_id", ForeignKey("person.person_id"), nullable=False),
+    UniqueConstraint("tube_id", "person_id"),
+    Index("ix_tube_person_person_id", "person_id"),
+)
+
+pool_member = Table(
+    "pool_member",
+    metadata,
+    Column("pool_id", String(40), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("tube_id", String(40), nullable=False),
+    UniqueConstraint("pool_id", "tube_id"),
+    Index("ix_pool_member_tube_id", "tube_id"),
+)
+
+recall = Table(
+    "recall",
+    metadata,
+    Column("tube_id", String(40), primary_key=True),
+    Column("person_id", String(40), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("opened_at", Moment, nullable=False),
+    Column("due_at", Moment, nullable=False),
+    Column("closed_at", Moment),
+    Column("other_tube", String(40), nullable=False, default=""),
+    Column("result", String(16), nullable=False, default=""),
+    Index("ix_recall_open", "closed_at", "due_at"),
+    Index("ix_recall_person_id", "person_id", "closed_at"),
+)
+"""One re-collection task per person of a tube that only a new specimen can answer."""
+
+plate = Table(
+    "plate",
+    metadata,
+    Column("plate_id", String(40), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("template", String(40), nullable=False),
+    Column("assay", Text, nullable=False),
+    Column("assay_version", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("instrument", String(80), nullable=False, default=""),
+    Column("created_at", Moment, nullable=False),
+    Column("created_by", String(80), nullable=False),
+    Column("started_at", Moment),
+    Column("closed_at", Moment),
+    Column("reason", Text, nullable=False, default=""),
+    _one_of("state", ["planned", "loaded", "running", "read", "failed", "void"]),
+    Index("ix_plate_state", "state", "created_at"),
+)
+
+plate_well = Table(
+    "plate_well",
+    metadata,
+    Column("plate_id", ForeignKey("plate.plate_id"), primary_key=True),
+    Column("well", String(4), primary_key=True),
+    Column("tube_id", String(40)),
+    Column("control", String(8)),
+    Column("batch", String(48), nullable=False),
+    Column("test", String(16), nullable=False, default=""),
+    CheckConstraint("(tube_id IS NULL) <> (control IS NULL)", name="tube_or_control"),
+    UniqueConstraint("plate_id", "tube_id"),
+    Index("ix_plate_well_tube_id", "tube_id"),
+)
+"""What was pipetted where. ``batch`` is the extraction batch: a scope of its own beside the run."""
+
+file = Table(
+    "file",
+    metadata,
+    Column("file_id", String(64), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("device", String(80), nullable=False),
+    Column("run", Text, nullable=False),
+    Column("plate_id", String(40), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("produced_at", Text, nullable=False, default=""),
+    UniqueConstraint("device", "run", "sha256"),
+    Index("ix_file_run", "device", "run"),
+)
+"""The inbox: every byte an instrument ever sent, kept as it came. Append-only."""
+
+file_status = Table(
+    "file_status",
+    metadata,
+    Column("file_id", ForeignKey("file.file_id"), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("code", String(40), nullable=False, default=""),
+    Column("reason", Text, nullable=False, default=""),
+    Column("plate_id", String(40), nullable=False, default=""),
+    Column("run_id", String(64), nullable=False, default=""),
+    Column("decided_at", Moment),
+    Column("decided_by", String(80), nullable=False, default=""),
+    _one_of("state", ["waiting", "read", "quarantined", "dismissed"]),
+    Index("ix_file_status_state", "state"),
+)
+"""What became of a file; a quarantined one waits for a person and is never dropped."""
+
+run = Table(
+    "run",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("plate_id", ForeignKey("plate.plate_id"), nullable=False),
+    Column("file_id", ForeignKey("file.file_id"), nullable=False),
+    Column("device", String(80), nullable=False),
+    Column("format", String(40), nullable=False),
+    Column("instrument", Text, nullable=False),
+    Column("serial", Text, nullable=False),
+    Column("started_at", Moment),
+    Column("ended_at", Moment),
+    Column("read_at", Moment, nullable=False),
+    Column("valid", Boolean, nullable=False),
+    Column("failed_batches", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Index("ix_run_plate_id", "plate_id"),
+)
+
+reading = Table(
+    "reading",
+    metadata,
+    Column("run_id", ForeignKey("run.run_id"), primary_key=True),
+    Column("well", String(4), primary_key=True),
+    Column("target", String(80), primary_key=True),
+    Column("dye", String(24), primary_key=True),
+    Column("tube_id", String(40)),
+    Column("control", String(8)),
+    Column("sample", Text, nullable=False),
+    Column("cq", Float),
+    Column("raw_cq", Text, nullable=False),
+    Column("curve", String(12), nullable=False),
+    Column("call", Text, nullable=False),
+    Column("flags", Text, nullable=False),
+    Index("ix_reading_tube_id", "tube_id"),
+)
+"""What the cycler said of one target in one well of one run. Append-only."""
+
+report = Table(
+    "report",
+    metadata,
+    Column("report_id", String(24), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("amends", String(24), nullable=False, default=""),
+    Column("tube_id", String(40), nullable=False),
+    Column("person_id", String(40), nullable=False),
+    Column("result", String(16), nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("places", Integer, nullable=False),
+    Column("tests", Integer, nullable=False),
+    Column("assay", Text, nullable=False),
+    Column("assay_version", Text, nullable=False),
+    Column("sampled_at", Moment),
+    Column("received_at", Moment),
+    Column("issued_at", Moment, nullable=False),
+    Column("due_at", Moment),
+    Column("signed_by", Text, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("seal", String(64), nullable=False),
+    Index("ix_report_person_id", "person_id"),
+    Index("ix_report_tube_id", "tube_id"),
+    Index("ix_report_issued_at", "issued_at"),
+)
+"""Issued reports, never changed: an amendment is a new row that names the one it corrects."""
+
+rulebook = Table(
+    "rulebook",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(80), primary_key=True),
+    Column("version", String(40), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("loaded_at", Moment, nullable=False),
+)
+"""Every rule file that ever spoke, as it was: old versions stay loadable."""
+
+account = Table(
+    "account",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("full_name", Text, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("password", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    _one_of("role", ["technician", "reviewer", "manager", "administrator", "instrument"]),
+)
+
+ticket = Table(
+    "ticket",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("account", ForeignKey("account.name"), nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("csrf", String(64), nullable=False, default=""),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+)
+"""Sign-ins and access tokens; only the digest of the secret is stored."""
+
+device = Table(
+    "device",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("public_key", String(40), nullable=False, unique=True),
+    Column("enrolled_at", Moment, nullable=False),
+    Column("enrolled_by", String(80), nullable=False),
+    Column("revoked_at", Moment),
+    Column("last_seen_at", Moment),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key", String(120), primary_key=True),
+    Column("account", String(80), primary_key=True),
+    Column("request", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
+alarm = Table(
+    "alarm",
+    metadata,
+    Column("alarm_id", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("code", String(40), nullable=False),
+    Column("subject", String(80), nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("cleared_at", Moment),
+    Column("cleared_by", String(80), nullable=False, default=""),
+    Index("ix_alarm_open", "cleared_at", "at"),
+)
+
+counter = Table(
+    "counter",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", Integer, nullable=False),
+)
+"""Serial numbers that must never repeat: hold tray, pools, plates, reports."""
+
+EVIDENCE: Final = ("event", "file", "reading", "report", "rulebook")
+"""Tables whose rows are never changed and never deleted."""
+
+
+def guards(dialect: str) -> list[str]:
+    """The DDL that makes the evidence tables refuse UPDATE and DELETE on ``dialect``."""
+    if dialect == "sqlite":
+        return [
+            f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
+            f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
+            for name in EVIDENCE
+            for verb in ("UPDATE", "DELETE")
+        ]
+    refuse = (
+        "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END$$"
+    )
+    return [refuse] + [
+        f"CREATE TRIGGER {name}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {name} "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        for name in EVIDENCE
+    ]

@@ -1,0 +1,426 @@
+"""The law of the tube. Everything that decides where a tube may go next lives in this file.
+
+``TRANSITIONS`` is the one table for every kind of tube; ``KIND_RULES`` says which events belong to
+which kind; :func:`evolve` applies one event. An illegal move raises and changes nothing. The diagram
+in ``docs/states.md`` is generated from the table (``lis docs states``).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from lis import events as e
+from lis.errors import IllegalMove
+from lis.events import Event, TubeKind
+
+
+class TubeState(StrEnum):
+    """Where a tube stands."""
+
+    ABSENT = "absent"
+    REGISTERED = "registered"
+    SEALED = "sealed"
+    RECEIVED = "received"
+    ON_HOLD_UNKNOWN = "on_hold_unknown"
+    ON_HOLD_DAMAGED = "on_hold_damaged"
+    REJECTED = "rejected"
+    POOLED = "pooled"
+    PLATED = "plated"
+    RUNNING = "running"
+    RESULTED = "resulted"
+    AWAITING_RETEST = "awaiting_retest"
+    AWAITING_RECOLLECTION = "awaiting_recollection"
+    IN_REVIEW = "in_review"
+    RELEASED = "released"
+    RESOLVED = "resolved"
+    STORED = "stored"
+    DISCARDED = "discarded"
+
+
+S = TubeState
+
+TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
+    (S.ABSENT, e.Registered): S.REGISTERED,
+    (S.ABSENT, e.HeldUnknown): S.ON_HOLD_UNKNOWN,
+    (S.ABSENT, e.PoolFormed): S.RECEIVED,
+    (S.ON_HOLD_UNKNOWN, e.Registered): S.REGISTERED,
+    (S.ON_HOLD_UNKNOWN, e.Rejected): S.REJECTED,
+    (S.REGISTERED, e.PersonBound): S.REGISTERED,
+    (S.REGISTERED, e.Sealed): S.SEALED,
+    (S.SEALED, e.Received): S.RECEIVED,
+    (S.SEALED, e.HeldDamaged): S.ON_HOLD_DAMAGED,
+    (S.RECEIVED, e.HeldDamaged): S.ON_HOLD_DAMAGED,
+    (S.AWAITING_RETEST, e.HeldDamaged): S.ON_HOLD_DAMAGED,
+    (S.ON_HOLD_DAMAGED, e.HoldCleared): S.RECEIVED,
+    (S.ON_HOLD_DAMAGED, e.Rejected): S.REJECTED,
+    (S.SEALED, e.Rejected): S.REJECTED,
+    (S.RECEIVED, e.Rejected): S.REJECTED,
+    (S.REJECTED, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
+    (S.RECEIVED, e.JoinedPool): S.POOLED,
+    (S.RECEIVED, e.Plated): S.PLATED,
+    (S.AWAITING_RETEST, e.Plated): S.PLATED,
+    (S.PLATED, e.RunStarted): S.RUNNING,
+    (S.PLATED, e.Called): S.RESULTED,
+    (S.RUNNING, e.Called): S.RESULTED,
+    (S.PLATED, e.Voided): S.AWAITING_RETEST,
+    (S.RUNNING, e.Voided): S.AWAITING_RETEST,
+    (S.RESULTED, e.RetestOrdered): S.AWAITING_RETEST,
+    (S.POOLED, e.RetestOrdered): S.AWAITING_RETEST,
+    (S.IN_REVIEW, e.RetestOrdered): S.AWAITING_RETEST,
+    (S.RESULTED, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
+    (S.IN_REVIEW, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
+    (S.AWAITING_RETEST, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
+    (S.AWAITING_RECOLLECTION, e.PersonRecalled): S.AWAITING_RECOLLECTION,
+    (S.AWAITING_RECOLLECTION, e.PersonRecollected): S.AWAITING_RECOLLECTION,
+    (S.AWAITING_RECOLLECTION, e.Resolved): S.RESOLVED,
+    (S.RESULTED, e.Concluded): S.IN_REVIEW,
+    (S.POOLED, e.Concluded): S.IN_REVIEW,
+    (S.RESULTED, e.Resolved): S.RESOLVED,
+    (S.IN_REVIEW, e.Reviewed): S.IN_REVIEW,
+    (S.IN_REVIEW, e.Released): S.RELEASED,
+    (S.RELEASED, e.Amended): S.RELEASED,
+    (S.RELEASED, e.Stored): S.STORED,
+    (S.RESOLVED, e.Stored): S.STORED,
+    (S.REJECTED, e.Stored): S.STORED,
+    (S.STORED, e.Amended): S.STORED,
+    (S.STORED, e.Discarded): S.DISCARDED,
+    (S.REJECTED, e.Discarded): S.DISCARDED,
+}
+"""(state, event) -> next state. What is not here cannot happen."""
+
+PEOPLE: Final = frozenset({TubeKind.SINGLE, TubeKind.MIXED})
+KIND_RULES: Final[dict[type, frozenset[TubeKind]]] = {
+    e.PersonBound: PEOPLE,
+    e.Sealed: PEOPLE,
+    e.JoinedPool: frozenset({TubeKind.SINGLE}),  # a mixed tube, or a pool, is never pooled again
+    e.RecollectionOrdered: PEOPLE,
+    e.PersonRecalled: PEOPLE,
+    e.PersonRecollected: PEOPLE,
+    e.Concluded: PEOPLE,  # a pool has no result of its own: its members do
+    e.Reviewed: PEOPLE,
+    e.Released: PEOPLE,
+    e.Amended: PEOPLE,
+}
+"""Events that only some kinds of tube can undergo."""
+
+NEXT_STEP: Final[dict[TubeState, str]] = {
+    S.ABSENT: "Check the code, or put the tube into the hold tray.",
+    S.REGISTERED: "Seal the tube at the collection site first.",
+    S.SEALED: "Scan it in at reception first.",
+    S.RECEIVED: "It waits to be pooled or plated.",
+    S.ON_HOLD_UNKNOWN: "Register it, or reject it.",
+    S.ON_HOLD_DAMAGED: "Clear the hold, or reject the tube.",
+    S.REJECTED: "Order a new specimen.",
+    S.POOLED: "Wait for the result of its pool.",
+    S.PLATED: "Run its plate, or void the plate.",
+    S.RUNNING: "Wait until the run has ended.",
+    S.RESULTED: "Wait until the rules have decided.",
+    S.AWAITING_RETEST: "It waits for its retest.",
+    S.AWAITING_RECOLLECTION: "Its persons are called back; take new specimens.",
+    S.IN_REVIEW: "It waits for a reviewer.",
+    S.RELEASED: "Amend the report, or order a new specimen.",
+    S.RESOLVED: "Its work is done.",
+    S.STORED: "Amend the report, or order a new specimen.",
+    S.DISCARDED: "Order a new specimen.",
+}
+"""State -> what a technician can do about a tube that stands there."""
+
+
+class Tube(NamedTuple):
+    """What is known about one tube: the fold of its events.
+
+    Attributes:
+        tube_id: its barcode.
+        seq: number of events folded so far.
+        persons: places taken (members, for a pool).
+        test: the test that is due or under way: first, singly, re-amplify, re-extract, second-kit.
+        priority: of the waiting test; larger is more urgent.
+        outcome: last call (positive, negative, borderline, invalid) and ``rule`` that made it.
+        result: what the case came to, once concluded.
+        tests: number of valid calls so far.
+        open_recalls: persons of this tube whose new specimen is still awaited.
+    """
+
+    tube_id: str
+    kind: TubeKind = TubeKind.UNKNOWN
+    state: TubeState = TubeState.ABSENT
+    seq: int = 0
+    capacity: int = 0
+    persons: int = 0
+    tier: str = ""
+    site: str = ""
+    sampled_at: datetime | None = None
+    received_at: datetime | None = None
+    due_at: datetime | None = None
+    rack: str = ""
+    position: str = ""
+    hold_number: int = 0
+    pool_id: str = ""
+    plate_id: str = ""
+    well: str = ""
+    assay: str = ""
+    test: str = "first"
+    priority: int = 0
+    reason: str = ""
+    outcome: str = ""
+    rule: str = ""
+    result: str = ""
+    tests: int = 0
+    signatures: int = 0
+    open_recalls: int = 0
+    updated_at: datetime | None = None
+
+
+def evolve(tube: Tube, event: Event, at: datetime) -> Tube:
+    """``tube`` after ``event`` at ``at``.
+
+    Raises:
+        IllegalMove: ``ILLEGAL_MOVE`` if the table has no such move, ``WRONG_KIND`` if the event is
+            not for this kind of tube, ``TUBE_FULL``, ``COUNT_MISMATCH`` or ``RECALLS_OPEN`` if its
+            numbers do not add up. The tube passed in is never changed.
+    """
+    kind = type(event)
+    state = TRANSITIONS.get((tube.state, kind))
+    if state is None:
+        raise IllegalMove("ILLEGAL_MOVE", illegal_sentence(tube, kind), tube=tube.tube_id, state=tube.state)
+    allowed = KIND_RULES.get(kind)
+    if allowed is not None and tube.kind not in allowed:
+        raise IllegalMove("WRONG_KIND", _kind_sentence(tube, kind), tube=tube.tube_id, kind=tube.kind)
+    changes = _CHANGES[kind](tube, event, at)
+    return tube._replace(state=state, seq=tube.seq + 1, updated_at=at, **changes)
+
+
+def illegal_sentence(tube: Tube, kind: type) -> str:
+    """Who, state, what cannot be, what to do next."""
+    name = "".join(f" {ch.lower()}" if ch.isupper() else ch for ch in kind.__name__).strip()
+    where = "is not known here" if tube.state is S.ABSENT else f"is {tube.state.replace('_', ' ')}"
+    return f"Tube {tube.tube_id} {where}; '{name}' is not possible now. {NEXT_STEP[tube.state]}"
+
+
+def _kind_sentence(tube: Tube, kind: type) -> str:
+    if kind is e.JoinedPool:
+        return (
+            f"Tube {tube.tube_id} is {'mixed at collection' if tube.kind is TubeKind.MIXED else 'a pool'}; "
+            "it must never be pooled again. Plate it as it is."
+        )
+    return f"Tube {tube.tube_id} is of kind {tube.kind}; {kind.__name__} is not for it."
+
+
+def _registered(tube: Tube, event: e.Registered, at: datetime) -> dict[str, object]:
+    del tube, at
+    return {
+        "kind": event.tube_kind,
+        "capacity": event.capacity,
+        "tier": event.tier,
+        "site": event.site,
+        "sampled_at": event.sampled_at,
+        "due_at": event.due_at,
+    }
+
+
+def _bound(tube: Tube, event: e.PersonBound, at: datetime) -> dict[str, object]:
+    del at
+    if tube.persons >= tube.capacity:
+        raise IllegalMove(
+            "TUBE_FULL",
+            f"Tube {tube.tube_id} already holds {tube.persons} of {tube.capacity} persons. "
+            "Seal it and take a new tube.",
+            tube=tube.tube_id,
+        )
+    if event.place != tube.persons + 1:
+        raise IllegalMove(
+            "COUNT_MISMATCH",
+            f"Place {event.place} of tube {tube.tube_id} cannot be next; "
+            f"{tube.persons} places are taken. Read the tube again.",
+            tube=tube.tube_id,
+        )
+    return {"persons": tube.persons + 1}
+
+
+def _sealed(tube: Tube, event: e.Sealed, at: datetime) -> dict[str, object]:
+    del at
+    if event.count != tube.persons or not event.count:
+        raise IllegalMove(
+            "COUNT_MISMATCH",
+            f"Tube {tube.tube_id} holds {tube.persons} persons, not {event.count}. "
+            "Count again before sealing; an empty tube cannot be sealed.",
+            tube=tube.tube_id,
+        )
+    return {"reason": event.reason}
+
+
+def _received(tube: Tube, event: e.Received, at: datetime) -> dict[str, object]:
+    del tube
+    return {"received_at": at, "rack": event.rack, "position": event.position, "due_at": event.due_at}
+
+
+def _held_unknown(tube: Tube, event: e.HeldUnknown, at: datetime) -> dict[str, object]:
+    del tube, at
+    return {"hold_number": event.hold_number, "rack": event.rack, "position": event.position}
+
+
+def _pool_formed(tube: Tube, event: e.PoolFormed, at: datetime) -> dict[str, object]:
+    del tube
+    return {
+        "kind": TubeKind.POOL,
+        "capacity": event.capacity,
+        "persons": event.capacity,
+        "tier": event.tier,
+        "due_at": event.due_at,
+        "received_at": at,
+    }
+
+
+def _joined(tube: Tube, event: e.JoinedPool, at: datetime) -> dict[str, object]:
+    del tube, at
+    return {"pool_id": event.pool_id}
+
+
+def _plated(tube: Tube, event: e.Plated, at: datetime) -> dict[str, object]:
+    del tube, at
+    return {
+        "plate_id": event.plate_id,
+        "well": event.well,
+        "assay": event.assay,
+        "test": event.test,
+        "pool_id": "",
+    }
+
+
+def _called(tube: Tube, event: e.Called, at: datetime) -> dict[str, object]:
+    del at
+    return {"outcome": event.outcome, "rule": event.rule, "tests": tube.tests + 1}
+
+
+def _voided(tube: Tube, event: e.Voided, at: datetime) -> dict[str, object]:
+    del at
+    return {
+        "test": event.test,
+        "reason": event.reason,
+        "priority": max(event.priority, tube.priority),
+        "plate_id": "",
+        "well": "",
+    }
+
+
+def _retest(tube: Tube, event: e.RetestOrdered, at: datetime) -> dict[str, object]:
+    del tube, at
+    return {
+        "test": event.test,
+        "reason": event.reason,
+        "priority": event.priority,
+        "due_at": event.due_at,
+        "plate_id": "",
+        "well": "",
+        "pool_id": "",
+        "result": "",
+        "signatures": 0,
+    }
+
+
+def _recollection(tube: Tube, event: e.RecollectionOrdered, at: datetime) -> dict[str, object]:
+    del at
+    if event.count != tube.persons:
+        raise IllegalMove(
+            "COUNT_MISMATCH",
+            f"Tube {tube.tube_id} holds {tube.persons} persons; all of them must be called back, "
+            f"not {event.count}.",
+            tube=tube.tube_id,
+        )
+    return {"reason": event.reason, "result": "", "signatures": 0, "plate_id": "", "well": ""}
+
+
+def _recalled(tube: Tube, event: e.PersonRecalled, at: datetime) -> dict[str, object]:
+    del event, at
+    return {"open_recalls": tube.open_recalls + 1}
+
+
+def _recollected(tube: Tube, event: e.PersonRecollected, at: datetime) -> dict[str, object]:
+    del event, at
+    return {"open_recalls": max(tube.open_recalls - 1, 0)}
+
+
+def _concluded(tube: Tube, event: e.Concluded, at: datetime) -> dict[str, object]:
+    del tube, at
+    return {"result": event.result, "reason": event.reason, "pool_id": "", "signatures": 0}
+
+
+def _resolved(tube: Tube, event: e.Resolved, at: datetime) -> dict[str, object]:
+    del at
+    if tube.open_recalls:
+        raise IllegalMove(
+            "RECALLS_OPEN",
+            f"Tube {tube.tube_id} still waits for the new specimens of {tube.open_recalls} persons.",
+            tube=tube.tube_id,
+        )
+    return {"reason": event.reason}
+
+
+def _reviewed(tube: Tube, event: e.Reviewed, at: datetime) -> dict[str, object]:
+    del event, at
+    return {"signatures": tube.signatures + 1}
+
+
+def _result(tube: Tube, event: e.Released | e.Amended, at: datetime) -> dict[str, object]:
+    del tube, at
+    return {"result": event.result}
+
+
+def _stored(tube: Tube, event: e.Stored, at: datetime) -> dict[str, object]:
+    del tube, at
+    return {"rack": event.rack, "position": event.position}
+
+
+def _reason(tube: Tube, event: e.Rejected | e.HeldDamaged, at: datetime) -> dict[str, object]:
+    del tube, at
+    return {"reason": event.reason}
+
+
+def _nothing(tube: Tube, event: Event, at: datetime) -> dict[str, object]:
+    del tube, event, at
+    return {}
+
+
+_CHANGES: Final = {
+    e.Registered: _registered,
+    e.PersonBound: _bound,
+    e.Sealed: _sealed,
+    e.Received: _received,
+    e.HeldUnknown: _held_unknown,
+    e.HeldDamaged: _reason,
+    e.HoldCleared: _reason,
+    e.Rejected: _reason,
+    e.PoolFormed: _pool_formed,
+    e.JoinedPool: _joined,
+    e.Plated: _plated,
+    e.RunStarted: _nothing,
+    e.Called: _called,
+    e.Voided: _voided,
+    e.RetestOrdered: _retest,
+    e.RecollectionOrdered: _recollection,
+    e.PersonRecalled: _recalled,
+    e.PersonRecollected: _recollected,
+    e.Concluded: _concluded,
+    e.Resolved: _resolved,
+    e.Reviewed: _reviewed,
+    e.Released: _result,
+    e.Amended: _result,
+    e.Stored: _stored,
+    e.Discarded: _reason,
+}
+"""Event -> what it changes besides the state."""
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2"]
+    merged: dict[tuple[TubeState, TubeState], list[str]] = {}
+    for (state, event), target in TRANSITIONS.items():
+        merged.setdefault((state, target), []).append(event.__name__)
+    for (state, target), names in merged.items():
+        source = "[*]" if state is S.ABSENT else state.value
+        lines.append(f"    {source} --> {target.value}: {', '.join(sorted(names))}")
+    lines.append(f"    {S.DISCARDED.value} --> [*]")
+    return "\n".join(lines)
