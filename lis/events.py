@@ -132,7 +132,10 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A valid run was read and interpreted by ``rule`` of ``assay`` ``assay_version``."""
+    """A valid run was read and interpreted by ``rule`` of ``assay`` ``assay_version``.
+
+    ``curve`` is the verdict on the curve of the target that decided; empty if none was judged.
+    """
 
     run_id: str
     plate_id: str
@@ -142,6 +145,7 @@ class Called:
     assay: str
     assay_version: str
     test: str
+    curve: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,6 +289,7 @@ class CallRow:
     rule: str
     test: str
     assay: str
+    curve: str
     at: datetime
 
 
@@ -304,6 +305,7 @@ def calls(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[CallRow]]
                 event.c.rule,
                 event.c.test,
                 event.c.assay,
+                event.c.curve,
                 event.c.at,
             )
             .where(event.c.tube_id.in_(part), event.c.kind == "Called")
@@ -425,6 +427,47 @@ def reports_of_tube(conn: Connection, tube_id: str) -> list[RowMapping]:
 def amended_by(conn: Connection, report_id: str) -> str:
     """The report that corrects this one; empty if none does."""
     return conn.execute(select(report.c.report_id).where(report.c.amends == report_id)).scalar_one_or_none() or ""
+
+
+def run_with_plate(conn: Connection, run_id: str) -> RowMapping:
+    """A run together with the assay of its plate."""
+    found = select(run, plate.c.assay, plate.c.assay_version).join(plate, plate.c.plate_id == run.c.plate_id)
+    return conn.execute(found.where(run.c.run_id == run_id)).mappings().one()
+
+
+def pools_of(conn: Connection, tube_ids: Iterable[str]) -> dict[str, str]:
+    """Single tube -> the last pool it was a member of."""
+    pools: dict[str, str] = {}
+    for part in _parts(tube_ids):
+        found = (
+            select(event.c.tube_id, event.c.pool_id)
+            .where(event.c.tube_id.in_(part), event.c.kind == "JoinedPool")
+            .order_by(event.c.tube_id, event.c.seq)
+        )
+        pools.update((row.tube_id, row.pool_id) for row in conn.execute(found))
+    return pools
+
+
+def pool_size(conn: Connection, pool_id: str) -> int:
+    """How many aliquots went into a pool: the true n."""
+    return conn.execute(
+        select(func.count()).select_from(pool_member).where(pool_member.c.pool_id == pool_id)
+    ).scalar_one()
+
+
+def signers(conn: Connection, tube_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Who signed the present result of each tube, in order."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part in _parts(tube_ids):
+        rows = conn.execute(
+            select(event.c.tube_id, event.c.kind, event.c.actor)
+            .where(event.c.tube_id.in_(part), event.c.kind.in_(("Concluded", "Reviewed")))
+            .order_by(event.c.tube_id, event.c.seq)
+        )
+        for row in rows:
+            before = found.get(row.tube_id, ())
+            found[row.tube_id] = () if row.kind == "Concluded" else (*before, row.actor)
+    return found
 
 
 def open_alarms(conn: Connection, limit: int = PAGE) -> list[RowMapping]:
@@ -586,3 +629,13 @@ def rule_text(conn: Connection, kind: str, name: str, version: str) -> str | Non
         rulebook.c.kind == kind, rulebook.c.name == name, rulebook.c.version == version
     )
     return conn.execute(found).scalar_one_or_none()
+
+
+def rule_versions(conn: Connection, kind: str) -> list[RowMapping]:
+    """Every rule file of a kind that ever spoke."""
+    return list(conn.execute(select(rulebook).where(rulebook.c.kind == kind)).mappings())
+
+
+def all_file_ids(conn: Connection) -> list[str]:
+    """Every file ever received."""
+    return list(conn.execute(select(file.c.file_id).order_by(file.c.received_at, file.c.file_id)).scalars())

@@ -219,11 +219,14 @@ plate_well = Table(
     Column("control", String(8)),
     Column("batch", String(48), nullable=False),
     Column("test", String(16), nullable=False, default=""),
+    Column("targets", Text, nullable=False, default=""),
     CheckConstraint("(tube_id IS NULL) <> (control IS NULL)", name="tube_or_control"),
-    UniqueConstraint("plate_id", "tube_id"),
+    UniqueConstraint("plate_id", "tube_id", "targets"),
     Index("ix_plate_well_tube_id", "tube_id"),
 )
-"""What was pipetted where. ``batch`` is the extraction batch: a scope of its own beside the run."""
+"""What was pipetted where. ``batch`` is the extraction batch: a scope of its own beside the run.
+``targets`` (comma-separated) is empty where one well tests all targets of the assay; kits with one
+target per well give a tube one row per target."""
 
 file = Table(
     "file",

@@ -1,0 +1,215 @@
+"""One open laboratory: its settings, database, key and rules, and the acts that chain several stations.
+
+Services never call each other; where one act leads to the next (a file is kept, then read, then its
+negatives are released) the chain stands here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import make_url
+
+from instruments import InstrumentError, RunFile, read
+from lis import config, printing, queries, rulebook
+from lis.clock import Clock, SystemClock
+from lis.config import Settings
+from lis.db import Database, default_url, migrate
+from lis.errors import LisError, NotFound
+from lis.events import TubeKind
+from lis.privacy import Vault
+from lis.rulebook import Rulebook
+from lis.services import inbox, reports, results
+from lis.services.inbox import Delivery, Stored
+from lis.services.reports import Held, Issued
+from lis.services.results import Ingested, Parsed
+from retest import AssayRules
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Everything that is open while the laboratory works. Use as a context manager, or :meth:`close`."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    rules: Rulebook
+
+    def __enter__(self) -> Laboratory:
+        """Open already."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the database."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+def open_laboratory(settings: Settings, clock: Clock | None = None) -> Laboratory:
+    """Open the laboratory of ``settings``: database at its newest schema, key, rules.
+
+    Raises:
+        LisError: settings, key or a rule file are wrong; the sentence says which.
+    """
+    settings.data.mkdir(parents=True, exist_ok=True)
+    key = config.secret_key(settings.data)
+    rules = rulebook.load(settings)
+    database = Database(settings.database or default_url(settings.data), clock or SystemClock())
+    try:
+        migrate(database)
+        return Laboratory(settings, database, Vault(key), _with_history(database, rules))
+    except BaseException:
+        database.close()
+        raise
+
+
+def _with_history(database: Database, rules: Rulebook) -> Rulebook:
+    """The rules together with every version that spoke before."""
+    old: dict[tuple[str, str], AssayRules] = {}
+    with database.read() as conn:
+        for row in queries.rule_versions(conn, "assay"):
+            now = rules.assays.get(row["name"])
+            if now is not None and now.version == row["version"]:
+                if now.digest != row["digest"]:
+                    raise LisError(
+                        "RULES_EDITED",
+                        f"Rule file {row['name']} was edited in place: version {row['version']} has been used with "
+                        "another content. Give the new content a new version.",
+                    )
+                continue
+            old[row["name"], row["version"]] = AssayRules.from_toml(row["content"], f"{row['name']} {row['version']}")
+    return replace(rules, old=old)
+
+
+def masked_url(url: str) -> str:
+    """A database URL without its password, for screens and logs."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+# -- a file, from its bytes to its reports --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What became of a delivery, up to the reports it led to."""
+
+    stored: Stored
+    ingested: Ingested
+    issued: Issued
+    held: tuple[Held, ...] = ()
+
+
+def parse(name: str, data: bytes, rules: Rulebook) -> Parsed:
+    """Read a cycler's file without touching the laboratory."""
+    from instruments.calling import verdicts  # noqa: PLC0415 - numpy is loaded when a file comes
+
+    try:
+        run: RunFile = read(name, data, rules.tables)
+        return Parsed(run, curves=verdicts(run))
+    except InstrumentError as error:
+        return Parsed.failed(error)
+
+
+def keep(lab: Laboratory, delivery: Delivery) -> Stored:
+    """Commit a delivery; after this returns it may be acknowledged."""
+    with lab.database.write(delivery.device) as unit:
+        return inbox.accept(unit, delivery)
+
+
+def process(lab: Laboratory, file_id: str, actor: str) -> tuple[Ingested, Issued, tuple[Held, ...]]:
+    """Read a kept file, decide its tubes, release what the rules release. Safe to repeat."""
+    with lab.database.read() as conn:
+        row = queries.file_row(conn, file_id)
+    if row is None:
+        raise NotFound("FILE_UNKNOWN", "No such file was received.")
+    parsed = parse(row["name"], row["content"], lab.rules)
+    with lab.database.write(actor) as unit:
+        ingested = results.ingest(unit, lab.rules, file_id, parsed)
+        if ingested.state != "read":
+            return ingested, Issued({}), ()
+        members = queries.pool_members(unit.conn, ingested.tubes)
+        concerned = {*ingested.tubes, *(tube for many in members.values() for tube in many)}
+        issued, held = reports.release_ready(unit, lab.rules, concerned)
+    return ingested, issued, held
+
+
+def handle(lab: Laboratory, delivery: Delivery) -> Handled:
+    """Keep and process a delivery in one go: an upload, or a USB stick."""
+    stored = keep(lab, delivery)
+    return Handled(stored, *process(lab, stored.file_id, delivery.device))
+
+
+def catch_up(lab: Laboratory, actor: str = "restart") -> list[Ingested]:
+    """Process what was kept but not read when the server last stopped."""
+    with lab.database.read() as conn:
+        waiting = queries.waiting_files(conn)
+    return [process(lab, file_id, actor)[0] for file_id in waiting]
+
+
+def run_key(name: str, data: bytes, parsed: Parsed) -> str:
+    """Which run a file without an agent's header is of: what the cycler calls it, else its content."""
+    run = parsed.run
+    if run is not None and (run.experiment or run.run_started):
+        started = run.run_started.isoformat() if run.run_started else ""
+        return "|".join((run.serial or run.instrument, run.experiment or Path(name).stem, started))
+    return f"{Path(name).stem}|{hashlib.sha256(data).hexdigest()[:12]}"
+
+
+# -- documents ------------------------------------------------------------------------------------
+
+
+def report_view(lab: Laboratory, report_id: str) -> printing.ReportView:
+    """Everything a printed report says.
+
+    Raises:
+        NotFound: no such report.
+    """
+    with lab.database.read() as conn:
+        row = queries.report_row(conn, report_id)
+        if row is None:
+            raise NotFound("REPORT_UNKNOWN", f"Report {report_id} does not exist. Check the number.")
+        person = queries.people(conn, [row["person_id"]])[row["person_id"]]
+        original = queries.report_row(conn, row["amends"]) if row["amends"] else None
+        readings = queries.readings_of_tube(conn, row["tube_id"])
+    return printing.ReportView(
+        report_id=row["report_id"],
+        version=row["version"],
+        amends=row["amends"],
+        reason=row["reason"],
+        original_result=original["result"] if original else "",
+        laboratory=lab.settings.laboratory,
+        laboratory_zh=lab.settings.laboratory_zh,
+        person_name=person["name"],
+        document_type=person["document_type"],
+        document_masked=person["document_masked"],
+        tube_id=row["tube_id"],
+        mode=row["mode"],
+        places=row["places"],
+        result=row["result"],
+        assay=row["assay"],
+        assay_version=row["assay_version"],
+        targets=_targets(row, readings),
+        sampled_at=row["sampled_at"],
+        received_at=row["received_at"],
+        issued_at=row["issued_at"],
+        signed_by=tuple(name for name in row["signed_by"].split(", ") if name),
+        timezone=lab.settings.timezone,
+        verify_url=f"{lab.settings.public_url}/verify/{row['report_id']}?seal={row['seal'][:16]}",
+        seal=row["seal"],
+    )
+
+
+def _targets(row: Mapping[str, Any], readings: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, float | None], ...]:
+    """Cq values of the last valid run, for results that rest on a signal in the person's own tube."""
+    valid = [reading for reading in readings if reading["valid"]]
+    if row["result"] == "negative" or row["mode"] != TubeKind.SINGLE.value or not valid:
+        return ()
+    last = valid[-1]["run_id"]
+    return tuple((reading["target"], reading["cq"]) for reading in valid if reading["run_id"] == last)

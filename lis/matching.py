@@ -1,0 +1,196 @@
+"""Does this file belong to this plate, all of it and nothing else?
+
+A result may only reach a tube if the file names the plate, every loaded well is in it with every
+target, no other well is, and no sample name contradicts the plate map. Any doubt quarantines the
+whole file: a swapped plate looks right in most of its wells.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from instruments.model import Reading as FileReading
+from instruments.model import RunFile
+from lis.barcodes import POOL, TUBE
+from lis.errors import LisError
+from retest import AssayRules, ReadingError
+from retest.outcome import canonical
+
+CONTROL_TASKS = frozenset({"ntc", "nac", "nrt", "positive_control", "negative_control", "standard"})
+SHOWN = 5
+
+
+class Mismatch(LisError):
+    """The file and the plate contradict each other; the file is quarantined as a whole."""
+
+    status = 422
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedWell:
+    """What the plate map says of one well.
+
+    Attributes:
+        targets: targets tested in this well; empty = all targets of the assay.
+    """
+
+    well: str
+    tube: str
+    control: str
+    batch: str
+    test: str
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One target of one loaded well, under the assay's own name for it.
+
+    Attributes:
+        omitted: the operator took the well out; it counts as not measured.
+    """
+
+    well: str
+    target: str
+    dye: str
+    cq: float | None
+    raw_cq: str
+    curve: str
+    call: str
+    flags: tuple[str, ...]
+    sample: str
+    omitted: bool = False
+
+
+def match(
+    run: RunFile, plate_id: str, loaded: Sequence[LoadedWell], assay: AssayRules, curves: Mapping[tuple[str, str, str], str]
+) -> dict[str, tuple[Measured, ...]]:
+    """Well -> what was measured there, for exactly the loaded wells.
+
+    Args:
+        run: what the file says.
+        plate_id: the plate it is meant for.
+        loaded: the plate map.
+        assay: whose targets are expected.
+        curves: (well, target, dye) as the file names them -> curve verdict.
+
+    Raises:
+        Mismatch: ``OTHER_PLATE``, ``WELL_NOT_LOADED``, ``WELL_MISSING``, ``SAMPLE_MISMATCH``,
+            ``CONTROL_MISMATCH``, ``TARGET_UNKNOWN``, ``TARGET_MISSING``, ``TARGET_TWICE`` or
+            ``FILE_INCOMPLETE``.
+    """
+    if run.plate and run.plate != plate_id:
+        raise Mismatch(
+            "OTHER_PLATE",
+            f"The file says it is plate {run.plate}, but it was sent for plate {plate_id}. "
+            "Check which plate was in the cycler.",
+        )
+    plan = {well.well: well for well in loaded}
+    used: dict[str, list[FileReading]] = defaultdict(list)
+    for reading in run.readings:
+        if reading.well in plan or _is_used(reading):
+            used[reading.well].append(reading)
+    _same_wells(plate_id, set(used), set(plan))
+    measured: dict[str, tuple[Measured, ...]] = {}
+    for well, readings in used.items():
+        _same_content(plan[well], readings)
+        measured[well] = _targets(plan[well], readings, assay, curves)
+    _complete(run, plan, measured)
+    return measured
+
+
+def _is_used(reading: FileReading) -> bool:
+    return reading.cq is not None or bool(reading.sample) or reading.task in CONTROL_TASKS
+
+
+def _same_wells(plate_id: str, used: set[str], loaded: set[str]) -> None:
+    extra, missing = used - loaded, loaded - used
+    if extra:
+        raise Mismatch(
+            "WELL_NOT_LOADED",
+            f"The file has results for wells that were not loaded on plate {plate_id}: {_some(extra)}. "
+            "Check whether it is another plate; nothing was taken over.",
+        )
+    if missing:
+        raise Mismatch(
+            "WELL_MISSING",
+            f"The file has no result for loaded wells of plate {plate_id}: {_some(missing)}. "
+            "Export the whole plate again; nothing was taken over.",
+        )
+
+
+def _same_content(plan: LoadedWell, readings: Sequence[FileReading]) -> None:
+    for reading in readings:
+        looks_like_tube = TUBE.regex.fullmatch(reading.sample) or POOL.regex.fullmatch(reading.sample)
+        if looks_like_tube and reading.sample != plan.tube:
+            raise Mismatch(
+                "SAMPLE_MISMATCH",
+                f"Well {plan.well} holds {plan.tube or 'control ' + plan.control}, but the file calls it "
+                f"{reading.sample}. A plate or a row may be swapped; nothing was taken over.",
+            )
+        if plan.tube and reading.task in CONTROL_TASKS:
+            raise Mismatch(
+                "CONTROL_MISMATCH",
+                f"Well {plan.well} holds tube {plan.tube}, but the file calls it a control ({reading.task}). "
+                "Check the plate set-up in the cycler; nothing was taken over.",
+            )
+
+
+def _targets(
+    plan: LoadedWell, readings: Sequence[FileReading], assay: AssayRules, curves: Mapping[tuple[str, str, str], str]
+) -> tuple[Measured, ...]:
+    found: dict[str, Measured] = {}
+    for reading in readings:
+        name = _target_name(reading, assay)
+        if name in found:
+            raise Mismatch("TARGET_TWICE", f"Well {plan.well} has target {name} twice in the file.")
+        found[name] = Measured(
+            well=plan.well,
+            target=name,
+            dye=reading.dye,
+            cq=reading.cq,
+            raw_cq=reading.raw_cq,
+            curve=curves.get((reading.well, reading.target, reading.dye), ""),
+            call=reading.call,
+            flags=reading.flags,
+            sample=reading.sample,
+            omitted="OMIT" in reading.flags,
+        )
+    wanted = plan.targets or tuple(target.name for target in assay.targets)
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise Mismatch(
+            "TARGET_MISSING",
+            f"Well {plan.well} has no row for {', '.join(missing)} of assay {assay.id}. "
+            "Export all targets; nothing was taken over.",
+        )
+    return tuple(found[name] for name in wanted)
+
+
+def _target_name(reading: FileReading, assay: AssayRules) -> str:
+    if not reading.target and reading.dye:
+        by_dye = [target.name for target in assay.targets if target.dye and target.dye == reading.dye]
+        if len(by_dye) == 1:
+            return by_dye[0]
+    try:
+        return canonical(reading.target, assay)
+    except ReadingError as error:
+        raise Mismatch(
+            "TARGET_UNKNOWN",
+            f"Well {reading.well}: target {reading.target or reading.dye or '(none)'} is not of assay {assay.id}. "
+            "Check the assay of the plate, or add the name as an alias to the rule file.",
+        ) from error
+
+
+def _complete(run: RunFile, plan: Mapping[str, LoadedWell], measured: Mapping[str, tuple[Measured, ...]]) -> None:
+    reactions = {(reading.well, reading.target or reading.dye) for reading in run.readings if reading.well in plan}
+    settled = run.confirmed(sorted(reactions)) if measured else run
+    if not settled.complete:
+        raise Mismatch("FILE_INCOMPLETE", f"The file is not whole: {'; '.join(settled.reasons)}. Export it again.")
+
+
+def _some(wells: set[str]) -> str:
+    ordered = sorted(wells, key=lambda well: (well[0], int(well[1:])))
+    return ", ".join(ordered[:SHOWN]) + (f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else "")

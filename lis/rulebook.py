@@ -1,0 +1,184 @@
+"""The rules in force: shipped files, the laboratory's own, and every version that ever spoke.
+
+Shipped rules are package data; a laboratory adds or replaces them in ``<data>/rules/{assays,policies,
+plates,tables}/*.toml``. Loading happens once; a rule file that is wrong stops the start with its name
+and line, never a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lis.config import Settings
+from lis.errors import LisError, NotFound
+from pooling import PoolRules
+from retest import AssayRules, CaseRules, Policy, ReleaseRules, RulesError
+from scheduler import FillRules, PlateTemplate, TierRules, due_at, load_templates
+
+if TYPE_CHECKING:
+    from instruments import TableMapping
+    from lis.tube import Tube
+
+
+@dataclass(frozen=True)
+class Rulebook:
+    """Everything the services ask policy about.
+
+    Attributes:
+        assays: id -> rules of the newest version; ``texts`` holds their files as they are.
+        old: (id, version) -> rules of versions that spoke earlier.
+        recall_hours: hours within which a recalled person should be re-collected.
+    """
+
+    assays: Mapping[str, AssayRules]
+    texts: Mapping[str, str]
+    policy: Policy
+    release: ReleaseRules
+    tiers: TierRules
+    templates: Mapping[str, PlateTemplate]
+    pool: PoolRules
+    tables: tuple[TableMapping, ...] = ()
+    laboratory: str = ""
+    default_assay: str = ""
+    default_template: str = ""
+    auto_release: bool = True
+    old: Mapping[tuple[str, str], AssayRules] = field(default_factory=dict)
+
+    @property
+    def recall_hours(self) -> float:
+        """Hours within which a recalled person should be re-collected."""
+        return self.policy.hours["recollect"]
+
+    def assay(self, name: str, version: str = "") -> AssayRules:
+        """The rules of an assay, of a named version if it is not the newest.
+
+        Raises:
+            NotFound: no such assay or version is loaded.
+        """
+        rules = self.assays.get(name)
+        if rules is not None and version in {"", rules.version}:
+            return rules
+        found = self.old.get((name, version))
+        if found is None:
+            known = ", ".join(sorted(self.assays))
+            wanted = f"{name} version {version}" if version else name
+            raise NotFound("ASSAY_UNKNOWN", f"No rules for assay {wanted or '(none)'} are loaded. Known: {known}.")
+        return found
+
+    def template(self, name: str = "") -> PlateTemplate:
+        """A plate template.
+
+        Raises:
+            NotFound: no such template.
+        """
+        wanted = name or self.default_template
+        if wanted not in self.templates:
+            known = ", ".join(sorted(self.templates))
+            raise NotFound("TEMPLATE_UNKNOWN", f"No plate template {wanted}. Known: {known}.")
+        return self.templates[wanted]
+
+    def fill(self, template: PlateTemplate, *, impatient: bool) -> FillRules:
+        """How a plate is filled; an impatient one never waits for more tubes."""
+        rules = FillRules(template=template)
+        return replace(rules, minimum=1, max_wait_minutes=0) if impatient else rules
+
+    def case(self, assay: AssayRules) -> CaseRules:
+        """The kit and the jurisdiction that a case is decided under."""
+        return CaseRules(assay, self.policy)
+
+    def due_at(self, tier: str, sampled: datetime, received: datetime | None) -> datetime:
+        """When the report of a tube is due.
+
+        Raises:
+            NotFound: no such service tier.
+        """
+        if tier not in self.tiers.hours:
+            known = ", ".join(sorted(self.tiers.hours))
+            raise NotFound("TIER_UNKNOWN", f"No service tier {tier or '(none)'}. Known: {known}.")
+        return due_at(tier, sampled, received, self.tiers)
+
+    def test_after_void(self, scope: str, tube: Tube) -> str:
+        """What is repeated after a failed control: the extraction, or only the amplification."""
+        if scope == "extraction":
+            return "re-extract" if tube.test != "singly" else "singly"
+        return tube.test if tube.test in {"singly", "second-kit", "re-extract"} else "re-amplify"
+
+    def void_priority(self, tube: Tube) -> int:
+        """Priority of a tube whose well was void, or that a reviewer sends back."""
+        priority = self.policy.priority
+        held = priority["per_person"] * max(tube.persons - 1, 0)
+        return max(tube.priority, priority["retest"] + held + self.policy.tier.get(tube.tier, 0))
+
+
+def load(settings: Settings) -> Rulebook:
+    """The rules in force for a laboratory.
+
+    Raises:
+        LisError: ``BAD_RULES`` names the file, the place and what is wrong.
+    """
+    own = settings.data / "rules"
+    try:
+        assays, texts = {}, {}
+        for name, text in files("assays", own):
+            rules = AssayRules.from_toml(text, name)
+            assays[rules.id], texts[rules.id] = rules, text
+        policies = dict(files("policies", own))
+        plates = dict(files("plates", own))
+        tiers = dict(files("tiers", own))
+        return Rulebook(
+            assays=assays,
+            texts=texts,
+            policy=Policy.from_toml(_named(policies, settings.jurisdiction), settings.jurisdiction),
+            release=ReleaseRules.from_toml(_named(policies, "release"), "release"),
+            tiers=TierRules.from_toml(_named(tiers, settings.tiers)),
+            templates={t.id: t for text in plates.values() for t in load_templates(text)},
+            pool=PoolRules(),
+            tables=tuple(_tables(own)),
+            laboratory=settings.laboratory,
+            default_assay=settings.assay,
+            default_template=settings.template,
+            auto_release=settings.auto_release,
+        )
+    except (RulesError, ValueError) as error:
+        raise LisError("BAD_RULES", f"A rule file cannot be used: {error}") from error
+
+
+HOMES = {
+    "assays": ("retest", "assays"),
+    "policies": ("retest", "policies"),
+    "plates": ("scheduler", "plates"),
+    "tiers": ("scheduler", "tiers"),
+    "scenarios": ("sim", "scenarios"),
+}
+"""Kind of rule -> the package and folder of the shipped files."""
+
+
+def files(kind: str, own: Path | None = None) -> Iterator[tuple[str, str]]:
+    """(name, text) of every rule file of a kind; the laboratory's own replaces a shipped one of its name."""
+    package, folder = HOMES[kind]
+    found: dict[str, Traversable | Path] = {}
+    for place in (resources.files(package) / folder, own / kind if own else None):
+        if place is not None and place.is_dir():
+            found.update((path.name.removesuffix(".toml"), path) for path in place.iterdir() if path.name.endswith(".toml"))
+    for name in sorted(found):
+        yield name, found[name].read_text(encoding="utf-8")
+
+
+def _named(texts: Mapping[str, str], name: str) -> str:
+    if name not in texts:
+        raise LisError("RULES_MISSING", f"There is no rule file {name}.toml. Known: {', '.join(sorted(texts))}.")
+    return texts[name]
+
+
+def _tables(own: Path) -> Iterator[TableMapping]:
+    from instruments import TableMapping  # noqa: PLC0415 - only laboratories with own tables pay for it
+
+    folder = own / "tables"
+    for path in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
+        yield TableMapping.from_toml(path.read_text(encoding="utf-8"), path.name)

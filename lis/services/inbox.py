@@ -1,0 +1,157 @@
+"""What instruments send, kept byte for byte before anything else happens.
+
+A shipment is acknowledged after this transaction is committed. What cannot be used is quarantined
+with its bytes and a reason and waits for a person; nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from lis import queries
+from lis.db import Unit
+from lis.errors import Invalid, NotFound, Refused
+
+MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A file as an instrument, or a person with a USB stick, hands it over.
+
+    Attributes:
+        device: enrolled name of the sender; the identity of a file is (device, run, SHA-256).
+        plate: plate code the sender believes it belongs to; may be empty.
+    """
+
+    device: str
+    run: str
+    name: str
+    data: bytes
+    plate: str = ""
+    produced_at: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the sender may be told."""
+
+    file_id: str
+    status: str
+    first_stored_at: datetime
+    conflict: bool = False
+
+
+def accept(unit: Unit, delivery: Delivery) -> Stored:
+    """Keep a delivery. The same file of the same run again is a duplicate and changes nothing.
+
+    The same run with another content is kept too, quarantined, and raises an alarm.
+
+    Raises:
+        Invalid: ``FILE_TOO_LARGE``, ``FILE_DAMAGED`` if the announced SHA-256 is not the content's.
+    """
+    # gather
+    if len(delivery.data) > MAX_BYTES:
+        raise Invalid(
+            "FILE_TOO_LARGE",
+            f"{delivery.name} has {len(delivery.data):,} bytes; a run file has at most {MAX_BYTES:,}. "
+            "Export the results only, and send that file.",
+        )
+    digest = hashlib.sha256(delivery.data).hexdigest()
+    if delivery.sha256 and delivery.sha256.lower() != digest:
+        raise Invalid("FILE_DAMAGED", f"{delivery.name} arrived changed: its SHA-256 is not the announced one.")
+    file_id = hashlib.sha256("\0".join((delivery.device, delivery.run, digest)).encode()).hexdigest()
+    same = queries.same_run(unit.conn, delivery.device, delivery.run)
+    # decide
+    known = next((row for row in same if row["file_id"] == file_id), None)
+    if known is not None:
+        return Stored(file_id, "duplicate", known["received_at"])
+    # apply
+    queries.insert_rows(unit.conn, "file", [_row(unit, delivery, file_id, digest)])
+    status = {"file_id": file_id, "state": "waiting", "code": "", "reason": "", "decided_by": ""}
+    if same:
+        sentence = (
+            f"Run {delivery.run} of {delivery.device} was sent before with another content "
+            f"({same[0]['received_at']:%Y-%m-%d %H:%M} UTC). The new file is kept aside: compare both and decide."
+        )
+        status |= {"state": "quarantined", "code": "RUN_CONFLICT", "reason": sentence}
+        _alarm(unit, "RUN_CONFLICT", delivery.run, sentence)
+    queries.insert_rows(unit.conn, "file_status", [status])
+    return Stored(file_id, "stored", unit.now, conflict=bool(same))
+
+
+def _row(unit: Unit, delivery: Delivery, file_id: str, digest: str) -> dict[str, object]:
+    return {
+        "file_id": file_id,
+        "sha256": digest,
+        "device": delivery.device,
+        "run": delivery.run,
+        "plate_id": delivery.plate,
+        "name": delivery.name,
+        "size": len(delivery.data),
+        "content": delivery.data,
+        "received_at": unit.now,
+        "produced_at": delivery.produced_at,
+    }
+
+
+def _alarm(unit: Unit, code: str, subject: str, sentence: str) -> None:
+    queries.insert_rows(
+        unit.conn, "alarm", [{"at": unit.now, "code": code, "subject": subject[:80], "sentence": sentence}]
+    )
+
+
+def refuse_delivery(unit: Unit, device: str, code: str, sentence: str) -> None:
+    """Put a refused delivery (too large, no valid key, damaged) into the list of alarms."""
+    _alarm(unit, code, device, sentence)
+
+
+def dismiss(unit: Unit, file_id: str, reason: str) -> None:
+    """A person decides that a quarantined file is not needed; its bytes stay.
+
+    Raises:
+        Refused: the file is not in quarantine.
+    """
+    _quarantined(unit, file_id)
+    if not reason.strip():
+        raise Invalid("REASON", "Say why the file is not needed; the reason is kept.")
+    _decide(unit, file_id, "dismissed", reason.strip())
+
+
+def retry(unit: Unit, file_id: str, plate: str = "") -> None:
+    """A person wants a quarantined file read again, for the plate it had or for another one.
+
+    Raises:
+        Refused: the file is not in quarantine.
+    """
+    _quarantined(unit, file_id)
+    _decide(unit, file_id, "waiting", "", plate_id=plate)
+
+
+def _quarantined(unit: Unit, file_id: str) -> None:
+    status = queries.status_of_file(unit.conn, file_id)
+    if status is None:
+        raise NotFound("FILE_UNKNOWN", "No such file was received.")
+    if status["state"] != "quarantined":
+        raise Refused("FILE_STATE", f"The file is {status['state']}, not in quarantine; nothing is to be decided.")
+
+
+def _decide(unit: Unit, file_id: str, state: str, reason: str, **values: str) -> None:
+    queries.update_row(
+        unit.conn,
+        "file_status",
+        {"file_id": file_id},
+        state=state,
+        reason=reason,
+        decided_at=unit.now,
+        decided_by=unit.actor,
+        **values,
+    )
+
+
+def clear_alarm(unit: Unit, alarm_id: int) -> None:
+    """A person has seen to an alarm."""
+    queries.update_row(unit.conn, "alarm", {"alarm_id": alarm_id}, cleared_at=unit.now, cleared_by=unit.actor)

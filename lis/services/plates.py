@@ -1,0 +1,272 @@
+"""Plates: what goes into which well, loading confirmed by scan, voiding before a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lis import barcodes, ledger, queries
+from lis import events as e
+from lis.db import Unit
+from lis.errors import Conflict, Invalid, NotFound, Refused
+from lis.ledger import Recorded
+from lis.rulebook import Rulebook
+from lis.tube import Tube, TubeState, illegal_sentence
+from retest import AssayRules
+from scheduler import FillRules, Job, Plan, PlateTemplate, Wait, fill_plate
+
+FILLABLE = (TubeState.RECEIVED, TubeState.AWAITING_RETEST)
+JOBS_CONSIDERED = 4000
+"""The most urgent jobs that are considered for one plate; ten times what a plate can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class WellOrder:
+    """What was pipetted into one well by hand: a tube or a control, for some or all targets."""
+
+    well: str
+    tube: str = ""
+    control: str = ""
+    targets: tuple[str, ...] = ()
+    batch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlateOrder:
+    """A plate to make. Without wells the scheduler fills it.
+
+    Attributes:
+        now_whatever: plate what waits even if the policy would rather wait for a fuller plate.
+    """
+
+    barcode: str = ""
+    template: str = ""
+    assay: str = ""
+    wells: tuple[WellOrder, ...] = ()
+    now_whatever: bool = True
+
+
+def jobs(unit: Unit, default_assay: str) -> list[Job]:
+    """Everything that waits for a well, as the scheduler sees it."""
+    waiting = queries.tubes_in_state(unit.conn, *FILLABLE)[:JOBS_CONSIDERED]
+    return [_job(tube, default_assay) for tube in waiting]
+
+
+def _job(tube: Tube, default_assay: str) -> Job:
+    moment = tube.received_at or tube.updated_at
+    due = tube.due_at or moment
+    if moment is None or due is None:
+        raise Invalid("NOT_RECEIVED", f"Tube {tube.tube_id} waits for a well but was never received.")
+    return Job(
+        tube=tube.tube_id,
+        assay=tube.assay or default_assay,
+        due=due,
+        received=moment,
+        priority=tube.priority,
+        reason=tube.reason if tube.state is TubeState.AWAITING_RETEST else "first",
+        step="re-amplify" if tube.test == "re-amplify" else "extract",
+        persons=tube.persons,
+        tier=tube.tier,
+    )
+
+
+def propose(unit: Unit, rules: Rulebook, order: PlateOrder) -> Plan | Wait:
+    """What the scheduler would put on the next plate, or until when it would wait."""
+    template = rules.template(order.template)
+    waiting = jobs(unit, order.assay or rules.default_assay)
+    if order.assay:
+        waiting = [job for job in waiting if job.assay == order.assay]
+    fill = rules.fill(template, impatient=order.now_whatever)
+    return fill_plate(waiting, fill, unit.now)
+
+
+def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
+    """Make a plate; returns its code.
+
+    Raises:
+        Refused: nothing waits, the plate exists, a tube is twice on it or cannot be plated, a control
+            would be overwritten.
+        Invalid: a code, a well or a template is malformed.
+    """
+    # gather
+    plate_id = barcodes.parse(order.barcode, barcodes.PLATE) if order.barcode else _next_code(unit)
+    if queries.plate_row(unit.conn, plate_id) is not None:
+        raise Refused(
+            "PLATE_EXISTS", f"Plate {plate_id} is in use already. Take a plate with a new code.", plate=plate_id
+        )
+    template = rules.template(order.template)
+    assay = rules.assay(order.assay or rules.default_assay)
+    # decide
+    if order.wells:
+        rows = _by_hand(plate_id, template, order.wells)
+    else:
+        plan = propose(unit, rules, order)
+        if isinstance(plan, Wait):
+            raise Refused("NOTHING_TO_PLATE", f"No plate now: {plan.reason}")
+        assay = rules.assay(plan.assay)
+        rows = _by_plan(plate_id, plan)
+    tubes = ledger.tubes(unit.conn, [row["tube_id"] for row in rows if row["tube_id"]])
+    facts: dict[str, Recorded] = {}
+    for row in rows:
+        code = row["tube_id"]
+        if code and code not in facts:
+            tube = tubes[code]
+            if tube.state not in FILLABLE:
+                raise Refused("NOT_PLATABLE", illegal_sentence(tube, e.Plated), tube=code, state=tube.state)
+            facts[code] = (code, e.Plated(plate_id, row["well"], assay.id, tube.test))
+        row["test"] = tubes[code].test if code else ""
+    # apply
+    _remember(unit, rules, assay)
+    queries.insert_rows(unit.conn, "plate", [_plate_row(unit, plate_id, template, assay.id, assay.version)])
+    queries.insert_rows(unit.conn, "plate_well", rows)
+    ledger.append(unit, facts.values())
+    return plate_id
+
+
+def _remember(unit: Unit, rules: Rulebook, assay: AssayRules) -> None:
+    """Keep the rule file as it is now, so that this version stays loadable whatever happens to the file."""
+    if queries.rule_text(unit.conn, "assay", assay.id, assay.version) is None:
+        row = {
+            "kind": "assay",
+            "name": assay.id,
+            "version": assay.version,
+            "digest": assay.digest,
+            "content": rules.texts[assay.id],
+            "loaded_at": unit.now,
+        }
+        queries.insert_rows(unit.conn, "rulebook", [row])
+
+
+def _plate_row(unit: Unit, plate_id: str, template: PlateTemplate, assay: str, version: str) -> dict[str, object]:
+    return {
+        "plate_id": plate_id,
+        "size": template.size,
+        "template": template.id,
+        "assay": assay,
+        "assay_version": version,
+        "state": "planned",
+        "created_at": unit.now,
+        "created_by": unit.actor,
+    }
+
+
+def _by_plan(plate_id: str, plan: Plan) -> list[dict[str, str | None]]:
+    return [
+        {
+            "plate_id": plate_id,
+            "well": well.well,
+            "tube_id": well.tube,
+            "control": well.control,
+            "batch": f"{plate_id}/{well.batch}",
+            "targets": "",
+        }
+        for well in plan.wells
+        if well.tube or well.control
+    ]
+
+
+def _by_hand(plate_id: str, template: PlateTemplate, wells: Sequence[WellOrder]) -> list[dict[str, str | None]]:
+    layout = template.layout
+    kept = {place.well: place.kind for place in template.controls}
+    seen: Counter[tuple[str, tuple[str, ...]]] = Counter()
+    used: set[str] = set()
+    rows: list[dict[str, str | None]] = []
+    for order in wells:
+        if order.well not in layout:
+            raise Invalid("WELL_UNKNOWN", f"{order.well} is not a well of template {template.id}.")
+        if order.well in used:
+            raise Refused("WELL_TAKEN", f"Well {order.well} holds something already. Choose another well.")
+        used.add(order.well)
+        if order.tube and order.well in kept:
+            raise Refused(
+                "CONTROL_WELL",
+                f"Well {order.well} is kept for control {kept[order.well]}; a tube must not go there. "
+                "Choose another well.",
+                well=order.well,
+            )
+        code = barcodes.parse(order.tube, barcodes.TUBE, barcodes.POOL) if order.tube else None
+        if (code is None) == (not order.control):
+            raise Invalid("WELL_CONTENT", f"Well {order.well} needs either a tube or a control.")
+        if code:
+            seen[code, order.targets] += 1
+            if seen[code, order.targets] > 1 or (order.targets and seen[code, ()]):
+                raise Refused("TUBE_TWICE", f"Tube {code} is on plate {plate_id} twice. Remove one.", tube=code)
+        rows.append(
+            {
+                "plate_id": plate_id,
+                "well": order.well,
+                "tube_id": code,
+                "control": order.control or None,
+                "batch": f"{plate_id}/{order.batch or layout[order.well]}",
+                "targets": ",".join(order.targets),
+            }
+        )
+    return rows
+
+
+def load(unit: Unit, plate_id: str, scanned: str, instrument: str) -> str:
+    """Confirm by scan that this plate is in this cycler; its tubes are running from now on.
+
+    Raises:
+        Conflict: the scanned code is another plate's.
+        Refused: the plate is not waiting to be loaded.
+    """
+    # gather
+    row = _known(unit, plate_id)
+    code = barcodes.parse(scanned, barcodes.PLATE)
+    # decide
+    if code != plate_id:
+        raise Conflict("OTHER_PLATE", f"The plate in your hand is {code}, not {plate_id}. Nothing was started.")
+    if row["state"] != "planned":
+        raise Refused("PLATE_STATE", f"Plate {plate_id} is {row['state']}; it cannot be loaded again.")
+    if not instrument.strip():
+        raise Invalid("INSTRUMENT", "Say which cycler the plate goes into.")
+    tubes = {well["tube_id"] for well in queries.wells(unit.conn, plate_id) if well["tube_id"]}
+    # apply
+    queries.update_row(
+        unit.conn, "plate", {"plate_id": plate_id}, state="running", instrument=instrument, started_at=unit.now
+    )
+    ledger.append(unit, [(tube, e.RunStarted(plate_id, instrument)) for tube in sorted(tubes)])
+    return plate_id
+
+
+def void(unit: Unit, plate_id: str, reason: str) -> int:
+    """Give a plate up before it was read; its tubes queue again. Returns how many.
+
+    Raises:
+        Refused: the plate was read already.
+    """
+    row = _known(unit, plate_id)
+    if row["state"] not in {"planned", "running"}:
+        raise Refused("PLATE_STATE", f"Plate {plate_id} is {row['state']}; it cannot be voided.")
+    if not reason.strip():
+        raise Invalid("REASON", "Say why the plate is given up; the reason is kept.")
+    wells = {well["tube_id"]: well for well in queries.wells(unit.conn, plate_id) if well["tube_id"]}
+    tubes = ledger.tubes(unit.conn, wells)
+    queries.update_row(unit.conn, "plate", {"plate_id": plate_id}, state="void", reason=reason, closed_at=unit.now)
+    ledger.append(
+        unit,
+        [
+            (code, e.Voided("", plate_id, tube.well, "plate", reason.strip(), tube.test, tube.priority))
+            for code, tube in tubes.items()
+        ],
+    )
+    return len(tubes)
+
+
+def _known(unit: Unit, plate_id: str) -> dict[str, object]:
+    row = queries.plate_row(unit.conn, plate_id)
+    if row is None:
+        raise NotFound("PLATE_UNKNOWN", f"Plate {plate_id} is not known here. Check the code.")
+    return dict(row)
+
+
+def _next_code(unit: Unit) -> str:
+    while True:
+        code = barcodes.mint(barcodes.PLATE, queries.next_number(unit.conn, "plate"))
+        if queries.plate_row(unit.conn, code) is None:
+            return code
+
+
+__all__ = ["FillRules", "PlateOrder", "WellOrder", "create", "jobs", "load", "propose", "void"]

@@ -1,0 +1,415 @@
+"""Review, signatures, release, amendments. Nothing leaves before its run ended, its controls held and
+everybody who must sign has signed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import RowMapping
+
+from lis import ledger, queries
+from lis import events as e
+from lis.clock import to_text
+from lis.db import Unit
+from lis.errors import Forbidden, Invalid, NotFound, Refused
+from lis.events import TubeKind
+from lis.ledger import Recorded
+from lis.rulebook import Rulebook
+from lis.tube import Tube, TubeState, illegal_sentence
+from retest import Blocked, Call, Material, ReleaseFacts, auto_verify, signatures_needed
+
+AUTO: Final = "auto-verification"
+"""Actor of signatures that the written rules gave."""
+
+RESULTS: Final = ("negative", "positive", "inconclusive", "invalid")
+NEIGHBOURS: Final = tuple((r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What a release did: tube -> its report numbers."""
+
+    reports: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A tube that waits for a person, and every rule that holds it."""
+
+    tube: str
+    blocked: tuple[Blocked, ...]
+
+
+# -- automatic release ---------------------------------------------------------------------------
+
+
+def release_ready(unit: Unit, rules: Rulebook, tube_ids: Iterable[str]) -> tuple[Issued, tuple[Held, ...]]:
+    """Release those of ``tube_ids`` that meet every written rule; say of the others what holds them.
+
+    With automatic release switched off everything waits for a person.
+    """
+    # gather
+    tubes = [tube for tube in ledger.tubes(unit.conn, tube_ids).values() if tube.state is TubeState.IN_REVIEW]
+    evidence = _evidence(unit, rules, tubes)
+    # decide
+    blocked = {tube.tube_id: auto_verify(evidence[tube.tube_id].facts, rules.release) for tube in tubes}
+    ready = [tube for tube in tubes if rules.auto_release and not blocked[tube.tube_id]]
+    # apply
+    signed: list[Recorded] = [(tube.tube_id, e.Reviewed("accept", AUTO)) for tube in ready]
+    if signed:
+        ledger.append(Unit(unit.conn, unit.now, AUTO), signed)
+    issued = _issue(unit, rules, ready, evidence)
+    held = tuple(Held(tube.tube_id, blocked[tube.tube_id]) for tube in tubes if tube not in ready)
+    return issued, held
+
+
+def why_held(unit: Unit, rules: Rulebook, tube: Tube) -> tuple[Blocked, ...]:
+    """Every rule that keeps this tube from leaving without a person."""
+    return auto_verify(_evidence(unit, rules, [tube])[tube.tube_id].facts, rules.release)
+
+
+# -- review --------------------------------------------------------------------------------------
+
+
+def review(unit: Unit, rules: Rulebook, barcode: str, verdict: str, reason: str = "") -> Tube:
+    """A reviewer accepts a result, or wants a retest or a new specimen instead.
+
+    Raises:
+        Refused: the tube is not in review, or its evidence does not allow a release.
+        Forbidden: ``SAME_PERSON``: this person has signed this result already.
+    """
+    tube = ledger.known(unit.conn, barcode)
+    if tube.state is not TubeState.IN_REVIEW:
+        raise Refused("NOT_IN_REVIEW", illegal_sentence(tube, e.Reviewed), tube=tube.tube_id, state=tube.state)
+    match verdict:
+        case "accept":
+            facts = _accept(unit, rules, tube, reason)
+        case "retest" | "re-amplify" | "re-extract" | "second-kit":
+            test = "re-extract" if verdict == "retest" else verdict
+            due = tube.due_at or unit.now
+            facts = [(tube.tube_id, e.RetestOrdered(test, _needed(reason), rules.void_priority(tube), due))]
+        case "recollect":
+            persons = queries.persons_in(unit.conn, tube.tube_id)
+            due = unit.now + timedelta(hours=rules.recall_hours)
+            facts = ledger.recalls(tube.tube_id, persons, _needed(reason), due)
+        case _:
+            raise Invalid("VERDICT", "A verdict is accept, retest, re-amplify, re-extract, second-kit or recollect.")
+    return ledger.append(unit, facts)[tube.tube_id]
+
+
+def _accept(unit: Unit, rules: Rulebook, tube: Tube, reason: str) -> list[Recorded]:
+    if unit.actor in queries.actors_since(unit.conn, tube.tube_id, "Reviewed", "Concluded"):
+        raise Forbidden(
+            "SAME_PERSON",
+            f"{unit.actor} has signed tube {tube.tube_id} already. A second person must look at it.",
+            tube=tube.tube_id,
+        )
+    must = {"run-ended", "run-valid", "batch-valid", "controls-present", "file-complete"}
+    broken = [b for b in why_held(unit, rules, tube) if b.rule in must]
+    if broken:
+        raise Refused("NOT_RELEASABLE", f"Tube {tube.tube_id}: {broken[0].sentence_en}", tube=tube.tube_id)
+    return [(tube.tube_id, e.Reviewed("accept", reason.strip()))]
+
+
+def release(unit: Unit, rules: Rulebook, barcodes: Sequence[str] = ()) -> Issued:
+    """Issue the reports of signed results: those named, or all that have every signature.
+
+    Raises:
+        Refused: a tube named is not in review, or signatures are missing.
+    """
+    # gather
+    if barcodes:
+        tubes = [ledger.known(unit.conn, code) for code in barcodes]
+    else:
+        tubes = queries.tubes_in_state(unit.conn, TubeState.IN_REVIEW)
+    # decide
+    ready = []
+    for tube in tubes:
+        needed = signatures_needed(tube.result, Material(tube.kind.value), rules.release)
+        if tube.state is not TubeState.IN_REVIEW:
+            raise Refused("NOT_IN_REVIEW", illegal_sentence(tube, e.Released), tube=tube.tube_id)
+        if tube.signatures >= needed:
+            ready.append(tube)
+        elif barcodes:
+            raise Refused(
+                "SIGNATURES",
+                f"Tube {tube.tube_id} ({tube.result}) has {tube.signatures} of {needed} signatures. "
+                "Another person must review it first.",
+                tube=tube.tube_id,
+            )
+    # apply
+    return _issue(unit, rules, ready, _evidence(unit, rules, ready))
+
+
+# -- evidence ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What a result rests on: the facts for the release rules, and the run of its last call."""
+
+    facts: ReleaseFacts
+    assay: str
+    version: str
+    pool: str
+
+
+def _evidence(unit: Unit, rules: Rulebook, tubes: Sequence[Tube]) -> dict[str, _Evidence]:
+    """Facts of each tube; a pool member rests on the run of its pool."""
+    conn = unit.conn
+    pools = queries.pools_of(conn, [tube.tube_id for tube in tubes])
+    tested = {tube.tube_id: _tested(tube, pools) for tube in tubes}
+    calls = queries.calls(conn, tested.values())
+    people = queries.people_of(conn, [tube.tube_id for tube in tubes])
+    held = queries.recalls_of(conn, [person for many in people.values() for person in many])
+    runs: dict[str, _Run] = {}
+    found = {}
+    for tube in tubes:
+        code = tested[tube.tube_id]
+        past = calls.get(code, [])
+        run = _run(unit, runs, past[-1].run_id) if past else None
+        own_held = any(other != tube.tube_id for p in people.get(tube.tube_id, ()) for other in held.get(p, ()))
+        found[tube.tube_id] = _Evidence(
+            facts=_facts(unit, rules, tube, code, past, run, held=own_held),
+            assay=past[-1].assay if past else "",
+            version=run.row["assay_version"] if run else "",
+            pool=code if code != tube.tube_id else "",
+        )
+    return found
+
+
+def _tested(tube: Tube, pools: Mapping[str, str]) -> str:
+    return pools[tube.tube_id] if tube.tests == 0 and tube.tube_id in pools else tube.tube_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run with its readings by tube, and the smallest viral Cq of every well."""
+
+    row: Mapping[str, Any]
+    by_tube: Mapping[str, list[RowMapping]]
+    batch: Mapping[str, str]
+    signals: Mapping[tuple[str, tuple[int, int]], float]
+
+
+def _run(unit: Unit, runs: dict[str, _Run], run_id: str) -> _Run:
+    if run_id not in runs:
+        row = queries.run_with_plate(unit.conn, run_id)
+        readings = queries.readings_of_run(unit.conn, run_id)
+        by_tube: dict[str, list[RowMapping]] = {}
+        signals: dict[tuple[str, tuple[int, int]], float] = {}
+        for reading in readings:
+            by_tube.setdefault(reading["tube_id"] or "", []).append(reading)
+            if reading["tube_id"] and reading["cq"] is not None:
+                signals[reading["target"], _place(reading["well"])] = reading["cq"]
+        wells = queries.wells(unit.conn, row["plate_id"])
+        batch = {well["tube_id"]: well["batch"] for well in wells if well["tube_id"]}
+        runs[run_id] = _Run(row, by_tube, batch, signals)
+    return runs[run_id]
+
+
+def _place(well: str) -> tuple[int, int]:
+    return ord(well[0]) - ord("A"), int(well[1:])
+
+
+def _facts(  # noqa: PLR0913 - the facts of one result
+    unit: Unit, rules: Rulebook, tube: Tube, code: str, past: Sequence[queries.CallRow], run: _Run | None, *, held: bool
+) -> ReleaseFacts:
+    material = Material.pool if code != tube.tube_id else Material(tube.kind.value)
+    if run is None or not past:
+        return ReleaseFacts(
+            call=Call.invalid,
+            result=tube.result,
+            material=material,
+            findings=0,
+            run_ended=False,
+            run_valid=False,
+            batch_valid=False,
+            controls_present=False,
+            file_complete=False,
+            assay_validated=False,
+        )
+    assay = rules.assay(run.row["assay"], run.row["assay_version"])
+    controls = {target.name for target in assay.targets if target.is_control}
+    own = run.by_tube.get(code, [])
+    viral = [r for r in own if r["target"] not in controls]
+    internal = [r["cq"] for r in own if r["target"] in controls]
+    failed = set(run.row["failed_batches"].split(",")) - {""}
+    started = run.row["started_at"] or run.row["read_at"]
+    return ReleaseFacts(
+        call=Call(past[-1].outcome),
+        result=tube.result,
+        material=material,
+        findings=len(past),
+        run_ended=_has_ended(run.row, unit.now),
+        run_valid=bool(run.row["valid"]),
+        batch_valid=run.batch.get(code, "") not in failed,
+        controls_present=bool(run.row["valid"]) or "missing" not in run.row["verdict"],
+        file_complete=True,  # an incomplete file never becomes a run
+        assay_validated=_validated(rules, assay.id, material, tube),
+        flags=tuple(flag for r in viral for flag in r["flags"].split(",") if flag),
+        curves=tuple(r["curve"] or None for r in viral),
+        ic_cq=None if not internal or None in internal else max(internal),
+        ic_required=bool(controls),
+        neighbour_min_cq=_neighbours(run, own, controls),
+        person_held=held,
+        is_retest=tube.test not in {"first"},
+        specimen_age_hours=_age(tube, started),
+    )
+
+
+def _has_ended(row: Mapping[str, Any], now: datetime) -> bool:
+    """The instrument's end of run, or, where its file has none, the fact that a whole file was written."""
+    return row["ended_at"] is None or row["ended_at"] <= now + timedelta(minutes=5)
+
+
+def _validated(rules: Rulebook, assay: str, material: Material, tube: Tube) -> bool:
+    pooling = rules.assay(assay).pooling
+    if material is Material.single:
+        return True
+    return pooling is not None and material in pooling.modes and tube.persons <= pooling.max_n
+
+
+def _neighbours(run: _Run, own: Sequence[RowMapping], controls: set[str]) -> float | None:
+    wells = {_place(r["well"]) for r in own}
+    around = {(r + dr, c + dc) for r, c in wells for dr, dc in NEIGHBOURS} - wells
+    near = [cq for (target, place), cq in run.signals.items() if place in around and target not in controls]
+    return min(near, default=None)
+
+
+def _age(tube: Tube, started: datetime) -> float | None:
+    if tube.sampled_at is None:
+        return None
+    return max((started - tube.sampled_at).total_seconds() / 3600, 0.0)
+
+
+# -- issuing -------------------------------------------------------------------------------------
+
+
+def _issue(unit: Unit, rules: Rulebook, tubes: Sequence[Tube], evidence: Mapping[str, _Evidence]) -> Issued:
+    people = queries.people_of(unit.conn, [tube.tube_id for tube in tubes])
+    signers = queries.signers(unit.conn, [tube.tube_id for tube in tubes])
+    rows: list[dict[str, Any]] = []
+    facts: list[Recorded] = []
+    for tube in tubes:
+        if tube.kind is TubeKind.MIXED and tube.result != "negative":
+            raise Refused(
+                "MIXED_NOT_NEGATIVE",
+                f"Tube {tube.tube_id} is mixed and {tube.result}: no individual result can be reported. "
+                "Call its persons back.",
+                tube=tube.tube_id,
+            )
+        own = [_report_row(unit, tube, person, evidence[tube.tube_id], signers.get(tube.tube_id, ())) for person in people[tube.tube_id]]
+        rows += own
+        facts.append((tube.tube_id, e.Released(tube.result, len(own), _seal_of([row["seal"] for row in own]))))
+    queries.insert_rows(unit.conn, "report", rows)
+    ledger.append(unit, facts)
+    _close_recalls(unit, tubes, people)
+    by_tube: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        by_tube[row["tube_id"]] = (*by_tube.get(row["tube_id"], ()), row["report_id"])
+    return Issued(by_tube)
+
+
+def _report_row(unit: Unit, tube: Tube, person: str, evidence: _Evidence, signed: Sequence[str]) -> dict[str, Any]:
+    number = queries.next_number(unit.conn, "report")
+    row = {
+        "report_id": f"R{unit.now:%y%m%d}-{number:07d}",
+        "version": 1,
+        "amends": "",
+        "tube_id": tube.tube_id,
+        "person_id": person,
+        "result": tube.result,
+        "mode": "pool" if evidence.pool else tube.kind.value,
+        "places": queries.pool_size(unit.conn, evidence.pool) if evidence.pool else tube.persons,
+        "tests": tube.tests,
+        "assay": evidence.assay,
+        "assay_version": evidence.version,
+        "sampled_at": tube.sampled_at,
+        "received_at": tube.received_at,
+        "issued_at": unit.now,
+        "due_at": tube.due_at,
+        "signed_by": ", ".join(signed),
+        "reason": "",
+    }
+    return {**row, "seal": report_seal(row)}
+
+
+def report_seal(row: Mapping[str, Any]) -> str:
+    """SHA-256 over everything a report says, so that a changed row is found."""
+    names = sorted(name for name in row if name != "seal")
+    values = [to_text(row[name]) if isinstance(row[name], datetime) else row[name] for name in names]
+    return hashlib.sha256(json.dumps([names, values], ensure_ascii=False).encode()).hexdigest()
+
+
+def _seal_of(seals: Sequence[str]) -> str:
+    return hashlib.sha256("".join(seals).encode()).hexdigest()
+
+
+def _close_recalls(unit: Unit, tubes: Sequence[Tube], people: Mapping[str, Sequence[str]]) -> None:
+    """A single tube's report answers for its person in every tube that waits for them."""
+    singles = [tube for tube in tubes if tube.kind is TubeKind.SINGLE]
+    held = queries.recalls_of(unit.conn, [person for tube in singles for person in people[tube.tube_id]])
+    facts: list[Recorded] = []
+    closed: dict[str, int] = {}
+    for tube in singles:
+        for person in people[tube.tube_id]:
+            for other in held.get(person, ()):
+                if other != tube.tube_id:
+                    facts.append((other, e.PersonRecollected(person, tube.tube_id, tube.result)))
+                    closed[other] = closed.get(other, 0) + 1
+    if not facts:
+        return
+    open_counts = queries.open_recall_counts(unit.conn, closed)
+    done = [code for code, count in closed.items() if open_counts[code] == count]
+    facts += [(code, e.Resolved("all persons re-collected and reported")) for code in done]
+    ledger.append(unit, facts)
+
+
+# -- amendments ----------------------------------------------------------------------------------
+
+
+def amend(unit: Unit, report_id: str, result: str, reason: str) -> str:
+    """Correct an issued report; the original stays, and says which one corrects it.
+
+    Returns:
+        The number of the new report.
+
+    Raises:
+        NotFound: no such report. Refused: it has been corrected already, or nothing would change.
+    """
+    old = queries.report_row(unit.conn, report_id)
+    if old is None:
+        raise NotFound("REPORT_UNKNOWN", f"Report {report_id} does not exist. Check the number.")
+    if later := queries.amended_by(unit.conn, report_id):
+        raise Refused("REPORT_SUPERSEDED", f"Report {report_id} was corrected by {later}. Amend that one.")
+    if result not in RESULTS:
+        raise Invalid("RESULT", f"A result is one of {', '.join(RESULTS)}.")
+    if old["mode"] == "mixed" and result != "negative":
+        raise Refused("MIXED_NOT_NEGATIVE", "A mixed tube cannot yield an individual result. Call its persons back.")
+    if result == old["result"]:
+        raise Refused("NOTHING_CHANGED", f"Report {report_id} says {result} already.")
+    row = dict(old) | {
+        "report_id": f"R{unit.now:%y%m%d}-{queries.next_number(unit.conn, 'report'):07d}",
+        "version": old["version"] + 1,
+        "amends": report_id,
+        "result": result,
+        "issued_at": unit.now,
+        "signed_by": unit.actor,
+        "reason": _needed(reason),
+    }
+    row["seal"] = report_seal(row)
+    queries.insert_rows(unit.conn, "report", [row])
+    ledger.append(unit, [(old["tube_id"], e.Amended(row["report_id"], result, row["reason"], row["seal"]))])
+    return str(row["report_id"])
+
+
+def _needed(reason: str) -> str:
+    if not reason.strip():
+        raise Invalid("REASON", "Say why; the reason is kept.")
+    return reason.strip()
