@@ -118,7 +118,9 @@ def test_controls_use_the_cutoff_of_the_instrument(synthetic):
     assert judged(synthetic, NTC, PC, EC1, EC2, instrument="Cycler X")[1] == []
     late = control("PC", 28.0, 30.0, 27.0)
     assert judged(synthetic, NTC, late, EC1, EC2)[1] == []
-    assert judged(synthetic, NTC, late, EC1, EC2, instrument="Cycler X")[1] == [("run", "", "B", "control-late")]
+    assert judged(synthetic, NTC, late, EC1, EC2, instrument="Cycler X")[1] == [
+        ("run", "", "B", "control-late")
+    ]
 
 
 def test_a_control_with_a_foreign_target_is_refused(synthetic):

@@ -263,7 +263,10 @@ def test_a_number_on_a_flat_curve_is_neither_positive_nor_negative():
     """A Cq without amplification is borderline with its own rule; clean targets still make a positive."""
     rules = ALL["cdc-2019-ncov-n1n2rp"]
     assert said(read(rules, 27.07, None, 25.0, curves=("flat", None, None))) == ("borderline", "curve-flat")
-    assert said(read(rules, 27.07, 27.0, 25.0, curves=("flat", "sigmoid", None))) == ("borderline", "curve-flat")
+    assert said(read(rules, 27.07, 27.0, 25.0, curves=("flat", "sigmoid", None))) == (
+        "borderline",
+        "curve-flat",
+    )
     three = ALL["liferiver-zj"]
     clean = read(three, 27.0, 27.0, 27.0, 25.0, curves=("sigmoid", "sigmoid", "flat", None))
     assert said(clean) == ("positive", "two-or-more-detected")
@@ -280,7 +283,10 @@ def test_an_atypical_curve_counts_only_where_no_s_shape_is_asked_for():
     """The Chinese kits want an S shape; the CDC panel wants a number."""
     curves = ("atypical", "atypical", None)
     assert read(ALL["cdc-2019-ncov-n1n2rp"], 30.0, 30.0, 25.0, curves=curves).call is Call.positive
-    assert said(read(ALL["daan-2019-ncov"], 30.0, 30.0, 25.0, curves=curves)) == ("borderline", "curve-atypical")
+    assert said(read(ALL["daan-2019-ncov"], 30.0, 30.0, 25.0, curves=curves)) == (
+        "borderline",
+        "curve-atypical",
+    )
 
 
 def test_a_control_on_a_flat_curve_has_failed():

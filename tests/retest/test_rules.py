@@ -104,10 +104,22 @@ def test_an_overlap_at_exactly_40_is_refused(content):
     ("grey", "code", "words"),
     [
         ({"low": 38.0, "low_inclusive": True, "high": 40.0, "high_inclusive": False}, "band-gap", "37 to 38"),
-        ({"low": 36.0, "low_inclusive": True, "high": 40.0, "high_inclusive": False}, "band-overlap", "36 to 37"),
+        (
+            {"low": 36.0, "low_inclusive": True, "high": 40.0, "high_inclusive": False},
+            "band-overlap",
+            "36 to 37",
+        ),
         ({"low": 37.0, "low_inclusive": True, "high": 39.0, "high_inclusive": False}, "band-gap", "39 to 40"),
-        ({"low": 37.0, "low_inclusive": True, "high": 41.0, "high_inclusive": False}, "band-overlap", "40 to 41"),
-        ({"low": 37.0, "low_inclusive": True, "high": 40.0, "high_inclusive": True}, "band-overlap", "exactly 40"),
+        (
+            {"low": 37.0, "low_inclusive": True, "high": 41.0, "high_inclusive": False},
+            "band-overlap",
+            "40 to 41",
+        ),
+        (
+            {"low": 37.0, "low_inclusive": True, "high": 40.0, "high_inclusive": True},
+            "band-overlap",
+            "exactly 40",
+        ),
         ({"low": 41.0, "low_inclusive": True, "high": 40.0, "high_inclusive": True}, "band-empty", "40"),
     ],
 )
@@ -242,7 +254,7 @@ def test_impossible_counts_are_refused(content, count):
         (lambda c: c["ladder"].update(nothing={}), "ladder-unknown", "nothing"),
         (lambda c: c["ladder"]["invalid"].update(steps=["pray"]), "unknown-step", "pray"),
         (lambda c: c["ladder"]["invalid"].update(steps=[]), "bad-steps", "steps"),
-        (lambda c: c["ladder"]["invalid"].update(steps=["recollect", "re-extract"]), "bad-steps", "recollect"),
+        (lambda c: c["ladder"]["invalid"].update(steps=["recollect", "re-amplify"]), "bad-steps", "follow"),
         (lambda c: c["ladder"]["invalid"].update(end="negative"), "not-allowed", "negative"),
         (lambda c: c["control"][1].update(aliases=["nc"]), "control-twice", "nc"),
         (lambda c: c["control"][1]["expect"]["A"].update(least=40), "band-empty", "40"),
