@@ -275,6 +275,7 @@ def test_more_negative_repeats_can_be_asked_for():
     rules = CaseRules(KINGHAWK, Policy.from_mapping(content))
     assert step(decide(case("st", "neg"), rules)) == "re-extract"
     assert step(decide(case("st", "neg", "neg"), rules)) == "negative"
+    assert step(decide(case("neg", "st", "neg"), rules)) == "re-extract"
     assert step(decide(case("st", "grey", "neg"), rules)) == "re-extract"
 
 

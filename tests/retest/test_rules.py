@@ -166,6 +166,7 @@ def test_overrides_choose_the_most_exact_place(content):
 
     assert cut("cycler x ", "LAB L") == 32.0
     assert cut("other", "Lab L") == 31.0
+    assert cut("Cycler Y", "Lab L") == 31.0
     assert cut("Cycler X", "") == 30.0
     assert cut("cycler y", "elsewhere") == 29.0
     assert cut("", "") == 38.0
