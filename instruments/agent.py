@@ -545,7 +545,7 @@ class Link:
         """(Re)build the socket; whatever the old one held is given up to the resend."""
         self._shut()
         config = self._config
-        socket = self._context.socket(zmq.DEALER)
+        socket = self._socket = self._context.socket(zmq.DEALER)
         socket.curve_serverkey = config.server_public
         socket.curve_publickey = config.public_key
         socket.curve_secretkey = config.secret_key
@@ -555,7 +555,6 @@ class Link:
         socket.sndhwm = 2 * config.window
         self._monitor = socket.get_monitor_socket(_LINK_EVENTS)
         socket.connect(config.endpoint)
-        self._socket = socket
         self.state = "connecting"
 
     def _shut(self) -> None:
@@ -650,6 +649,7 @@ class Agent:
 
         Raises:
             sqlite3.OperationalError: another agent holds this outbox, or the disk refuses.
+            zmq.ZMQError: the endpoint or a key is not one.
         """
         self.config = config
         self._folder = Folder(config.folder, config.patterns, config.settle_s)
@@ -661,7 +661,11 @@ class Agent:
         self._trouble: dict[str, str] = {}
         self.bridge_device = ""
         self.versions = 0
-        self._connect()
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
 
     def _connect(self) -> None:
         self._link.open()
