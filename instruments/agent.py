@@ -752,10 +752,11 @@ class Agent:
     def _keep_alive(self, tick: float) -> None:
         """Ask for a sign of life when it is quiet; a link that stays deaf is built anew."""
         quiet = tick - self._heard_at
-        if quiet > 3 * self.config.ping_s:
+        refused = self._link.state == "refused"  # after a refusal ZeroMQ does not knock again by itself
+        if quiet > (1 if refused else 3) * self.config.ping_s:
             LOG.warning("nothing heard for %.0f s; the link is built anew", quiet)
             self._connect()
-        elif min(quiet, tick - self._pinged_at) > self.config.ping_s:
+        elif not refused and min(quiet, tick - self._pinged_at) > self.config.ping_s:
             self._pinged_at = tick
             self._link.send(wire.ping())
 

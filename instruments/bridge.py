@@ -292,7 +292,8 @@ class Bridge:
                 detail = f"a key that is not enrolled knocked from {address.decode('ascii', 'replace')}"
                 self._event_once("key-refused", None, detail, key)
         except Exception:
-            status, text = b"500", b"the enrolment could not be read"
+            # RFC 27: a temporary failure. The device tries again by itself; after 400 it would not.
+            status, text = b"300", b"the enrolment could not be read"
             self._count("loop_errors")
             LOG.exception("a device could not be admitted")
         self._zap.send_multipart([b"1.0", frames[1], status, text, user, b""])
