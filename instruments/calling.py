@@ -126,9 +126,13 @@ def call_curves(
 def _curves(fluorescence: ArrayLike, cycles: ArrayLike | None) -> tuple[Floats, int]:
     values = np.atleast_2d(np.asarray(fluorescence, dtype=np.float64))
     if values.ndim != 2 or values.shape[1] < 4:
-        raise InstrumentError("BAD_CURVES", f"Curves x cycles with at least 4 cycles are needed, not {values.shape}.")
+        raise InstrumentError(
+            "BAD_CURVES", f"Curves x cycles with at least 4 cycles are needed, not {values.shape}."
+        )
     if not np.isfinite(values).all():
-        raise InstrumentError("BAD_CURVES", "A fluorescence value is missing: call curves with gaps one by one.")
+        raise InstrumentError(
+            "BAD_CURVES", "A fluorescence value is missing: call curves with gaps one by one."
+        )
     if cycles is None:
         return values, 1
     counted = np.asarray(cycles)
@@ -145,7 +149,8 @@ def second_derivative_maximum(values: Floats) -> Ints:
     # The first cycles often jump (the block is still settling), the padded ends bend by construction.
     second[:, : min(3, second.shape[1] - 1)] = -np.inf
     second[:, -1:] = -np.inf if second.shape[1] > 4 else second[:, -1:]
-    return np.argmax(second, axis=1) + 1
+    peak: Ints = np.argmax(second, axis=1) + 1
+    return peak
 
 
 def _windows(values: Floats, peak: Ints, first: int, baseline: ArrayLike | None) -> Ints:
@@ -170,7 +175,8 @@ def _rises(values: Floats, start: int, end: Ints) -> NDArray[np.bool_]:
     window = np.stack([np.full(len(values), start), end], axis=1)
     corrected = subtract_baseline(values, window)
     noise = _spread(corrected, window)
-    return corrected[:, -3:].mean(axis=1) > _NOISE_FACTOR * noise
+    rises: NDArray[np.bool_] = corrected[:, -3:].mean(axis=1) > _NOISE_FACTOR * noise
+    return rises
 
 
 def _mask(window: Ints, width: int) -> NDArray[np.bool_]:
@@ -196,7 +202,8 @@ def _spread(corrected: Floats, window: Ints) -> Floats:
     """SD of the corrected baseline, two degrees of freedom spent on the line."""
     mask = _mask(window, corrected.shape[1])
     squares = np.where(mask, corrected**2, 0.0).sum(axis=1)
-    return np.sqrt(squares / np.maximum(mask.sum(axis=1) - 2, 1))
+    spread: Floats = np.sqrt(squares / np.maximum(mask.sum(axis=1) - 2, 1))
+    return spread
 
 
 def _noise_and_amplitude(corrected: Floats, window: Ints | None, peak: Ints) -> tuple[Floats, Floats]:
@@ -233,7 +240,9 @@ def _limits(
     if threshold is not None:
         given = np.asarray(threshold, dtype=np.float64)
         if given.ndim > 1 or (given.ndim == 1 and len(given) != count) or not (given > 0).all():
-            raise InstrumentError("BAD_CURVES", "The threshold must be one positive number, or one per curve.")
+            raise InstrumentError(
+                "BAD_CURVES", "The threshold must be one positive number, or one per curve."
+            )
         return np.array(np.broadcast_to(given, (count,)))
     amplified = verdict == SIGMOID
     if not amplified.any():

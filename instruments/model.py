@@ -7,7 +7,6 @@ stays empty; the laboratory's own rules read these values elsewhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from instruments.errors import InstrumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -32,12 +31,16 @@ FlagScope = Literal["target", "well"]
 
 def _impossible(text: str, block: int) -> InstrumentError:
     size = f"a {block}-well block" if block else "a block of unknown size"
-    return InstrumentError("BAD_WELL", f"'{text}' is not a well of {size}. Check the well column of the export.")
+    return InstrumentError(
+        "BAD_WELL", f"'{text}' is not a well of {size}. Check the well column of the export."
+    )
 
 
 def _shape(block: int) -> tuple[int, int]:
     if block not in BLOCKS:
-        raise InstrumentError("BAD_WELL", f"A block of {block} wells is not known; blocks have 96 or 384 wells.")
+        raise InstrumentError(
+            "BAD_WELL", f"A block of {block} wells is not known; blocks have 96 or 384 wells."
+        )
     return BLOCKS[block]
 
 
@@ -194,12 +197,16 @@ class RunFile:
         file, it becomes complete.
         """
         present = {(r.well, name) for r in self.readings for name in (r.target, r.dye)}
-        missing = [f"{well} {name}" for well, name in loaded if (canonical_well(well, 0), name) not in present]
+        missing = [
+            f"{well} {name}" for well, name in loaded if (canonical_well(well, 0), name) not in present
+        ]
         rest = tuple(reason for reason in self.reasons if reason not in self.assumptions)
         if missing:
             shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
             rest += (f"{len(missing)} loaded reactions have no result in the file: {shown}",)
-        return replace(self, complete=not rest, reasons=rest, assumptions=() if not rest else self.assumptions)
+        return replace(
+            self, complete=not rest, reasons=rest, assumptions=() if not rest else self.assumptions
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the document that ``lis read --json`` prints; dates in ISO 8601 with Z."""

@@ -184,7 +184,9 @@ def _fluorescence(
     true = np.array([np.inf if r.true_cq is None else r.true_cq for r in reactions])
     plateau = chemistry.plateau * np.exp(rng.normal(0.0, chemistry.plateau_sd, count))
     if (plateau <= chemistry.threshold).any() or chemistry.efficiency <= 0:
-        raise InstrumentError("BAD_RUN", "The chemistry needs an efficiency above 0 and a plateau above the threshold.")
+        raise InstrumentError(
+            "BAD_RUN", "The chemistry needs an efficiency above 0 and a plateau above the threshold."
+        )
     rate = np.log1p(chemistry.efficiency)
     half = true + np.log(plateau / chemistry.threshold - 1.0) / rate
     exponent = np.clip(-rate * (n - half[:, None]), -700.0, 700.0)
@@ -199,7 +201,9 @@ def _fluorescence(
 def _clean(value: str, what: str) -> str:
     """Refuse text that would break a line or a column of the export."""
     if value != value.strip() or any(char in value for char in "\t\r\n\0") or not value.isprintable():
-        raise InstrumentError("BAD_RUN", f"The {what} '{value!r}' holds a character that no export can carry.")
+        raise InstrumentError(
+            "BAD_RUN", f"The {what} '{value!r}' holds a character that no export can carry."
+        )
     return value
 
 
@@ -245,7 +249,10 @@ def _quantstudio_header(run: VirtualRun) -> str:
 
 
 def _sample_setup(drawn: DrawnRun) -> str:
-    lines = ["[Sample Setup]", "Well\tWell Position\tSample Name\tTarget Name\tTask\tReporter\tQuencher\tComments"]
+    lines = [
+        "[Sample Setup]",
+        "Well\tWell Position\tSample Name\tTarget Name\tTask\tReporter\tQuencher\tComments",
+    ]
     for r in drawn.reactions:
         number = well_index(r.well, drawn.run.block) + 1
         task = _QS_TASKS.get(r.task, r.task)
@@ -257,13 +264,17 @@ def _amplification(drawn: DrawnRun) -> str:
     lines = ["[Amplification Data]", "Well\tCycle\tTarget Name\tRn\tDelta Rn"]
     for r, rn, delta in zip(drawn.reactions, drawn.rn.tolist(), drawn.delta.tolist(), strict=True):
         number = well_index(r.well, drawn.run.block) + 1
-        lines += [f"{number}\t{n}\t{r.target}\t{a:.6f}\t{b:.6f}" for n, (a, b) in enumerate(zip(rn, delta, strict=True), 1)]
+        lines += [
+            f"{number}\t{n}\t{r.target}\t{a:.6f}\t{b:.6f}"
+            for n, (a, b) in enumerate(zip(rn, delta, strict=True), 1)
+        ]
     return "\n".join(lines)
 
 
 _RESULT_COLUMNS = (
     "Well", "Well Position", "Omit", "Sample Name", "Target Name", "Task", "Reporter", "Quencher", "Comments",
-    "Automatic Ct Threshold", "Ct Threshold", "Automatic Baseline", "Baseline Start", "Baseline End", "CT", "NOAMP",
+    "Automatic Ct Threshold", "Ct Threshold", "Automatic Baseline", "Baseline Start", "Baseline End", "CT",
+    "NOAMP",
 )  # fmt: skip
 
 
@@ -303,7 +314,9 @@ def write_cfx(run: VirtualRun, rng: np.random.Generator | None = None) -> dict[s
     drawn = draw(run, rng)
     pairs = {(r.well, r.dye) for r in drawn.reactions}
     if len(pairs) < len(drawn.reactions):
-        raise InstrumentError("BAD_RUN", f"Plate {run.plate} has two targets of one dye in a well; CFX reads one.")
+        raise InstrumentError(
+            "BAD_RUN", f"Plate {run.plate} has two targets of one dye in a well; CFX reads one."
+        )
     rfu = drawn.delta * _RFU
     cq = call_curves(rfu, method="cfx", threshold=run.chemistry.threshold * _RFU).cq
     stem = f"SYNTHETIC_{_clean(run.plate, 'plate barcode')}_{run.started.astimezone(UTC):%Y-%m-%d_%H-%M-%S}"
@@ -341,7 +354,9 @@ def _cfx_results(drawn: DrawnRun, cq: Floats) -> bytes:
         well = f"{r.well[0]}{int(r.well[1:]):02d}"
         written = repr(value) if value == value else "NaN"  # noqa: PLR0124 - False for NaN
         content = _CFX_CONTENT.get(r.task, r.task)
-        names = [_clean(text, what) for text, what in ((r.dye, "dye"), (r.target, "target"), (r.sample, "sample"))]
+        names = [
+            _clean(text, what) for text, what in ((r.dye, "dye"), (r.target, "target"), (r.sample, "sample"))
+        ]
         quantities = ["NaN", "NaN", "NaN", "NaN", "60", SYNTHETIC]
         rows.append(["", well, names[0], names[1], content, names[2], "", written, "", "", *quantities])
     return _csv(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +11,7 @@ from instruments.formats.source import Source
 from instruments.formats.table import TableMapping, fits, read_source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from datetime import tzinfo
 
     from instruments.model import RunFile
@@ -78,12 +78,14 @@ def read(
 def _source(name: str, data: bytes, zone: tzinfo | None) -> Source:
     if not data.strip(b"\0 \t\r\n"):
         raise InstrumentError(
-            "EMPTY_FILE", "The file is empty. Wait until the export has finished, or export the run again.", file=name
+            "EMPTY_FILE",
+            "The file is empty. Wait until the export has finished, or export the run again.",
+            file=name,
         )
     if len(data) > SIZE_LIMIT:
         raise InstrumentError(
             "TOO_LARGE",
-            f"The file has {len(data) / 2**20:.0f} MiB; no run export is larger than {SIZE_LIMIT // 2**20} MiB. "
+            f"The file has {len(data) / 2**20:.0f} MiB; no export is larger than {SIZE_LIMIT // 2**20} MiB. "
             "Send the exported results, not the instrument's raw folder.",
             file=name,
         )
@@ -111,8 +113,17 @@ def _sniff(source: Source, mappings: Sequence[TableMapping]) -> Reader:
             return reader
     for mapping in mappings:
         if fits(source, mapping):
-            return Reader(f"table:{mapping.name}", (source.kind,), lambda _: True, lambda s, m=mapping: read_source(s, m))
+            return _table_reader(mapping)
     raise InstrumentError("UNKNOWN_FORMAT", _unknown(source), file=source.name)
+
+
+def _table_reader(mapping: TableMapping) -> Reader:
+    return Reader(
+        f"table:{mapping.name}",
+        ("zip", "ole", "text"),
+        matches=lambda source: fits(source, mapping),
+        read=lambda source: read_source(source, mapping),
+    )
 
 
 def _unknown(source: Source) -> str:
@@ -124,7 +135,9 @@ def _unknown(source: Source) -> str:
         "text": "The text is not an export of a known instrument.",
     }[source.kind]
     if any(member.startswith(("apldbio/", "summary.json", "setup/")) for member in source.members):
-        what = "This is an .eds experiment file, which is not read yet: export its results as text or workbook."
+        what = (
+            "This is an .eds experiment file, which is not read yet: export its results as text or workbook."
+        )
     elif len(source.members) == 1 and source.members[0].endswith(".xml"):
         what = "This is an RDML file, which is not read yet: export the results as csv."
     return f"{what} Known are {known}; for another table, describe it in a table mapping (TOML)."

@@ -8,7 +8,6 @@ turns it into a :class:`~instruments.model.RunFile`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from instruments.formats.curves import curves_of
 from instruments.model import Curve, FlagScope, Reading, RunFile, canonical_well
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from instruments.formats.source import Cell, Source
@@ -56,6 +56,17 @@ _KEYS = {
     "plate": ("Barcode", "Experiment Barcode"),
     "experiment": ("Experiment Name", "Experiment File Name", "File Name"),
 }
+_OTHER_KEYS = {
+    "Block Type",
+    "Quantification Cycle Method",
+    "Software Name and Version",
+    "Software name",
+    "Software version",
+}
+_UNPROVEN = (
+    "nothing in the file proves that the results table was not cut after a whole line "
+    "(no complete Sample Setup): its wells must equal the loaded plate"
+)
 _WELL = re.compile(r"[A-Pa-p]?[0-9]+(\.0+)?")
 _BLOCK = re.compile(r"384|96")
 
@@ -65,7 +76,8 @@ class Section:
     """A table: column names, rows of cells, the line of its first row, and how it ended.
 
     ``closed`` is true when something follows the table in the file (another section, a footer):
-    then no cut can have taken rows off its end.
+    then no cut can have taken rows off its end. ``columns`` are the rows turned, for long tables
+    that are cheaper to take apart that way.
     """
 
     header: tuple[str, ...]
@@ -73,6 +85,7 @@ class Section:
     first_line: int
     closed: bool
     footer: tuple[str, ...] = ()
+    columns: Sequence[Sequence[Cell]] | None = None
 
     def find(self, names: Iterable[str]) -> int | None:
         """Index of the first column among ``names`` (folded) that the table has."""
@@ -103,7 +116,9 @@ def is_footer(row: Sequence[Cell]) -> bool:
     between. A row for an unused well also has few cells, but it begins with a well.
     """
     filled = [cell for cell in row if cell != ""]
-    return not filled or (len(filled) <= 2 and row[0] == filled[0] and not _WELL.fullmatch(cells.text(row[0])))
+    return not filled or (
+        len(filled) <= 2 and row[0] == filled[0] and not _WELL.fullmatch(cells.text(row[0]))
+    )
 
 
 def key_text(keys: Mapping[str, Cell], names: Iterable[str]) -> str:
@@ -302,22 +317,20 @@ def _doubts(export: Export, readings: Sequence[Reading], block: int, faults: lis
     of the block, and names every well that has a result.
     """
     declared = _declared(export, block)
-    if declared is None:
-        whole, pairs = False, set()
-    else:
+    whole, pairs = False, set[tuple[str, str]]()
+    if declared is not None:
         listed, pairs = declared
         stray = {r.well for r in readings} - listed
-        whole = not stray and (len({w for w, _ in pairs}) == len(listed) or (block > 0 and len(listed) == block))
+        whole = not stray and (
+            len({w for w, _ in pairs}) == len(listed) or (block > 0 and len(listed) == block)
+        )
     missing = sorted(pairs - {(r.well, r.target) for r in readings})
     if missing:
         shown = cells.some(f"{well} {target}" for well, target in missing)
         faults.append(f"Sample Setup declares {len(missing)} reactions that have no result row: {shown}")
     if export.proven or export.results.closed or whole:
         return ()
-    return (
-        "nothing in the file proves that the results table was not cut after a whole line "
-        "(no complete Sample Setup): its wells must equal the loaded plate",
-    )
+    return (_UNPROVEN,)
 
 
 def _declared(export: Export, block: int) -> tuple[set[str], set[tuple[str, str]]] | None:
@@ -344,7 +357,9 @@ def _thresholds(readings: Iterable[Reading]) -> Mapping[str, float]:
     for reading in readings:
         if reading.threshold is not None:
             values.setdefault(reading.target, set()).add(reading.threshold)
-    return MappingProxyType({target: next(iter(found)) for target, found in values.items() if len(found) == 1})
+    return MappingProxyType(
+        {target: next(iter(found)) for target, found in values.items() if len(found) == 1}
+    )
 
 
 def _curves(source: Source, export: Export, block: int, readings: Iterable[Reading]) -> tuple[Curve, ...]:
@@ -358,9 +373,7 @@ def _curves(source: Source, export: Export, block: int, readings: Iterable[Readi
 
 
 def _unread(export: Export, times: Mapping[str, datetime | None]) -> tuple[str, ...]:
-    known_keys = {name for names in _KEYS.values() for name in names} | {
-        "Block Type", "Quantification Cycle Method", "Software Name and Version", "Software name", "Software version",
-    }  # fmt: skip
+    known_keys = {name for names in _KEYS.values() for name in names} | _OTHER_KEYS
     known_columns = {name for names in COLUMNS.values() for name in names} | {"well"}
     flags = {name for _, name in _flag_columns(export.results)}
     columns = [

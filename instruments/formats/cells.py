@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from instruments.formats.source import Cell
 
 # Spellings of "no Cq" met in real exports, folded to lower case.
@@ -111,7 +112,9 @@ _OFFSETS: dict[str, float] = {
     "HST": -10, "VET": -4, "BRT": -3, "ART": -3, "SAST": 2, "PKT": 5, "ICT": 7, "WIB": 7, "HKT": 8, "SGT": 8,
     "MYT": 8, "PHT": 8, "AWST": 8, "JST": 9, "KST": 9, "AEST": 10, "AEDT": 11, "NZST": 12, "NZDT": 13,
 }  # fmt: skip
-_ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\s+([AP]M))?(?:\s*([A-Z]{1,5}(?:[+-]\d\d:?\d\d)?))?")
+_ISO = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\s+([AP]M))?(?:\s*([A-Z]{1,5}(?:[+-]\d\d:?\d\d)?))?"
+)
 _US = re.compile(r"(\d\d?)/(\d\d?)/(\d{4}) (\d\d?):(\d\d):(\d\d)(?:\s+([AP]M))?(?:\s*([A-Z]{1,5}))?")
 _OFFSET = re.compile(r"(?:UTC|GMT)([+-])(\d\d):?(\d\d)")
 

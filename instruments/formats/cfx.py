@@ -40,9 +40,22 @@ CQ_FORMAT = "cfx-cq"
 CURVE_FORMAT = "cfx-amplification"
 _HEADER_SEARCH = 40
 _KNOWN = ("Well", "Fluor", "Target", "Content", "Sample", "Cq", "Well Note")
+_KEYS_READ = (
+    "Base Serial Number",
+    "CFX Maestro Version",
+    "Created By User",
+    "File Name",
+    "Fluor",
+    "ID",
+    "Instrument",
+    "Instrument Name",
+    "Run Ended",
+    "Run Started",
+)
 _EVIDENCE = ("Cq Mean", "Cq Std. Dev")
 _CONFIRM = (
-    "the csv has no end mark: every loaded well must have a result for each of its dyes (compare with the loaded plate)"
+    "the csv has no end mark: every loaded well must have a result for each of its dyes "
+    "(compare with the loaded plate)"
 )
 _CYCLES = "the csv has no end mark: the number of cycles must equal the protocol's"
 # Fluors of the CFX calibration set; a file split by target ends with the target's name instead.
@@ -103,14 +116,18 @@ def _table(source: Source, wanted: set[str]) -> _Table:
     except csv.Error as exc:
         raise InstrumentError(
             "BAD_ROW",
-            "The quotation marks of the csv do not match: the file is cut off or was edited. Export it again.",
+            "The quotation marks of the csv do not match: it is cut off or was edited. Export it again.",
             file=source.name,
         ) from exc
     while rows and not any(cell.strip() for cell in rows[-1]):
         rows.pop()
     uneven = [i for i, row in enumerate(rows, top + 2) if len(row) != len(header)]
     faults = [] if source.text.ended else [OPEN_END]
-    faults += [f"rows of another width than the column names at line {cells.some(map(str, uneven))}"] if uneven else []
+    faults += (
+        [f"rows of another width than the column names at line {cells.some(map(str, uneven))}"]
+        if uneven
+        else []
+    )
     faults += [] if rows else ["the table has no rows"]
     keys = {row[0].strip(): row[1].strip() for row in above if len(row) > 1 and row[0].strip()}
     decimal = "," if separator == ";" else "."
@@ -122,7 +139,9 @@ def read_cq(source: Source) -> RunFile:
     table = _table(source, {"Well", "Fluor", "Content", "Cq"})
     faults = list(table.faults)
     column = {name: table.header.index(name) for name in _KNOWN if name in table.header}
-    numbered = [(i, row) for i, row in enumerate(table.rows, table.first_line) if len(row) > max(column.values())]
+    numbered = [
+        (i, row) for i, row in enumerate(table.rows, table.first_line) if len(row) > max(column.values())
+    ]
     readings: list[Reading] = []
     for line, row in numbered:
         try:
@@ -130,12 +149,16 @@ def read_cq(source: Source) -> RunFile:
         except InstrumentError as exc:
             raise exc.at(source.name, line) from exc
         if cells.UNREAD_CQ in readings[-1].flags:
-            faults.append(f"line {line}: '{readings[-1].raw_cq}' is neither a Cq nor a known spelling of none")
+            faults.append(
+                f"line {line}: '{readings[-1].raw_cq}' is neither a Cq nor a known spelling of none"
+            )
     faults += _twins(readings) + _replicates(table, [row for _, row in numbered], readings)
     block = _full_block(readings)
     doubts = tuple(_shortfall(readings)) + (() if block else (_CONFIRM,))
     assumptions = tuple(dict.fromkeys((*doubts, _CONFIRM)))
-    return _run(source, CQ_FORMAT, table, (*faults, *doubts), assumptions, readings=tuple(readings), block=block)
+    return _run(
+        source, CQ_FORMAT, table, (*faults, *doubts), assumptions, readings=tuple(readings), block=block
+    )
 
 
 def _reading(row: Sequence[str], column: dict[str, int], decimal: str) -> Reading:
@@ -175,7 +198,11 @@ def _shortfall(readings: Sequence[Reading]) -> list[str]:
     last, before = readings[-1].dye, dyes[:-1]
     if all(r.dye == last for r in readings[-len(by_dye[last]) :]):
         short = [well for dye in before for well in by_dye[dye] if well not in by_dye[last]]
-        return [f"the last fluor {last} lacks wells that other fluors have: {cells.some(short)}"] if short else []
+        return (
+            [f"the last fluor {last} lacks wells that other fluors have: {cells.some(short)}"]
+            if short
+            else []
+        )
     end = readings[-1].well
     have = {r.dye for r in readings if r.well == end}
     usual = {r.dye for r in readings if r.well == readings[0].well}
@@ -191,13 +218,21 @@ def _replicates(table: _Table, rows: Sequence[Sequence[str]], readings: Sequence
     content = table.header.index("Content")
     for i, (row, reading) in enumerate(zip(rows, readings, strict=True)):
         if reading.cq is not None:
-            groups.setdefault((reading.dye, reading.target, reading.sample, row[content].strip()), []).append(i)
+            groups.setdefault((reading.dye, reading.target, reading.sample, row[content].strip()), []).append(
+                i
+            )
     short = []
     for members in groups.values():
         written = {(rows[i][mean_at], rows[i][sd_at]) for i in members}
-        if len(written) == 1 and not _agrees(next(iter(written)), [readings[i] for i in members], table.decimal):
+        if len(written) == 1 and not _agrees(
+            next(iter(written)), [readings[i] for i in members], table.decimal
+        ):
             short.append(readings[members[0]].well)
-    return [f"replicates are missing: the written Cq Mean of the group of {cells.some(short)} is another"] if short else []
+    return (
+        [f"replicates are missing: the written Cq Mean of the group of {cells.some(short)} is another"]
+        if short
+        else []
+    )
 
 
 def _agrees(written: tuple[str, str], group: Sequence[Reading], decimal: str) -> bool:
@@ -206,7 +241,9 @@ def _agrees(written: tuple[str, str], group: Sequence[Reading], decimal: str) ->
         return True
     values = [r.cq for r in group if r.cq is not None]
     # Half a unit of the last written digit, of the mean and of the Cq it was made from.
-    step = max(10.0 ** -_decimals(written[0], decimal), 10.0 ** -max(_decimals(r.raw_cq, decimal) for r in group))
+    step = max(
+        10.0 ** -_decimals(written[0], decimal), 10.0 ** -max(_decimals(r.raw_cq, decimal) for r in group)
+    )
     if abs(statistics.fmean(values) - mean) > 1.01 * step:
         return False
     if sd is None or len(values) > 1:
@@ -249,7 +286,8 @@ def read_curves(source: Source) -> RunFile:
     named = _DYE.search(source.name)
     dye = table.keys.get("Fluor", "") or (named[1] if named else "")
     curves = tuple(
-        Curve(canonical_well(name, 0), "", dye, "rfu", counted, values[:, k]) for k, (_, name) in enumerate(wells)
+        Curve(canonical_well(name, 0), "", dye, "rfu", counted, values[:, k])
+        for k, (_, name) in enumerate(wells)
     )
     return _run(source, CURVE_FORMAT, table, tuple(faults), (_CYCLES,), curves=curves)
 
@@ -271,13 +309,17 @@ def _run(  # noqa: PLR0913 - the two kinds of csv differ in just these
     block: int = 0,
 ) -> RunFile:
     keys = table.keys
-    used = {"Base Serial Number", "CFX Maestro Version", "Created By User", "ID", "File Name", "Run Started", "Run Ended"}
-    columns = [] if curves else [f"column {name}" for name in table.header if name and name not in (*_KNOWN, *_EVIDENCE)]
+    columns = (
+        []
+        if curves
+        else [f"column {name}" for name in table.header if name and name not in (*_KNOWN, *_EVIDENCE)]
+    )
     return RunFile(
         name=source.name,
         sha256=source.sha256,
         format=form,
         instrument=keys.get("Instrument", "CFX"),
+        device=keys.get("Instrument Name", ""),
         serial=keys.get("Base Serial Number", ""),
         software=f"CFX Maestro {keys['CFX Maestro Version']}" if "CFX Maestro Version" in keys else "",
         operator=keys.get("Created By User", ""),
@@ -290,7 +332,7 @@ def _run(  # noqa: PLR0913 - the two kinds of csv differ in just these
         reasons=reasons,
         readings=readings,
         curves=curves,
-        unread=(*columns, *(f"key {key}" for key in keys if key not in used)),
+        unread=(*columns, *(f"key {key}" for key in keys if key not in _KEYS_READ)),
         assumptions=assumptions,
         method="ct" if readings else "",
     )

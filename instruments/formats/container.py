@@ -32,7 +32,9 @@ EXPORT_HINT = {
 def _encrypted(name: str) -> InstrumentError:
     suffix = ".pcrd" if name.lower().endswith(".pcrd") else ""
     return InstrumentError(
-        "ENCRYPTED_FILE", f"The file is encrypted by the software that wrote it. {EXPORT_HINT[suffix]}", file=name
+        "ENCRYPTED_FILE",
+        f"The file is encrypted by the software that wrote it. {EXPORT_HINT[suffix]}",
+        file=name,
     )
 
 
@@ -49,7 +51,9 @@ def zip_members(name: str, data: bytes) -> tuple[str, ...]:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except zipfile.BadZipFile as exc:
         raise InstrumentError(
-            "INCOMPLETE_FILE", "The file is cut off or damaged: its end is missing. Export or copy it again.", file=name
+            "INCOMPLETE_FILE",
+            "The file is cut off: its end is missing. Export or copy it again.",
+            file=name,
         ) from exc
     members = archive.infolist()
     if any(member.flag_bits & 1 for member in members):
@@ -57,7 +61,7 @@ def zip_members(name: str, data: bytes) -> tuple[str, ...]:
     if sum(member.file_size for member in members) > UNPACKED_LIMIT:
         raise InstrumentError(
             "TOO_LARGE",
-            f"The file unpacks to more than {UNPACKED_LIMIT // 2**20} MiB, more than any run. It is not opened.",
+            f"The file unpacks to more than {UNPACKED_LIMIT // 2**20} MiB; no run does. It is not opened.",
             file=name,
         )
     for member in members:
@@ -111,7 +115,9 @@ def check_ole(name: str, data: bytes) -> None:
             under a password.
     """
     cut = InstrumentError(
-        "INCOMPLETE_FILE", "The workbook is cut off: parts it refers to are missing. Copy it again.", file=name
+        "INCOMPLETE_FILE",
+        "The workbook is cut off: parts it refers to are missing. Copy it again.",
+        file=name,
     )
     if len(data) < 512:
         raise cut

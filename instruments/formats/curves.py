@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from operator import ne, or_
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from instruments.formats import cells
 from instruments.model import Curve, CurveKind, canonical_well
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from instruments.formats.abi import Section
@@ -46,25 +48,45 @@ def curves_of(table: Section, block: int, dyes: Mapping[tuple[str, str], str]) -
     if well is None or cycle is None or target is None:
         return ()
     kinds = [(kind, column) for kind in _KINDS if (column := index[kind]) is not None]
-    width = max(well, cycle, target, *(column for _, column in kinds)) + 1 if kinds else 0
-    rows = [row for row in table.rows if len(row) >= width and any(row[column] != "" for _, column in kinds)]
-    if not rows or not kinds:
+    columns = _filled(table, [well, cycle, target], [column for _, column in kinds])
+    if not columns:
         return ()
-    columns = list(zip(*(row[:width] for row in rows), strict=True))
-    cycles = floats(columns[cycle]).astype(np.int64)
-    cycles.flags.writeable = False
-    curves: dict[CurveKind, list[Curve]] = {kind: [] for kind, _ in kinds}
+    cycles = _frozen(floats(columns[cycle]).astype(np.int64))
+    falls = np.append(np.diff(cycles) <= 0, False)
     values = {kind: _frozen(floats(columns[column])) for kind, column in kinds}
+    curves: dict[CurveKind, list[Curve]] = {kind: [] for kind, _ in kinds}
     for (place, name), where in _groups(columns[well], columns[target]).items():
         at = canonical_well(cells.text(place), block)
         label = cells.text(name)
+        dye = dyes.get((at, label), "")
+        rows = _rows(cycles, falls, where)
         for kind, found in curves.items():
-            picked = _picked(cycles, values[kind], where)
-            found.append(Curve(at, label, dyes.get((at, label), ""), kind, *picked))
+            found.append(Curve(at, label, dye, kind, _frozen(cycles[rows]), _frozen(values[kind][rows])))
     return tuple(curve for found in curves.values() for curve in found)
 
 
-def _frozen(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _filled(table: Section, names: list[int], values: list[int]) -> dict[int, Sequence[Cell]]:
+    """Columns of the rows that hold any value; {} when there are none."""
+    if not values or not table.rows:
+        return {}
+    needed = sorted({*names, *values})
+    width = needed[-1] + 1
+    if table.columns is not None:
+        columns: Sequence[Sequence[Cell]] = table.columns
+    else:
+        columns = list(zip(*(row[:width] for row in table.rows if len(row) >= width), strict=True))
+    if not columns:
+        return {}
+    if all("" not in columns[value] for value in values):
+        return {i: columns[i] for i in needed}
+    kept = [i for i in range(len(columns[0])) if any(columns[value][i] != "" for value in values)]
+    return {c: [columns[c][i] for i in kept] for c in needed} if kept else {}
+
+
+_Array = TypeVar("_Array", bound="NDArray[np.generic]")
+
+
+def _frozen(values: _Array) -> _Array:
     values.flags.writeable = False
     return values
 
@@ -72,20 +94,22 @@ def _frozen(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _groups(wells: Sequence[Cell], targets: Sequence[Cell]) -> dict[tuple[Cell, Cell], list[slice]]:
     """Where the rows of each (well, target) stand, as runs of rows."""
     groups: dict[tuple[Cell, Cell], list[slice]] = {}
+    count = len(wells)
+    changes = map(or_, map(ne, wells[1:], wells), map(ne, targets[1:], targets))
+    ends = [i for i, changed in enumerate(changes, 1) if changed]
     start = 0
-    pairs = list(zip(wells, targets, strict=True))
-    ends = [i for i in range(1, len(pairs)) if pairs[i] != pairs[i - 1]]
-    for end in [*ends, len(pairs)]:
-        groups.setdefault(pairs[start], []).append(slice(start, end))
+    for end in [*ends, count]:
+        groups.setdefault((wells[start], targets[start]), []).append(slice(start, end))
         start = end
     return groups
 
 
-def _picked(
-    cycles: NDArray[np.int64], values: NDArray[np.float64], where: list[slice]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    if len(where) == 1 and not (np.diff(cycles[where[0]]) <= 0).any():
-        return cycles[where[0]], values[where[0]]
-    order = np.concatenate([np.arange(part.start, part.stop) for part in where])
-    order = order[np.argsort(cycles[order], kind="stable")]
-    return cycles[order], _frozen(values[order])
+def _rows(
+    cycles: NDArray[np.int64], falls: NDArray[np.bool_], where: list[slice]
+) -> slice | NDArray[np.int64]:
+    """Rows of one curve in order of cycle; a slice when they already stand so."""
+    if len(where) == 1 and not falls[where[0].start : where[0].stop - 1].any():
+        return where[0]
+    rows = np.concatenate([np.arange(part.start, part.stop) for part in where])
+    ordered: NDArray[np.int64] = rows[np.argsort(cycles[rows], kind="stable")]
+    return ordered

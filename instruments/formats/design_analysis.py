@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 FORMAT = "design-analysis"
 # Keys that only this family writes: v2 and Diomni the first two, v1.5 the others.
-_MARKS = ("Software Name and Version", "Software name", "Pre-read Stage/Step", "Stage/ Cycle where Ct Analysis is performed")
+_MARKS = (
+    "Software Name and Version",
+    "Software name",
+    "Pre-read Stage/Step",
+    "Stage/ Cycle where Ct Analysis is performed",
+)
 
 
 def matches(source: Source) -> bool:

@@ -16,6 +16,7 @@ are compared with the loaded plate (``assumptions``). Workbooks are proved by th
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from instruments.errors import InstrumentError
@@ -60,8 +61,10 @@ def read_text(source: Source) -> RunFile:
         InstrumentError: INCOMPLETE_FILE when the file ends before the results begin.
     """
     lines = source.text.lines
-    starts = [i for i, line in enumerate(lines) if line.startswith("[") and line.rstrip().endswith("]")]
-    sections = {lines[i].strip()[1:-1]: (i, end) for i, end in zip(starts, [*starts[1:], len(lines)], strict=True)}
+    starts = [i for i, line in enumerate(lines) if line[:1] == "[" and line.rstrip().endswith("]")]
+    sections = {
+        lines[i].strip()[1:-1]: (i, end) for i, end in zip(starts, [*starts[1:], len(lines)], strict=True)
+    }
     tables = {name: _section(lines, *sections[name]) for name in _KNOWN if name in sections}
     results = tables.get("Results")
     if results is None:
@@ -95,10 +98,16 @@ def _section(lines: Sequence[str], start: int, end: int) -> Section | None:
     """Table of a section, None when the file ends before its column names."""
     if start + 1 >= end:
         return None
-    rows = [line.split("\t") for line in lines[start + 2 : end]]
+    header = tuple(lines[start + 1].split("\t"))
+    body = lines[start + 2 : end]
+    if body and "Cycle" in header and set(map(str.count, body, repeat("\t"))) == {len(header) - 1}:
+        flat = "\t".join(body).split("\t")
+        columns = tuple(flat[i :: len(header)] for i in range(len(header)))
+        return Section(header, body, start + 3, closed=end < len(lines), columns=columns)
+    rows = [line.split("\t") for line in body]
     stop = next((i for i, row in enumerate(rows) if not row[0][:1].isdigit() and is_footer(row)), len(rows))
     return Section(
-        header=tuple(lines[start + 1].split("\t")),
+        header=header,
         rows=rows[:stop],
         first_line=start + 3,
         closed=start + 2 + stop < len(lines),

@@ -27,7 +27,9 @@ FORMAT = "sds7500"
 def matches(source: Source) -> bool:
     """Whether the workbook says it comes from a 7500."""
     sheet = results_sheet(source)
-    return sheet is not None and cells.fold(keys_of(source.rows(sheet)).get("Instrument Type", "")).startswith("sds75")
+    return sheet is not None and cells.fold(
+        keys_of(source.rows(sheet)).get("Instrument Type", "")
+    ).startswith("sds75")
 
 
 def read(source: Source) -> RunFile:

@@ -95,7 +95,7 @@ class Source:
         except BaseException as exc:
             raise InstrumentError(
                 "UNREADABLE_FILE",
-                "The file is not a workbook a spreadsheet reader can open. Export it again from the instrument software.",
+                "No spreadsheet reader can open this workbook. Export it again from the instrument software.",
                 file=self.name,
             ) from exc
 

@@ -42,8 +42,7 @@ width, and shows that no whole line is missing by its ``end_mark`` or by holding
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from instruments.errors import InstrumentError
@@ -52,6 +51,8 @@ from instruments.formats.source import OPEN_END, Source
 from instruments.model import BLOCKS, Reading, RunFile, canonical_well, well_index, well_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from instruments.formats.source import Cell, Rows
 
 _HEADER_SEARCH = 60
@@ -106,17 +107,17 @@ class TableMapping:
         unknown = set(described) - {f.name for f in fields(TableMapping)}
         if unknown:
             raise _bad(name, f"unknown keys {', '.join(sorted(unknown))}.")
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in described.items()}
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in described.items()}
         try:
             values["targets"] = tuple(TargetColumns(**target) for target in described.get("targets", ()))
             mapping = TableMapping(**values)
+            _check(mapping)
             wells = tuple(w for part in mapping.wells for w in _range(part, mapping.block))
-        except TypeError as exc:
-            raise _bad(name, f"a key is missing or not known ({exc}).") from exc
+        except (TypeError, AttributeError) as exc:
+            raise _bad(name, f"a key is missing or holds the wrong kind of value ({exc}).") from exc
         except InstrumentError as exc:
-            raise _bad(name, exc.sentence) from exc
-        _check(mapping)
-        return TableMapping(**{f.name: getattr(mapping, f.name) for f in fields(mapping)} | {"wells": wells})
+            raise exc if exc.code == "BAD_MAPPING" else _bad(name, exc.sentence) from exc
+        return replace(mapping, wells=wells)
 
 
 def _range(part: str, block: int) -> list[str]:
@@ -137,10 +138,16 @@ def _check(mapping: TableMapping) -> None:
     if "well" not in mapping.columns:
         raise _bad(name, "columns needs 'well'.")
     if bool(mapping.targets) == ("cq" in mapping.columns):
-        raise _bad(name, "give either columns.cq (a row per well and target) or [[targets]] (a row per well).")
+        raise _bad(
+            name, "give either columns.cq (a row per well and target) or [[targets]] (a row per well)."
+        )
     if not mapping.targets and not {"target", "dye"} & set(mapping.columns):
         raise _bad(name, "columns needs 'target' or 'dye', or results of one well cannot be told apart.")
-    if mapping.decimal not in (".", ",") or mapping.thousands not in ("", ".", ",") or mapping.decimal == mapping.thousands:
+    if (
+        mapping.decimal not in (".", ",")
+        or mapping.thousands not in ("", ".", ",")
+        or mapping.decimal == mapping.thousands
+    ):
         raise _bad(name, "decimal is '.' or ',', thousands '', '.' or ',', and they differ.")
     if unknown := set(mapping.keys) - set(_KEYS):
         raise _bad(name, f"keys knows no {', '.join(sorted(unknown))}; it knows {', '.join(_KEYS)}.")
@@ -164,7 +171,9 @@ def _rows(source: Source, mapping: TableMapping) -> Rows | None:
 def _header(rows: Rows, mapping: TableMapping) -> int | None:
     wanted = _wanted(mapping)
     places = [mapping.header_row - 1] if mapping.header_row else range(min(len(rows), _HEADER_SEARCH))
-    return next((i for i in places if i < len(rows) and wanted <= {cells.fold(cell) for cell in rows[i]}), None)
+    return next(
+        (i for i in places if i < len(rows) and wanted <= {cells.fold(cell) for cell in rows[i]}), None
+    )
 
 
 def fits(source: Source, mapping: TableMapping) -> bool:
@@ -227,7 +236,9 @@ def read_source(source: Source, mapping: TableMapping) -> RunFile:
         complete=not reasons,
         reasons=reasons,
         readings=tuple(readings),
-        unread=tuple(f"column {cells.text(c)}" for c in rows[top] if cells.text(c) and cells.fold(c) not in known),
+        unread=tuple(
+            f"column {cells.text(c)}" for c in rows[top] if cells.text(c) and cells.fold(c) not in known
+        ),
         assumptions=assumptions,
         method="ct",
         run_started=cells.instant(keys.pop("run_started", ""), source.zone),

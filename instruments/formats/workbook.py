@@ -67,7 +67,9 @@ def export_of(source: Source, form: str, *, flags_scope: FlagScope = "target") -
             file=source.name,
         )
     known = {name, "Sample Setup", "Amplification Data", "Target Call"}
-    tables = {sheet: section_of(source.rows(sheet)) for sheet in known - {name} if sheet in source.sheet_names}
+    tables = {
+        sheet: section_of(source.rows(sheet)) for sheet in known - {name} if sheet in source.sheet_names
+    }
     return Export(
         format=form,
         keys=keys_of(source.rows(name)),
