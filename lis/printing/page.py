@@ -65,14 +65,17 @@ def open_pdf(view: object, orientation: str, title: str, created: datetime) -> F
 
 
 def wrap(text: str, width: float, measure: Callable[[str], float]) -> list[str]:
-    """``text`` in lines no wider than ``width``, as ``measure`` measures; at least one line."""
-    lines, line = [], ""
+    """``text`` in lines no wider than ``width``, as ``measure`` measures; at least one line.
+
+    ``measure`` must be additive: the font is set without kerning.
+    """
+    lines, line, used = [], "", 0.0
     for unit in _units(text, width, measure):
-        if line and measure((line + unit).rstrip()) > width:
+        wide = measure(unit)
+        if line and used + wide > width and not unit.isspace():
             lines.append(line.rstrip())
-            line = unit.lstrip()
-        else:
-            line += unit
+            line, used = "", 0.0
+        line, used = line + unit, used + wide
     return [*lines, line.rstrip()]
 
 
@@ -84,10 +87,15 @@ def _units(text: str, width: float, measure: Callable[[str], float]) -> Iterator
             yield from unit  # one word longer than the line breaks anywhere
 
 
+def width_of(pdf: FPDF, text: str, size: float) -> float:
+    """How wide printable ``text`` stands at ``size``."""
+    widths = pdf.fonts[FAMILY].cw
+    return sum(widths[ord(ch)] for ch in text) * size * MM_PER_POINT / 1000
+
+
 def fold(pdf: FPDF, text: str, width: float, size: float) -> list[str]:
     """The printable lines of ``text`` at ``size``."""
-    pdf.set_font(FAMILY, size=size)
-    return wrap(printable(text), width, pdf.get_string_width)
+    return wrap(printable(text), width, lambda part: width_of(pdf, part, size))
 
 
 def height(lines: int, size: float) -> float:
@@ -98,9 +106,10 @@ def height(lines: int, size: float) -> float:
 def write(pdf: FPDF, x: float, y: float, width: float, text: str, style: Style) -> float:
     """Set ``text`` with its top at ``y`` between ``x`` and ``x + width``; return where it ends."""
     lines = fold(pdf, text, width, style.size)
+    pdf.set_font(FAMILY, size=style.size)
     pdf.set_text_color(*style.colour)
     for number, line in enumerate(lines):
-        slack = width - pdf.get_string_width(line)
+        slack = width - width_of(pdf, line, style.size)
         left = x + slack * {"L": 0.0, "C": 0.5, "R": 1.0}[style.align]
         base = y + height(number, style.size) + style.size * _ASCENT * MM_PER_POINT
         _ink(pdf, left, base, line, style)
@@ -140,10 +149,9 @@ def result_mark(pdf: FPDF, result: str, x: float, y: float, side: float) -> None
     else:
         pdf.rect(x, y, side, side, style="F")
     sign = {"negative": "−", "positive": "＋", "inconclusive": "？", "invalid": "×"}[result]
-    size = side * (1.3 if result == "inconclusive" else 1.7)
-    drop = side * (0.36 if result == "inconclusive" else 0) + side / 2 - height(1, size) / 2
-    write(pdf, x, y + (drop if result != "inconclusive" else side * 0.62 - height(1, size) / 2), side, sign,
-          Style(size, WHITE, bold=True, align="C"))
+    triangle = result == "inconclusive"  # it is wide only at its foot
+    size, centre = (side * 1.3, y + side * 0.62) if triangle else (side * 1.7, y + side / 2)
+    write(pdf, x, centre - height(1, size) / 2, side, sign, Style(size, WHITE, bold=True, align="C"))
 
 
 def qr_runs(content: str) -> tuple[int, list[tuple[int, int, int]]]:

@@ -95,7 +95,7 @@ def _head(pdf: FPDF, view: ReportView, language: Language) -> float:
 def _banner(pdf: FPDF, view: ReportView, language: Language, y: float) -> float:
     """Say that this report corrects another one, why, and what the other one said."""
     lines = [(text, Style(11.5, bold=True)) for text in parts("amended", language, amends=view.amends)]
-    lines += [(text, Style(9.5)) for text in parts("reason", language, reason=view.reason)]
+    lines.append((f"{say('reason', language)}: {view.reason}", Style(9.5)))
     if view.original_result is not None:
         original = f"{say('original', language)}: {say(view.original_result, language)}"
         lines.append((original, Style(9.5, bold=True)))
@@ -206,7 +206,7 @@ def _room(pdf: FPDF, y: float, high: float) -> float:
     if y + high <= BOTTOM:
         return y
     pdf.add_page()
-    return 18.0
+    return 22.0
 
 
 def _feet(pdf: FPDF, view: ReportView, language: Language) -> None:
@@ -222,6 +222,9 @@ def _feet(pdf: FPDF, view: ReportView, language: Language) -> None:
     )
     for number in range(1, pages + 1):
         pdf.page = number
+        if number > 1:
+            person = page.fold(pdf, f"{say('name', language)}  {view.person_name}", WIDTH, 9)[0]
+            write(pdf, LEFT, 12, WIDTH, person, Style(9, GREY))
         page.rule(pdf, LEFT, 272, WIDTH, 0.3, RULE)
         write(pdf, LEFT, 273.5, WIDTH - 40, say("answers", language), Style(8, GREY))
         count = say("page", language, page=number, pages=pages)

@@ -13,12 +13,13 @@ from functools import cache
 from importlib.resources import as_file, files
 from io import BytesIO
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.cu2quPen import Cu2QuPen
 from fontTools.pens.ttGlyphPen import TTGlyphPen
-from fontTools.ttLib import TTFont
+from fontTools.ttLib import TTFont, newTable
+from fontTools.ttLib.tables._g_l_y_f import Glyph
 from fpdf import FPDF
 from fpdf.fonts import TTFFont
 
@@ -34,10 +35,21 @@ _reading = Lock()
 
 
 class Outline(NamedTuple):
-    """One character: its TrueType glyph and its width in font units."""
+    """One character of the font, compiled: what a glyph table and the limits of a font file need to know.
 
-    glyph: Any
+    Attributes:
+        data: the TrueType glyph as it stands in the file.
+        width: how far it advances, font units.
+        box: xMin, yMin, xMax, yMax, font units.
+        points: number of points.
+        contours: number of contours.
+    """
+
+    data: bytes
     width: int
+    box: tuple[int, int, int, int]
+    points: int
+    contours: int
 
 
 def texts(value: object) -> list[str]:
@@ -70,38 +82,54 @@ def set_typeface(pdf: FPDF, view: object) -> None:
     if lost:
         _LOG.warning("a printed document shows %s in place of %s", REPLACEMENT, ", ".join(lost))
     wanted = _ASCII + _MARKS + REPLACEMENT + text.alphabet() + "".join(texts(view))
-    pdf.fonts[FAMILY] = TTFFont(pdf, BytesIO(_small_font(printable(wanted))), FAMILY, "")
+    font = TTFFont(pdf, BytesIO(_small_font(printable(wanted))), FAMILY, "")
+    font.ttfont.recalcBBoxes = False  # they are right already; unpacking every glyph costs most of the time
+    pdf.fonts[FAMILY] = font
     pdf.set_font(FAMILY, size=10)
 
 
 def _small_font(characters: str) -> bytes:
     """A TrueType font file with the given characters and nothing else."""
     source = _source()
-    outlines = {f"u{ord(ch):05X}": _outline(ch) for ch in sorted(set(characters))}
-    order = [".notdef", *outlines]
+    outlines = {".notdef": _outline(REPLACEMENT)} | {f"u{ord(ch):05X}": _outline(ch) for ch in sorted(set(characters))}
     builder = FontBuilder(source["head"].unitsPerEm, isTTF=True)
-    builder.setupGlyphOrder(order)
-    builder.setupCharacterMap({int(name[1:], 16): name for name in outlines})
-    glyphs = {".notdef": _outline(REPLACEMENT), **outlines}
-    builder.setupGlyf({name: outline.glyph for name, outline in glyphs.items()})
-    sides = builder.font["glyf"]
-    builder.setupHorizontalMetrics({name: (glyphs[name].width, getattr(sides[name], "xMin", 0)) for name in order})
-    builder.setupHorizontalHeader(ascent=source["hhea"].ascent, descent=source["hhea"].descent)
+    builder.font.recalcBBoxes = builder.font.recalcTimestamp = False
+    builder.setupGlyphOrder(list(outlines))
+    builder.setupCharacterMap({int(name[1:], 16): name for name in outlines if name != ".notdef"})
+    builder.setupGlyf({}, calcGlyphBounds=False)
+    builder.font["glyf"].glyphs = {name: Glyph(outline.data) for name, outline in outlines.items()}
+    builder.setupHorizontalMetrics({name: (outline.width, outline.box[0]) for name, outline in outlines.items()})
+    builder.setupHorizontalHeader(
+        ascent=source["hhea"].ascent,
+        descent=source["hhea"].descent,
+        advanceWidthMax=max(outline.width for outline in outlines.values()),
+    )
     builder.setupOS2(sCapHeight=source["OS/2"].sCapHeight)
     builder.setupNameTable({"fullName": "NotoSansSC-Regular", "psName": "NotoSansSC-Regular"})
     builder.setupPost(keepGlyphNames=True)
-    builder.updateHead(created=source["head"].created, modified=source["head"].modified)
-    builder.font.recalcTimestamp = False
+    _set_limits(builder, list(outlines.values()))
     written = BytesIO()
     builder.save(written)
     return written.getvalue()
+
+
+def _set_limits(builder: FontBuilder, outlines: list[Outline]) -> None:
+    """Write the bounding box and the largest glyph into the tables that announce them to a reader."""
+    head, sides = builder.font["head"], list(zip(*(outline.box for outline in outlines), strict=True))
+    head.created, head.modified = _source()["head"].created, _source()["head"].modified
+    head.xMin, head.yMin, head.xMax, head.yMax = min(sides[0]), min(sides[1]), max(sides[2]), max(sides[3])
+    builder.font["maxp"].maxPoints = max(outline.points for outline in outlines)
+    builder.font["maxp"].maxContours = max(outline.contours for outline in outlines)
 
 
 @cache
 def _source() -> TTFont:
     """The whole font, in memory: no file stays open."""
     with as_file(files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf") as path:
-        return TTFont(BytesIO(path.read_bytes()), recalcTimestamp=False, lazy=True)
+        font = TTFont(BytesIO(path.read_bytes()), recalcTimestamp=False, lazy=True)
+    for table in ("head", "hhea", "OS/2", "hmtx", "cmap"):
+        font[table]  # read now, in one thread
+    return font
 
 
 @cache
@@ -113,10 +141,14 @@ def _names() -> dict[int, str]:
 
 @cache
 def _outline(character: str) -> Outline:
-    source = _source()
-    with _reading:  # the font is decoded lazily, which two threads must not do at once
-        name = _names()[ord(character)]
-        width = source["hmtx"].metrics[name][0]
+    source, name = _source(), _names()[ord(character)]
+    with _reading:  # the outlines are decoded lazily, which two threads must not do at once
         pen = TTGlyphPen(None)
         source.getGlyphSet()[name].draw(Cu2QuPen(pen, _CURVE_ERROR, reverse_direction=True))
-        return Outline(pen.glyph(), width)
+        width = source["hmtx"].metrics[name][0]
+    glyph = pen.glyph()
+    table = newTable("glyf")
+    glyph.recalcBounds(table)
+    box = (glyph.xMin, glyph.yMin, glyph.xMax, glyph.yMax)
+    points = len(glyph.coordinates) if glyph.numberOfContours else 0
+    return Outline(glyph.compile(table, recalcBBoxes=False), width, box, points, glyph.numberOfContours)

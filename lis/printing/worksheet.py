@@ -140,8 +140,8 @@ def _draw(pdf: FPDF, cell: Cell) -> None:
 
 def _fitting(pdf: FPDF, text: str, width: float, most: float) -> float:
     """The largest type size up to ``most`` at which ``text`` stays on one line of ``width``."""
-    pdf.set_font(page.FAMILY, size=most)
-    return min(most, most * width / max(pdf.get_string_width(page.printable(text)), 0.01) * 0.99)
+    wide = page.width_of(pdf, page.printable(text), most)
+    return most if wide <= width else most * width / wide * 0.999
 
 
 def _mark(pdf: FPDF, kind: str, x: float, y: float, side: float) -> None:
