@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal, get_args
 
 from lis.errors import Invalid
 
 Language = Literal["zh", "en", "both"]
 
-# Condition H of the FDA amendment letter of 2021-04-20 on pooled testing, word for word, after "n".
+# Condition H of the FDA amendment letter of 2021-04-20 on pooled testing, word for word.
 _LOW_LOAD_EN = (
     "Individual specimens with low viral loads may not be detected due to the decreased sensitivity "
     "or increased interference when tested with pooled testing."
@@ -46,23 +47,25 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "statement.mixed": (
         f"本结果来自混采检测：{{n}}人的拭子采集于同一支采样管（n = {{n}}）。{_LOW_LOAD_ZH}",
-        "Pooled testing was used: the swabs of {n} persons were collected into this tube (n = {n}). "
-        + _LOW_LOAD_EN,
+        f"Pooled testing was used: the swabs of {{n}} persons were collected into this tube (n = {{n}}). {_LOW_LOAD_EN}",
     ),
     "statement.pool": (
         f"本结果来自实验室混检：{{n}}支单管标本等量混合后检测（n = {{n}}）。{_LOW_LOAD_ZH}",
-        "Pooled testing was used: equal volumes of {n} single-tube specimens were tested together (n = {n}). "
-        + _LOW_LOAD_EN,
+        f"Pooled testing was used: equal volumes of {{n}} single-tube specimens were tested together (n = {{n}}). {_LOW_LOAD_EN}",
     ),
     "follow.mixed": (
         "本结果属于整支混采管，不代表个人结果：管内每位受检者须重新单管采样复核。",
-        "This result belongs to the tube as a whole and is not an individual result: "
-        "every person in the tube needs a new single-tube specimen.",
+        (
+            "This result belongs to the tube as a whole and is not an individual result: "
+            "every person in the tube needs a new single-tube specimen."
+        ),
     ),
     "follow.pool": (
         "本结果属于整个混检池，不代表个人结果：池内各单管标本将逐一复检。",
-        "This result belongs to the pool as a whole and is not an individual result: "
-        "every single tube of the pool is tested again by itself.",
+        (
+            "This result belongs to the pool as a whole and is not an individual result: "
+            "every single tube of the pool is tested again by itself."
+        ),
     ),
     "amended": ("更正报告：本报告更正原报告 {amends}", "Amended report: corrects report {amends}"),
     "reason": ("更正原因", "Reason"),
@@ -79,7 +82,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "page": ("第{page}页／共{pages}页", "Page {page}/{pages}"),
     "missing": (
         "〓 代表本字体无法打印的字符：{codes}。请以系统记录为准。",
-        "〓 stands for a character that this document's font cannot print: {codes}. The record holds the true text.",
+        "〓 stands for a character that the font cannot print: {codes}. The record holds the true text.",
     ),
     "sheet": ("加样工作单", "Plate work sheet"),
     "plate": ("板号", "Plate"),
@@ -119,6 +122,7 @@ def say(key: str, language: Language, gap: str = "  ", **values: object) -> str:
     return gap.join(parts(key, language, **values))
 
 
-def alphabet() -> str:
+@cache
+def alphabet() -> frozenset[str]:
     """Every character that the table can print, braces of the place holders included."""
-    return "".join(zh + en for zh, en in WORDS.values())
+    return frozenset("".join(zh + en for zh, en in WORDS.values()))

@@ -6,9 +6,8 @@ All lengths are millimetres from the top left corner, all type sizes points.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import segno
 from fpdf import FPDF
@@ -16,6 +15,9 @@ from fpdf.enums import TextMode
 
 from lis.errors import Invalid
 from lis.printing.typeface import FAMILY, printable, set_typeface
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 Colour = tuple[int, int, int]
 INK: Colour = (26, 32, 40)
@@ -36,7 +38,9 @@ RESULT_TINT: dict[str, Colour] = {
 }
 MM_PER_POINT = 25.4 / 72
 LEADING = 1.42
-_ASCENT = 1.02  # of the type size: from the top of a line to its base line, so that the two scripts sit centred
+_ASCENT = (
+    1.02  # of the type size: from the top of a line to its base line, so that the two scripts sit centred
+)
 
 # A line must not begin with closing punctuation nor end with an opening bracket. Everything from the CJK
 # radicals on may be broken anywhere else; Latin words stay whole.
@@ -89,8 +93,8 @@ def _units(text: str, width: float, measure: Callable[[str], float]) -> Iterator
 
 def width_of(pdf: FPDF, text: str, size: float) -> float:
     """How wide printable ``text`` stands at ``size``."""
-    widths = pdf.fonts[FAMILY].cw
-    return sum(widths[ord(ch)] for ch in text) * size * MM_PER_POINT / 1000
+    widths: Any = pdf.fonts[FAMILY].cw  # in thousandths of the em, by character code
+    return float(sum([widths[ord(ch)] for ch in text]) * size * MM_PER_POINT / 1000)
 
 
 def fold(pdf: FPDF, text: str, width: float, size: float) -> list[str]:
@@ -124,7 +128,10 @@ def _ink(pdf: FPDF, x: float, base: float, line: str, style: Style) -> None:
         return
     # The font has one weight; a hair line around the letters makes the other.
     with pdf.local_context(
-        text_mode=TextMode.FILL_STROKE, line_width=style.size * 0.009, draw_color=style.colour, text_color=style.colour
+        text_mode=TextMode.FILL_STROKE,
+        line_width=style.size * 0.009,
+        draw_color=style.colour,
+        text_color=style.colour,
     ):
         pdf.text(x, base, line)
 
@@ -148,7 +155,7 @@ def result_mark(pdf: FPDF, result: str, x: float, y: float, side: float) -> None
         pdf.polygon([(middle, y), (x + side, bottom), (x, bottom)], style="F")
     else:
         pdf.rect(x, y, side, side, style="F")
-    sign = {"negative": "−", "positive": "＋", "inconclusive": "？", "invalid": "×"}[result]
+    sign = {"negative": "−", "positive": "＋", "inconclusive": "?", "invalid": "×"}[result]
     triangle = result == "inconclusive"  # it is wide only at its foot
     size, centre = (side * 1.3, y + side * 0.62) if triangle else (side * 1.7, y + side / 2)
     write(pdf, x, centre - height(1, size) / 2, side, sign, Style(size, WHITE, bold=True, align="C"))
@@ -163,7 +170,9 @@ def qr_runs(content: str) -> tuple[int, list[tuple[int, int, int]]]:
     try:
         matrix = segno.make(content, error="m", micro=False).matrix
     except segno.DataOverflowError as error:
-        raise Invalid("QR_TOO_LONG", f"{len(content)} characters do not fit a QR code. Shorten the address.") from error
+        raise Invalid(
+            "QR_TOO_LONG", f"{len(content)} characters do not fit a QR code. Shorten them."
+        ) from error
     runs = [
         (number, found.start(), found.end() - found.start())
         for number, row in enumerate(matrix)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from fpdf import FPDF
+from typing import TYPE_CHECKING, Any
 
 from lis.clock import to_text
 from lis.printing import page
@@ -12,6 +10,9 @@ from lis.printing.page import GREY, INK, RULE, Style, write
 from lis.printing.typeface import unprintable
 from lis.printing.views import ReportView, local_text
 from lis.text import Language, check_language, parts, say
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 LEFT, WIDTH, BOTTOM = 20.0, 170.0, 264.0
 _LABEL = 52.0
@@ -81,14 +82,25 @@ def _targets(view: ReportView) -> tuple[tuple[str, float | None], ...]:
 
 
 def _head(pdf: FPDF, view: ReportView, language: Language) -> float:
-    names = {"zh": (view.laboratory_zh,), "en": (view.laboratory,), "both": (view.laboratory_zh, view.laboratory)}
+    names = {
+        "zh": (view.laboratory_zh,),
+        "en": (view.laboratory,),
+        "both": (view.laboratory_zh, view.laboratory),
+    }
     y = 16.0
     for number, name in enumerate(names[language]):
         y = write(pdf, LEFT, y, WIDTH, name, Style(9.5, GREY) if number else Style(14, INK, bold=True))
     page.rule(pdf, LEFT, y + 1.5, WIDTH, 0.6, INK)
     y += 7
     for number, title in enumerate(parts("title", language)):
-        y = write(pdf, LEFT, y, WIDTH, title, Style(11.5, GREY, align="C") if number else Style(19, bold=True, align="C"))
+        y = write(
+            pdf,
+            LEFT,
+            y,
+            WIDTH,
+            title,
+            Style(11.5, GREY, align="C") if number else Style(19, bold=True, align="C"),
+        )
     return y + 5
 
 
@@ -104,7 +116,10 @@ def _banner(pdf: FPDF, view: ReportView, language: Language, y: float) -> float:
 
 def _box(pdf: FPDF, y: float, lines: list[tuple[str, Style]], tint: page.Colour, edge: page.Colour) -> float:
     inner = WIDTH - 12
-    high = sum(page.height(len(page.fold(pdf, text, inner, style.size)), style.size) for text, style in lines) + 5
+    high = (
+        sum(page.height(len(page.fold(pdf, text, inner, style.size)), style.size) for text, style in lines)
+        + 5
+    )
     y = _room(pdf, y, high)
     pdf.set_fill_color(*tint)
     pdf.rect(LEFT, y, WIDTH, high, style="F")

@@ -13,23 +13,25 @@ from functools import cache
 from importlib.resources import as_file, files
 from io import BytesIO
 from threading import Lock
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.cu2quPen import Cu2QuPen
 from fontTools.pens.ttGlyphPen import TTGlyphPen
-from fontTools.ttLib import TTFont, newTable
-from fontTools.ttLib.tables._g_l_y_f import Glyph
-from fpdf import FPDF
+from fontTools.ttLib import TTFont, newTable  # type: ignore[import-untyped]
+from fontTools.ttLib.tables._g_l_y_f import Glyph  # type: ignore[import-untyped]
 from fpdf.fonts import TTFFont
 
 from lis import text
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 FAMILY = "notosanssc"
 REPLACEMENT = "〓"  # the printer's mark for a sort that is not in the case
 _CURVE_ERROR = 1.0  # font units; the em is 1,000
 _ASCII = "".join(map(chr, range(0x20, 0x7F)))
-_MARKS = "−＋×？、－"
+_MARKS = "−＋×、－"
 _LOG = logging.getLogger(__name__)
 _reading = Lock()
 
@@ -81,24 +83,29 @@ def set_typeface(pdf: FPDF, view: object) -> None:
     lost = unprintable(view)
     if lost:
         _LOG.warning("a printed document shows %s in place of %s", REPLACEMENT, ", ".join(lost))
-    wanted = _ASCII + _MARKS + REPLACEMENT + text.alphabet() + "".join(texts(view))
-    font = TTFFont(pdf, BytesIO(_small_font(printable(wanted))), FAMILY, "")
+    wanted = text.alphabet().union(_ASCII, _MARKS, REPLACEMENT, *texts(view))
+    file: Any = BytesIO(_small_font(set(printable("".join(wanted)))))  # fpdf2 opens a path or a file alike
+    font = TTFFont(pdf, file, FAMILY, "")
     font.ttfont.recalcBBoxes = False  # they are right already; unpacking every glyph costs most of the time
     pdf.fonts[FAMILY] = font
     pdf.set_font(FAMILY, size=10)
 
 
-def _small_font(characters: str) -> bytes:
+def _small_font(characters: set[str]) -> bytes:
     """A TrueType font file with the given characters and nothing else."""
     source = _source()
-    outlines = {".notdef": _outline(REPLACEMENT)} | {f"u{ord(ch):05X}": _outline(ch) for ch in sorted(set(characters))}
+    outlines = {".notdef": _outline(REPLACEMENT)} | {
+        f"u{ord(ch):05X}": _outline(ch) for ch in sorted(characters)
+    }
     builder = FontBuilder(source["head"].unitsPerEm, isTTF=True)
     builder.font.recalcBBoxes = builder.font.recalcTimestamp = False
     builder.setupGlyphOrder(list(outlines))
     builder.setupCharacterMap({int(name[1:], 16): name for name in outlines if name != ".notdef"})
     builder.setupGlyf({}, calcGlyphBounds=False)
     builder.font["glyf"].glyphs = {name: Glyph(outline.data) for name, outline in outlines.items()}
-    builder.setupHorizontalMetrics({name: (outline.width, outline.box[0]) for name, outline in outlines.items()})
+    builder.setupHorizontalMetrics(
+        {name: (outline.width, outline.box[0]) for name, outline in outlines.items()}
+    )
     builder.setupHorizontalHeader(
         ascent=source["hhea"].ascent,
         descent=source["hhea"].descent,
@@ -140,11 +147,17 @@ def _names() -> dict[int, str]:
 
 
 @cache
+def _glyphs() -> Any:
+    """The drawable glyphs of the whole font, by name."""
+    return _source().getGlyphSet()
+
+
+@cache
 def _outline(character: str) -> Outline:
     source, name = _source(), _names()[ord(character)]
     with _reading:  # the outlines are decoded lazily, which two threads must not do at once
         pen = TTGlyphPen(None)
-        source.getGlyphSet()[name].draw(Cu2QuPen(pen, _CURVE_ERROR, reverse_direction=True))
+        _glyphs()[name].draw(Cu2QuPen(pen, _CURVE_ERROR, reverse_direction=True))
         width = source["hmtx"].metrics[name][0]
     glyph = pen.glyph()
     table = newTable("glyf")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from lis.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Mode = Literal["single", "mixed", "pool"]
 Result = Literal["negative", "positive", "inconclusive", "invalid"]
@@ -154,7 +156,9 @@ def place_of(well: str, size: int) -> tuple[int, int]:
         row, column = ord(found[1]) - ord("A"), int(found[2]) - 1
         if row < rows and column < columns:
             return row, column
-    raise Invalid("PLATE_WELL", f"A plate of {size} wells has no well {well!r}. Wells run from A1.", well=well)
+    raise Invalid(
+        "PLATE_WELL", f"A plate of {size} wells has no well {well!r}. Wells run from A1.", well=well
+    )
 
 
 def check_times(timezone: str, moments: tuple[datetime | None, ...]) -> None:
@@ -166,7 +170,7 @@ def check_times(timezone: str, moments: tuple[datetime | None, ...]) -> None:
     try:
         ZoneInfo(timezone)
     except (KeyError, ValueError, OSError) as error:
-        raise Invalid("PRINT_ZONE", f"Time zone {timezone!r} is unknown. Use one like Asia/Shanghai.") from error
+        raise Invalid("PRINT_ZONE", f"Unknown time zone {timezone!r}. Use one like Asia/Shanghai.") from error
     if any(moment is not None and moment.tzinfo is None for moment in moments):
         raise Invalid("PRINT_TIME", "A time without a zone cannot be printed. Give every time in UTC.")
 
@@ -189,7 +193,7 @@ def _check_words(view: ReportView) -> None:
                 f"Report {view.report_id}: {field} {getattr(view, field)!r} is not one of {', '.join(allowed)}.",
             )
     if view.original_result is not None and view.original_result not in get_args(Result):
-        raise Invalid("REPORT_RESULT", f"Report {view.report_id}: unknown original result {view.original_result!r}.")
+        raise Invalid("REPORT_RESULT", f"Unknown original result {view.original_result!r}.")
     for field in ("report_id", "person_name", "tube_id"):
         if not getattr(view, field).strip():
             raise Invalid(f"REPORT_{field.upper()}", f"Report {view.report_id!r} has an empty {field}.")
@@ -199,13 +203,13 @@ def _check_places(view: ReportView) -> None:
     if view.places < 1 or (view.mode == "single" and view.places != 1):
         raise Invalid(
             "REPORT_PLACES",
-            f"Report {view.report_id}: {view.places} places do not fit mode {view.mode}. Give the true number.",
+            f"Report {view.report_id}: mode {view.mode} cannot have {view.places} places. Give the true number.",
         )
     if view.mode != "single" and view.result == "positive":
         # A pooled signal belongs to all of its persons; only a single tube makes one of them positive.
         raise Invalid(
             "REPORT_POOLED_POSITIVE",
-            f"Report {view.report_id}: tube {view.tube_id} was tested with others, so no person is positive by it. "
+            f"Report {view.report_id}: tube {view.tube_id} was tested pooled, so nobody is positive by it. "
             "Test single specimens, then report those.",
         )
 
@@ -216,7 +220,7 @@ def _check_amendment(view: ReportView) -> None:
     if bool(view.amends) != bool(view.reason.strip()) or (view.version > 1 and not view.amends):
         raise Invalid(
             "REPORT_AMENDMENT",
-            f"Report {view.report_id} version {view.version}: an amended report names the report it corrects and why.",
+            f"Report {view.report_id} v{view.version}: an amended report names the report it corrects and why.",
         )
     if view.original_result is not None and not view.amends:
-        raise Invalid("REPORT_AMENDMENT", f"Report {view.report_id} has an original result but corrects no report.")
+        raise Invalid("REPORT_AMENDMENT", f"{view.report_id} has an original result but corrects no report.")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
-
-from fpdf import FPDF
+from typing import TYPE_CHECKING, NamedTuple
 
 from lis.printing import page
 from lis.printing.page import GREY, INK, RULE, WHITE, Style, write
+from lis.printing.typeface import printable
 from lis.printing.views import SHAPES, PlateView, local_text, place_of
 from lis.text import Language, check_language, parts, say
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 LEFT, WIDTH = 12.0, 273.0
 _TOP, _GRID_HIGH, _ROW_LABEL = 44.0, 132.0, 7.0
@@ -67,16 +69,18 @@ def _head(pdf: FPDF, view: PlateView, language: Language) -> None:
         style = Style(10, GREY) if number else Style(16, bold=True)
         write(pdf, LEFT, 10 + 8 * number, 62, title, style)
     write(pdf, LEFT + 62, 10, 40, say("plate", language), Style(8.5, GREY))
-    write(pdf, LEFT + 62, 14, 62, view.plate_id, Style(18, bold=True))
+    size = _fitting(pdf, view.plate_id, 60, 18)
+    write(pdf, LEFT + 62, 14, 62, view.plate_id, Style(size, bold=True))
     facts = [
         (say("assay", language), view.assay),
         (say("template", language), f"{view.template}  ({view.size})"),
         (say("created", language), local_text(view.created_at, view.timezone)),
     ]
-    y = 10.0
-    for label, value in facts:
+    inner = WIDTH - 160 - _QR - 8
+    for number, (label, value) in enumerate(facts):
+        y = 10 + 5.5 * number
         write(pdf, LEFT + 126, y, 34, label, Style(8.5, GREY))
-        y = max(y + 5, write(pdf, LEFT + 160, y, WIDTH - 160 - _QR - 8, value, Style(9.5)))
+        write(pdf, LEFT + 160, y, inner, value, Style(_fitting(pdf, value, inner, 9.5)))
     page.draw_qr(pdf, view.plate_id, LEFT + WIDTH - _QR, 9, _QR)
 
 
@@ -140,7 +144,7 @@ def _draw(pdf: FPDF, cell: Cell) -> None:
 
 def _fitting(pdf: FPDF, text: str, width: float, most: float) -> float:
     """The largest type size up to ``most`` at which ``text`` stays on one line of ``width``."""
-    wide = page.width_of(pdf, page.printable(text), most)
+    wide = page.width_of(pdf, printable(text), most)
     return most if wide <= width else most * width / wide * 0.999
 
 
@@ -160,7 +164,7 @@ def _mark(pdf: FPDF, kind: str, x: float, y: float, side: float) -> None:
 
 
 def _foot(pdf: FPDF, view: PlateView, language: Language) -> None:
-    counts = Counter(kind for _, _, kind in view.wells)
+    counts: Counter[str] = Counter(kind for _, _, kind in view.wells)
     counts["empty"] = view.size - len(view.wells)
     x, y = LEFT + _ROW_LABEL, _TOP + _GRID_HIGH + 2.5
     for kind in ("tube", "pool", "mixed", "control", "empty"):
@@ -173,8 +177,16 @@ def _foot(pdf: FPDF, view: PlateView, language: Language) -> None:
         say("batch", language, number=number, name=name, count=len(wells))
         for number, (name, wells) in enumerate(view.extraction_batches, start=1)
     ]
-    write(pdf, LEFT + _ROW_LABEL, y + 6, WIDTH - _ROW_LABEL, "    ".join(batches), Style(8, GREY))
+    _batches(pdf, y + 6, "    ".join(batches))
     for number, key in enumerate(("by", "checked", "when")):
         left = LEFT + _ROW_LABEL + number * 89
         write(pdf, left, 198, 36, say(key, language), Style(8.5, GREY))
         page.rule(pdf, left + 32, 203, 52, 0.3, INK)
+
+
+def _batches(pdf: FPDF, y: float, listed: str) -> None:
+    """The extraction batches, in type small enough to stay above the line for names."""
+    inner, size = WIDTH - _ROW_LABEL, 8.0
+    while page.height(len(page.fold(pdf, listed, inner, size)), size) > 197 - y:
+        size *= 0.9
+    write(pdf, LEFT + _ROW_LABEL, y, inner, listed, Style(size, GREY))
