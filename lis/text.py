@@ -47,11 +47,11 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "statement.mixed": (
         f"本结果来自混采检测：{{n}}人的拭子采集于同一支采样管（n = {{n}}）。{_LOW_LOAD_ZH}",
-        f"Pooled testing was used: the swabs of {{n}} persons were collected into this tube (n = {{n}}). {_LOW_LOAD_EN}",
+        f"Pooled testing was used: the swabs of {{n}} persons are in this tube (n = {{n}}). {_LOW_LOAD_EN}",
     ),
     "statement.pool": (
-        f"本结果来自实验室混检：{{n}}支单管标本等量混合后检测（n = {{n}}）。{_LOW_LOAD_ZH}",
-        f"Pooled testing was used: equal volumes of {{n}} single-tube specimens were tested together (n = {{n}}). {_LOW_LOAD_EN}",
+        f"本结果来自实验室混检：{{n}}支单管标本混合后一并检测（n = {{n}}）。{_LOW_LOAD_ZH}",
+        f"Pooled testing was used: {{n}} single tubes were tested together (n = {{n}}). {_LOW_LOAD_EN}",
     ),
     "follow.mixed": (
         "本结果属于整支混采管，不代表个人结果：管内每位受检者须重新单管采样复核。",

@@ -99,7 +99,10 @@ def width_of(pdf: FPDF, text: str, size: float) -> float:
 
 def fold(pdf: FPDF, text: str, width: float, size: float) -> list[str]:
     """The printable lines of ``text`` at ``size``."""
-    return wrap(printable(text), width, lambda part: width_of(pdf, part, size))
+    shown = printable(text).strip()
+    if width_of(pdf, shown, size) <= width:
+        return [shown]
+    return wrap(shown, width, lambda part: width_of(pdf, part, size))
 
 
 def height(lines: int, size: float) -> float:
@@ -182,7 +185,7 @@ def qr_runs(content: str) -> tuple[int, list[tuple[int, int, int]]]:
 
 
 def draw_qr(pdf: FPDF, content: str, x: float, y: float, side: float) -> None:
-    """The QR code of ``content`` in a square of ``side``, its quiet zone of four modules left to the paper."""
+    """The QR code of ``content`` in a square of ``side``, its quiet zone left to the paper around."""
     modules, runs = qr_runs(content)
     pdf.set_fill_color(0, 0, 0)
     unit = side / modules

@@ -190,7 +190,7 @@ def _check_words(view: ReportView) -> None:
         if getattr(view, field) not in allowed:
             raise Invalid(
                 f"REPORT_{field.upper()}",
-                f"Report {view.report_id}: {field} {getattr(view, field)!r} is not one of {', '.join(allowed)}.",
+                f"Report {view.report_id}: {field} {getattr(view, field)!r} is none of {', '.join(allowed)}.",
             )
     if view.original_result is not None and view.original_result not in get_args(Result):
         raise Invalid("REPORT_RESULT", f"Unknown original result {view.original_result!r}.")
@@ -203,7 +203,7 @@ def _check_places(view: ReportView) -> None:
     if view.places < 1 or (view.mode == "single" and view.places != 1):
         raise Invalid(
             "REPORT_PLACES",
-            f"Report {view.report_id}: mode {view.mode} cannot have {view.places} places. Give the true number.",
+            f"Report {view.report_id}: mode {view.mode} cannot have {view.places} places. Give the true n.",
         )
     if view.mode != "single" and view.result == "positive":
         # A pooled signal belongs to all of its persons; only a single tube makes one of them positive.
@@ -220,7 +220,7 @@ def _check_amendment(view: ReportView) -> None:
     if bool(view.amends) != bool(view.reason.strip()) or (view.version > 1 and not view.amends):
         raise Invalid(
             "REPORT_AMENDMENT",
-            f"Report {view.report_id} v{view.version}: an amended report names the report it corrects and why.",
+            f"Report {view.report_id} v{view.version}: an amended report says what it corrects and why.",
         )
     if view.original_result is not None and not view.amends:
         raise Invalid("REPORT_AMENDMENT", f"{view.report_id} has an original result but corrects no report.")

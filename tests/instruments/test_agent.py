@@ -1,5 +1,6 @@
 """The agent's folder, outbox and courier, each without a network; the network is in test_link."""
 
+# ruff: noqa: S311 - seeded chance makes these tests repeatable
 from __future__ import annotations
 
 import fcntl
@@ -23,6 +24,7 @@ SOURCE = Path(agent.__file__).parent
 
 @pytest.fixture
 def folder(tmp_path):
+    """The folder of an instrument."""
     root = tmp_path / "export"
     root.mkdir()
     return root
@@ -30,6 +32,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def config(tmp_path, folder):
+    """An agent whose bridge does not exist."""
     public, secret = zmq.curve_keypair()
     return agent.AgentConfig(
         folder=folder,
@@ -46,6 +49,7 @@ def config(tmp_path, folder):
 
 @pytest.fixture
 def start(config):
+    """Start agents with changes to the configuration, and close them."""
     started = []
 
     def begin(**changes):
@@ -59,15 +63,22 @@ def start(config):
 
 @pytest.fixture
 def outbox(tmp_path):
+    """An empty outbox."""
     box = agent.Outbox(tmp_path / "box.db", "qs5-1")
     yield box
     box.close()
 
 
 def spool(outbox, name="run-1.csv", data=b"A1,23.4\n", part_bytes=64):
+    """Put one file into the outbox."""
     found = agent.Found(name, f"mark of {data!r}", data, "2026-03-01T04:05:06+00:00")
     message = wire.split_file(
-        data, instrument="qs5-1", run=name[:-4], name=name, produced_at=found.produced_at, part_bytes=part_bytes
+        data,
+        instrument="qs5-1",
+        run=name[:-4],
+        name=name,
+        produced_at=found.produced_at,
+        part_bytes=part_bytes,
     )[0]
     return outbox.add(found, wire.head_of(message), part_bytes, now=100.0)
 
@@ -241,10 +252,12 @@ def test_a_flipped_bit_in_a_spooled_part_is_never_sent(start, folder):
 # ---------------------------------------------------------------------------- courier
 @pytest.fixture
 def courier(outbox, config):
+    """A courier with a seeded chance."""
     return agent.Courier(outbox, config, random.Random(3))
 
 
 def ids(messages):
+    """The part numbers of messages."""
     return [message.header["part"] for message in messages]
 
 
@@ -384,7 +397,7 @@ def test_a_failed_pass_is_shown_and_the_next_one_works(start, config, folder, mo
 
 
 def test_the_command_makes_keys_and_refuses_nonsense(tmp_path, capsys, folder):
-    """--new-key prints the public key, keeps the secret to the owner, never overwrites; errors exit 1 or 2."""
+    """--new-key prints the public key, keeps the secret to the owner, never overwrites; errors: 1 or 2."""
     key = tmp_path / "keys" / "agent.key"
     assert agent.main(["--new-key", "--key-file", str(key)]) == 0
     public = capsys.readouterr().out.strip()

@@ -1,4 +1,4 @@
-"""The bridge over real CURVE sockets, spoken to by a bare DEALER: who gets in, what is answered, what breaks it."""
+"""The bridge over real CURVE sockets, spoken to by a bare DEALER: who gets in, what is answered."""
 
 from __future__ import annotations
 
@@ -36,28 +36,35 @@ class Device:
         if routing_id is not None:
             self.socket.routing_id = routing_id
         self.monitor = self.socket.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            zmq.EVENT_HANDSHAKE_SUCCEEDED
+            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
         )
         self.socket.connect(endpoint)
 
     def send(self, message):
+        """Send one message."""
         self.socket.send_multipart(wire.encode(message))
 
     def answer(self, timeout=WAIT_MS):
+        """The next answer, None if there is none in time."""
         if not self.socket.poll(timeout):
             return None
         return wire.decode(self.socket.recv_multipart())
 
     def ask(self, message):
+        """Send one message and wait for the next answer."""
         self.send(message)
         return self.answer()
 
     def handshake(self, timeout=WAIT_MS):
+        """How the handshake ended."""
         if not self.monitor.poll(timeout):
             return None
         return zmq.Event(int.from_bytes(self.monitor.recv_multipart()[0][:2], "little"))
 
     def close(self):
+        """Hang up."""
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
         self.context.destroy(linger=0)
@@ -79,30 +86,36 @@ class House:
         self.devices = []
 
     def look_up(self, key):
+        """The device a key is enrolled for."""
         return self.enrolled.get(key)
 
     def store(self, shipment):
+        """The handler: store once."""
         key = (shipment.instrument, shipment.run, shipment.sha256)
         known = key in self.files
         self.files.setdefault(key, shipment.data)
         return Receipt("duplicate" if known else "stored", NOW)
 
     def hear(self, event):
+        """Take an event for the audit trail."""
         with self.heard:
             self.events.append(event)
             self.heard.notify_all()
 
     def wait_for(self, kind):
+        """Wait until an event of this kind was heard."""
         with self.heard:
             return self.heard.wait_for(lambda: kind in [event.kind for event in self.events], 10)
 
     def device(self, keys=QS5, **options):
+        """Connect one more client."""
         self.devices.append(Device(self.bridge.endpoint, keys, **options))
         return self.devices[-1]
 
 
 @contextlib.contextmanager
 def running(**options):
+    """A bridge that runs, with its clients closed at the end."""
     house = House(**options)
     with house.bridge:
         try:
@@ -114,11 +127,13 @@ def running(**options):
 
 @pytest.fixture
 def house():
+    """A running bridge."""
     with running() as one:
         yield one
 
 
 def part(data=b"A1,23.4", name="run-1.csv", instrument="qs5-1"):
+    """A small file in one part."""
     (message,) = wire.split_file(data, instrument=instrument, run=name[:-4], name=name)
     return message
 
@@ -131,9 +146,7 @@ def test_every_question_has_its_answer(house):
     welcome, pong, ack = device.ask(hello), device.ask(ping), device.ask(file)
     assert welcome.header == {"supported": [1, 1], "device": "qs5-1"}
     assert (pong.type, ack.type) == ("PONG", "ACK")
-    assert [one.message_id for one in (welcome, pong, ack)] == [
-        one.message_id for one in (hello, ping, file)
-    ]
+    assert [one.message_id for one in (welcome, pong, ack)] == [one.message_id for one in (hello, ping, file)]
     assert (ack.header["status"], ack.header["first_stored_at"]) == ("stored", NOW.isoformat())
     assert list(house.files.values()) == [b"A1,23.4"]
 
@@ -369,12 +382,18 @@ def test_a_bridge_starts_again_on_its_address_and_only_once():
 
 FRAMES = [
     wire.encode(message)
-    for message in (part(), wire.ping(), wire.hello("1.0", "qs5-1"), wire.reads("qs5-1", "r", 1, "FAM", [0.0] * 96))
+    for message in (
+        part(),
+        wire.ping(),
+        wire.hello("1.0", "qs5-1"),
+        wire.reads("qs5-1", "r", 1, "FAM", [0.0] * 96),
+    )
 ]
 
 
 @pytest.fixture(scope="module")
 def target():
+    """One bridge and one client for all examples."""
     with running() as house:
         yield house, house.device()
 
@@ -388,12 +407,16 @@ def test_no_frames_bring_the_bridge_down(target, frames, data):
     place = data.draw(st.integers(0, len(frames) - 1))
     if place == 3 and data.draw(st.booleans()):
         header = json.loads(frames[3])
-        value = data.draw(st.one_of(st.none(), st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=2)))
+        value = data.draw(
+            st.one_of(st.none(), st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=2))
+        )
         frames[3] = json.dumps({**header, data.draw(st.sampled_from([*header, "x"])): value}).encode()
     else:
         frames[place] = data.draw(st.binary(max_size=60))
     if data.draw(st.booleans()):
-        frames = frames[: data.draw(st.integers(1, 5))] + data.draw(st.lists(st.binary(max_size=9), max_size=2))
+        frames = frames[: data.draw(st.integers(1, 5))] + data.draw(
+            st.lists(st.binary(max_size=9), max_size=2)
+        )
     device.socket.send_multipart(frames)
     ping = wire.ping()
     device.send(ping)

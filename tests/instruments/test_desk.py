@@ -12,6 +12,7 @@ from instruments.desk import Desk, Job, Outlet
 
 
 def job(device, number, length=1):
+    """One job of a device."""
     message = wire.Message(wire.RUN_FILE, f"{device}/{number}".encode(), {}, b"x" * length)
     return Job(b"", device, message)
 

@@ -21,6 +21,7 @@ class Store:
         self.trouble = None
 
     def __call__(self, shipment):
+        """Store once, or fail as told."""
         self.calls += 1
         if self.trouble is not None:
             raise self.trouble
@@ -32,20 +33,24 @@ class Store:
 
 @pytest.fixture
 def store():
+    """A fresh store."""
     return Store()
 
 
 @pytest.fixture
 def events():
+    """What was reported."""
     return []
 
 
 @pytest.fixture
 def intake(tmp_path, store, events):
+    """An intake with parts on disk and a limit of 1,000 bytes."""
     return Intake(store, PartFolders(tmp_path / "parts"), events.append, max_file_bytes=1000)
 
 
 def parts(data=b"x" * 100, name="run-1.csv", instrument="qs5-1", part_bytes=30):
+    """A synthetic file in parts."""
     return wire.split_file(
         data, instrument=instrument, run=name[:-4], name=name, plate="P1",
         produced_at="2026-03-01T12:00:00+08:00", part_bytes=part_bytes,
@@ -69,7 +74,7 @@ def test_only_the_handlers_receipt_completes_a_file(intake, store):
 
 
 def test_a_finished_file_asked_again_is_a_duplicate(intake, store):
-    """After a lost answer: a small file is recognised by the handler, a large one without travelling again."""
+    """After a lost answer: a small file is recognised by the handler, a large one does not travel twice."""
     (small,) = parts(b"small", "small.csv")
     answers = [intake.take("qs5-1", small).header["status"] for _ in range(2)]
     assert answers == ["stored", "duplicate"]

@@ -1,5 +1,6 @@
 """Frames and parts: what goes in comes out, and nothing else is believed."""
 
+# ruff: noqa: S311 - seeded chance makes these tests repeatable
 from __future__ import annotations
 
 import ast
@@ -23,6 +24,7 @@ part_sizes = st.integers(1, 64)
 
 
 def some_file(data: bytes = b"Well,Cq\nA1,23.4\n", part_bytes: int = 6) -> list[wire.Message]:
+    """A small synthetic export in three parts."""
     return wire.split_file(
         data,
         instrument="qs5-1",
@@ -77,7 +79,9 @@ def test_a_file_comes_back_whole_whatever_the_order(data, instrument, run, name,
     assert assembly.data() == data
 
 
-@given(data=st.binary(min_size=1, max_size=200), part_bytes=part_sizes, chance=st.randoms(use_true_random=False))
+@given(
+    data=st.binary(min_size=1, max_size=200), part_bytes=part_sizes, chance=st.randoms(use_true_random=False)
+)
 def test_a_changed_byte_never_passes_as_the_file(data, part_bytes, chance):
     """One flipped bit in one part is found by the SHA-256 of the whole, and the parts are forgotten."""
     messages = some_file(data, part_bytes)
@@ -219,7 +223,9 @@ def test_noise_is_refused_and_nothing_else_happens(frames):
 
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20)),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
