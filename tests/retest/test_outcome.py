@@ -207,6 +207,8 @@ def test_replicates_that_disagree_are_never_negative():
     )
     assert said(interpret([Reading("N1", 30.0), Reading("N1", 31.0), *base], rules))[1] == "single-target"
     mixed = interpret([Reading("N1", None), Reading("N1", 30.0, "flat"), *base], rules)
+    two = [Reading("N1", None, "sigmoid"), Reading("N1", 30.0, "flat")]
+    assert interpret([*two, *base], rules) == interpret([*two[::-1], *base], rules)
     assert said(mixed) == ("borderline", "curve-flat")
 
 
