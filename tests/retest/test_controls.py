@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 
 from retest import ControlReading, Reading, ReadingError, judge_plate
 
-
 # A busy machine must not fail a property.
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
