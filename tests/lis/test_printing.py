@@ -16,9 +16,8 @@ from pypdf import PdfReader
 
 from lis import text
 from lis.errors import Invalid
-from lis.printing import PlateView, ReportView, as_json, as_pdf, as_worksheet, unprintable
+from lis.printing import PlateView, ReportView, as_json, as_pdf, as_worksheet, typeface, unprintable
 from lis.printing import page as paper
-from lis.printing import typeface
 from lis.printing.views import SHAPES, local_text, place_of
 from lis.printing.worksheet import tails
 
@@ -576,3 +575,10 @@ def test_documents_can_be_made_by_several_threads_from_a_cold_start():
     with ThreadPoolExecutor(4) as threads:
         together = list(threads.map(as_pdf, [AMENDED] * 4))
     assert together == [alone] * 4
+
+
+def test_an_amended_report_without_the_original_result_names_none():
+    """If the earlier result is not given, the banner invents none."""
+    found = squeezed(printed(replace(AMENDED, original_result=None)))
+    assert "Amendedreport" in found
+    assert "Originalresult" not in found
