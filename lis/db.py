@@ -13,12 +13,10 @@ import os
 import sqlite3
 import threading
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
@@ -28,6 +26,10 @@ from sqlalchemy.pool import QueuePool
 from lis import schema
 from lis.clock import Clock, SystemClock
 from lis.errors import Busy, Conflict, LisError, StorageFull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +91,9 @@ class Database:
         self.dialect = make_url(url).get_backend_name()
         self._commits = 0
         self._turn = threading.Lock()
-        self.engine = _sqlite(url, busy_seconds) if self.dialect == "sqlite" else _postgresql(url, busy_seconds)
+        self.engine = (
+            _sqlite(url, busy_seconds) if self.dialect == "sqlite" else _postgresql(url, busy_seconds)
+        )
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -122,7 +126,7 @@ class Database:
         head = select(schema.chain.c.at).where(schema.chain.c.id == 1)
         if self.dialect != "sqlite":
             head = head.with_for_update()
-        last = conn.execute(head).scalar_one_or_none()
+        last: datetime | None = conn.execute(head).scalar_one_or_none()
         now = self.clock.now()
         if last is None or now >= last:
             return now
@@ -225,7 +229,16 @@ def _postgresql(url: str, busy_seconds: float) -> Engine:
 
 
 FULL_WORDS = ("database or disk is full", "no space left", "disk i/o error", "could not extend file")
-BUSY_WORDS = ("locked", "busy", "lock timeout", "timeout", "connection", "deadlock", "terminating", "server closed")
+BUSY_WORDS = (
+    "locked",
+    "busy",
+    "lock timeout",
+    "timeout",
+    "connection",
+    "deadlock",
+    "terminating",
+    "server closed",
+)
 
 
 @contextlib.contextmanager
@@ -249,10 +262,13 @@ def _as_lis_error(error: Exception) -> LisError:
     if any(words in text for words in FULL_WORDS):
         return StorageFull(
             "STORAGE_FULL",
-            "The disk of the server is full or failing. Nothing was written; keep the tubes and call the administrator.",
+            "The disk of the server is full or failing. Nothing was written; "
+            "keep the tubes and call the administrator.",
         )
     if any(words in text for words in BUSY_WORDS):
-        return Busy("DATABASE_BUSY", "The database is busy. Nothing was written; the same scan may be sent again.")
+        return Busy(
+            "DATABASE_BUSY", "The database is busy. Nothing was written; the same scan may be sent again."
+        )
     return LisError("DATABASE_ERROR", f"The database refused: {_first_line(error)}. Nothing was written.")
 
 

@@ -10,11 +10,12 @@ from sqlalchemy import text
 
 from lis import events as e
 from lis import ledger
+from lis.clock import from_text
 from lis.db import Database
 from lis.errors import IllegalMove, LisError, NotFound
 from lis.events import COLUMNS, FIELDS, KINDS, NUMBERS, TIMES, TubeKind
 from lis.schema import event as event_table
-from lis.tube import TubeState
+from lis.tube import Tube, TubeState
 
 TUBE = "440700000019"
 
@@ -157,12 +158,16 @@ def test_any_changed_deleted_or_swapped_row_is_found_and_named(database: Databas
                 case 1:
                     conn.exec_driver_sql(f"DELETE FROM event WHERE event_id = {victim}")
                 case 2:
-                    conn.exec_driver_sql(f"UPDATE event SET at = '2022-12-21T11:59:59.000000Z' WHERE event_id = {victim}")
+                    conn.exec_driver_sql(
+                        f"UPDATE event SET at = '2022-12-21T11:59:59.000000Z' WHERE event_id = {victim}"
+                    )
                 case 3:
                     for old, new in ((victim, -1), (other, victim), (-1, other)):
                         conn.exec_driver_sql(f"UPDATE event SET event_id = {new} WHERE event_id = {old}")
                 case _:
-                    conn.exec_driver_sql(f"UPDATE event SET rack = 'R9', well = 'H12' WHERE event_id = {victim}")
+                    conn.exec_driver_sql(
+                        f"UPDATE event SET rack = 'R9', well = 'H12' WHERE event_id = {victim}"
+                    )
             found = ledger.verify(conn)
             transaction.rollback()
         assert not found.ok, (attack, victim)
@@ -267,8 +272,8 @@ def test_every_kind_of_event_survives_the_log(database: Database):
     from test_tube import EXAMPLES
 
     for number, example in enumerate(EXAMPLES):
-        moved = ledger.Tube(f"T{number}", seq=1)
-        row = ledger.as_row(1, moved, example, ledger.from_text("2022-12-21T00:00:00.000000Z"), "anna")
+        moved = Tube(f"T{number}", seq=1)
+        row = ledger.as_row(1, moved, example, from_text("2022-12-21T00:00:00.000000Z"), "anna")
         raw = [*row.values(), "hash"]
-        assert ledger._fact_of(raw) == example
+        assert ledger.fact_of(raw) == example
     assert len(EXAMPLES) == len(KINDS)
