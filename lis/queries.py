@@ -193,9 +193,11 @@ def worklist(conn: Connection, name: str, *, limit: int = PAGE, after: int = 0) 
     return [as_tube(row) for row in conn.execute(ordered.limit(limit).offset(after))]
 
 
-def state_counts(conn: Connection) -> dict[str, int]:
-    """How many tubes stand in each state."""
+def state_counts(conn: Connection, kinds: Collection[str] = ()) -> dict[str, int]:
+    """How many tubes (of ``kinds``, if given) stand in each state."""
     found = select(tube.c.state, func.count()).group_by(tube.c.state).order_by(tube.c.state)
+    if kinds:
+        found = found.where(tube.c.kind.in_(kinds))
     return {state: count for state, count in conn.execute(found)}
 
 
@@ -516,6 +518,11 @@ def dump(conn: Connection, what: str) -> tuple[list[str], Iterator[tuple[Any, ..
     }[what]
     found = conn.execution_options(yield_per=1000).execute(select(table).order_by(order))
     return list(found.keys()), (tuple(row) for row in found)
+
+
+def reported_tubes(conn: Connection) -> int:
+    """How many tubes have a report."""
+    return conn.execute(select(func.count(report.c.tube_id.distinct()))).scalar_one()
 
 
 def event_counts(conn: Connection, kind: str, by: str) -> dict[str, int]:
