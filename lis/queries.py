@@ -538,6 +538,7 @@ def count_of(conn: Connection, table: str) -> int:
 
 
 _TABLES = {
+    "pool_member": pool_member,
     "event": event,
     "tube": tube,
     "person": person,

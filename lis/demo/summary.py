@@ -43,16 +43,17 @@ def summary(conn: Connection) -> dict[str, Any]:
         "recalled": total - reported - waiting,
         "waiting": waiting,
         "states": states,
-        "quarantined": {row["code"]: n for row, n in _quarantined(conn)},
+        "quarantined": _quarantined(conn),
         "on_time_share": round(float(np.mean(on_time)), 4) if on_time else None,
         "tat_hours": _quantiles(hours),
         "events": queries.count_of(conn, "event"),
     }
 
 
-def _quarantined(conn: Connection) -> list[tuple[dict[str, str], int]]:
+def _quarantined(conn: Connection) -> dict[str, int]:
+    """Files nobody could use by themselves, by reason."""
     counts = Counter(row["code"] for row in queries.files(conn, "quarantined", limit=100_000))
-    return [({"code": code}, count) for code, count in sorted(counts.items())]
+    return dict(sorted(counts.items()))
 
 
 def _quantiles(hours: Any) -> dict[str, float | None]:
