@@ -41,7 +41,15 @@ from lis.queries.plates import (
     runs_of_plate,
     wells,
 )
-from lis.queries.reports import Turnaround, amended_by, report_row, reports_of_tube, signers, turnarounds
+from lis.queries.reports import (
+    Turnaround,
+    amended_by,
+    report_row,
+    reported_tubes,
+    reports_of_tube,
+    signers,
+    turnarounds,
+)
 from lis.queries.tables import count_of, delete_rows, dump, insert_rows, next_number, update_row
 from lis.queries.tubes import (
     IN_RACK,
@@ -108,6 +116,7 @@ __all__ = [
     "readings_of_tube",
     "recalls_of",
     "report_row",
+    "reported_tubes",
     "reports_of_tube",
     "rule_text",
     "rule_versions",

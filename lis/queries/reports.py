@@ -49,6 +49,12 @@ def signers(conn: Connection, tube_ids: Iterable[str]) -> dict[str, tuple[str, .
     return found
 
 
+def reported_tubes(conn: Connection) -> int:
+    """How many tubes have a report."""
+    count: int = conn.execute(select(func.count(report.c.tube_id.distinct()))).scalar_one()
+    return count
+
+
 @dataclass(frozen=True, slots=True)
 class Turnaround:
     """One reported tube: hours from the start of its clock to its first report, and whether in time."""

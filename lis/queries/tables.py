@@ -18,6 +18,7 @@ from lis.schema import (
     person,
     plate,
     plate_well,
+    pool_member,
     reading,
     recall,
     report,
@@ -50,6 +51,7 @@ def count_of(conn: Connection, table: str) -> int:
 
 
 _TABLES = {
+    "pool_member": pool_member,
     "event": event,
     "tube": tube,
     "person": person,

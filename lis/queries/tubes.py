@@ -118,9 +118,11 @@ def worklist(conn: Connection, name: str, *, limit: int = PAGE, after: int = 0) 
     return [as_tube(row) for row in conn.execute(ordered.limit(limit).offset(after))]
 
 
-def state_counts(conn: Connection) -> dict[str, int]:
-    """How many tubes stand in each state."""
+def state_counts(conn: Connection, kinds: Collection[str] = ()) -> dict[str, int]:
+    """How many tubes (of ``kinds``, if given) stand in each state."""
     found = select(tube.c.state, func.count()).group_by(tube.c.state).order_by(tube.c.state)
+    if kinds:
+        found = found.where(tube.c.kind.in_(kinds))
     return dict(conn.execute(found))
 
 
