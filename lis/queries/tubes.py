@@ -123,7 +123,7 @@ def state_counts(conn: Connection, kinds: Collection[str] = ()) -> dict[str, int
     found = select(tube.c.state, func.count()).group_by(tube.c.state).order_by(tube.c.state)
     if kinds:
         found = found.where(tube.c.kind.in_(kinds))
-    return dict(conn.execute(found))
+    return {row.state: row[1] for row in conn.execute(found)}
 
 
 def tubes_in_state(conn: Connection, *states: TubeState) -> list[Tube]:

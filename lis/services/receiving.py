@@ -154,7 +154,7 @@ def _bind(
                 tube=tube.tube_id,
             )
         inside.add(person_id)
-        people[person_id] = row
+        _one_name(people.setdefault(person_id, row), str(row["name"]))
         facts.append((tube.tube_id, e.PersonBound(person_id, place)))
     return facts
 
@@ -208,15 +208,19 @@ def _person_row(unit: Unit, vault: Vault, data: PersonData) -> dict[str, object]
     }
 
 
+def _one_name(row: dict[str, object], name: str) -> None:
+    if row["name"] != name:
+        raise Conflict(
+            "PERSON_DIFFERS",
+            f"Document {row['document_masked']} belongs to {name} and to {row['name']}? "
+            "One document has one name: read it again. Nothing was registered.",
+        )
+
+
 def _save_people(unit: Unit, people: dict[str, dict[str, object]]) -> None:
     known = queries.person_names(unit.conn, people)
     for person_id, name in known.items():
-        if name != people[person_id]["name"]:
-            raise Conflict(
-                "PERSON_DIFFERS",
-                f"Document {people[person_id]['document_masked']} is registered under another name than "
-                f"{people[person_id]['name']}. Check the document; nothing was registered.",
-            )
+        _one_name(people[person_id], name)
     queries.insert_people(unit.conn, [row for person_id, row in people.items() if person_id not in known])
 
 
