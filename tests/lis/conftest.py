@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "flows"))
 
-from bench import bench_fixture, embedded_fixture, make_bench_fixture  # noqa: E402 - found by the line above
+from bench import bench_fixture, embedded_fixture, make_bench_fixture
 
 __all__ = ["bench_fixture", "embedded_fixture", "make_bench_fixture"]

@@ -124,7 +124,7 @@ def test_a_tube_is_used_once(bench: Bench):
     ],
 )
 def test_what_cannot_be_registered_says_why(embedded: Bench, values: dict, kind: type[LisError], code: str):
-    """Wrong places, tiers, codes, documents, empty tubes are refused; a good tube beside them is not written."""
+    """Wrong places, tiers, codes, documents, empty tubes are refused; nothing else is written either."""
     order = embedded.order()
 
     broken = replace(embedded.order(), **values)
@@ -375,10 +375,6 @@ def test_a_damaged_tube_is_held_cleared_or_rejected(bench: Bench):
 
 def test_tubes_are_kept_as_long_as_they_must(bench: Bench):
     """A reported negative is stored and discarded after its time; a positive is never discarded."""
-
-    def discard(code: str):
-        return lambda unit: receiving.discard(unit, code, "old", keep_hours=72)
-
     negative, positive = bench.singles(2)
     bench.cycle([negative, positive], {positive: {"ORF1ab": 25.0, "N": 25.0}})
     for who in ("rosa", "ruth"):
