@@ -73,6 +73,12 @@ def why_held(unit: Unit, rules: Rulebook, tube: Tube) -> tuple[Blocked, ...]:
     return auto_verify(_evidence(unit, rules, [tube])[tube.tube_id].facts, rules.release)
 
 
+def why_each_held(unit: Unit, rules: Rulebook, tubes: Sequence[Tube]) -> dict[str, tuple[Blocked, ...]]:
+    """The same for many tubes; every run is read once."""
+    evidence = _evidence(unit, rules, tubes)
+    return {code: auto_verify(found.facts, rules.release) for code, found in evidence.items()}
+
+
 # -- review --------------------------------------------------------------------------------------
 
 
