@@ -122,6 +122,11 @@ def _accept(unit: Unit, rules: Rulebook, tube: Tube, reason: str) -> list[Record
     return [(tube.tube_id, e.Reviewed("accept", reason.strip()))]
 
 
+def missing_signatures(tube: Tube, rules: Rulebook) -> int:
+    """How many people still have to sign the result of a tube."""
+    return max(signatures_needed(tube.result, Material(tube.kind.value), rules.release) - tube.signatures, 0)
+
+
 def release(unit: Unit, rules: Rulebook, barcodes: Sequence[str] = ()) -> Issued:
     """Issue the reports of signed results: those named, or all that have every signature.
 
