@@ -151,6 +151,23 @@ class Database:
             raw.close()
         return int(busy), int(pages), int(moved)
 
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy of the embedded database while it is in use.
+
+        Raises:
+            LisError: ``COPY_DAMAGED`` if the copy does not pass SQLite's own check.
+        """
+        raw = self.engine.raw_connection()
+        target = sqlite_module().connect(os.fspath(path))
+        try:
+            raw.driver_connection.backup(target)  # type: ignore[union-attr]
+            verdict = target.execute("PRAGMA quick_check").fetchone()[0]
+        finally:
+            target.close()
+            raw.close()
+        if verdict != "ok":
+            raise LisError("COPY_DAMAGED", f"The copy is damaged ({verdict}). Check the disk and try again.")
+
     def close(self) -> None:
         """Release all connections, after a last checkpoint on SQLite."""
         if self.dialect == "sqlite":

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 from instruments import InstrumentError, RunFile, read
-from lis import config, printing, queries, rulebook
+from lis import config, ledger, printing, queries, rulebook
 from lis.clock import Clock, SystemClock
 from lis.config import Settings
 from lis.db import Database, Unit, default_url, migrate
@@ -108,7 +108,7 @@ class Handled:
 
 def parse(name: str, data: bytes, rules: Rulebook) -> Parsed:
     """Read a cycler's file without touching the laboratory."""
-    from instruments.calling import verdicts  # noqa: PLC0415 - numpy is loaded when a file comes
+    from instruments.checking import verdicts  # noqa: PLC0415 - numpy is loaded when a file comes
 
     try:
         run: RunFile = read(name, data, rules.tables)
@@ -167,6 +167,46 @@ def run_key(name: str, data: bytes, parsed: Parsed) -> str:
         started = run.run_started.isoformat() if run.run_started else ""
         return "|".join((run.serial or run.instrument, run.experiment or Path(name).stem, started))
     return f"{Path(name).stem}|{hashlib.sha256(data).hexdigest()[:12]}"
+
+
+def handled_json(lab: Laboratory, handled: Handled) -> dict[str, Any]:
+    """What became of a delivery, tube by tube: the document of ``lis import`` and ``POST /runs``."""
+    done = handled.ingested
+    with lab.database.read() as conn:
+        calls = queries.calls(conn, done.tubes)
+        found = ledger.tubes(conn, done.tubes)
+    tubes = [
+        {
+            "tube": code,
+            "kind": tube.kind.value,
+            "outcome": tube.outcome,
+            "rule": tube.rule,
+            "assay_version": run_version(lab, calls.get(code, ())),
+            "state": tube.state.value,
+            "test": tube.test,
+            "reason": tube.reason,
+            "result": tube.result,
+            "reports": list(handled.issued.reports.get(code, ())),
+        }
+        for code, tube in found.items()
+    ]
+    return {
+        "status": handled.stored.status,
+        "file_id": done.file_id,
+        "state": done.state,
+        "code": done.code,
+        "reason": done.sentence,
+        "plate": done.plate_id,
+        "run_id": done.run_id,
+        "decisions": dict(done.decisions),
+        "tubes": tubes,
+        "held": [{"tube": one.tube, "rules": [blocked.rule for blocked in one.blocked]} for one in handled.held],
+    }
+
+
+def run_version(lab: Laboratory, calls: Sequence[queries.CallRow]) -> str:
+    """Version of the rules that made the last of these calls; empty if there is none."""
+    return lab.rules.assay(calls[-1].assay).version if calls else ""
 
 
 # -- documents ------------------------------------------------------------------------------------

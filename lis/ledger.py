@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
 from lis import barcodes
 from lis import events as e
@@ -320,32 +320,80 @@ def fold(conn: Connection) -> dict[str, Tube]:
     return state
 
 
+class _Links:
+    """The rows beside the tubes that follow from events, collected while the log is read."""
+
+    def __init__(self) -> None:
+        self.persons: dict[tuple[str, int], str] = {}
+        self.members: dict[tuple[str, int], str] = {}
+        self.recalls: dict[tuple[str, str], tuple[Any, ...]] = {}
+
+    def add(self, row: Sequence[Any], fact: Event) -> None:
+        """Follow one event."""
+        tube_id = row[1]
+        match fact:
+            case e.PersonBound():
+                self.persons[tube_id, fact.place] = fact.person_id
+            case e.JoinedPool():
+                self.members[fact.pool_id, fact.place] = tube_id
+            case e.PersonRecalled():
+                at = from_text(row[4])
+                self.recalls[tube_id, fact.person_id] = (fact.reason, at, fact.due_at, None, "", "")
+            case e.PersonRecollected():
+                opened = self.recalls[tube_id, fact.person_id]
+                closed = (from_text(row[4]), fact.other_tube, fact.result)
+                self.recalls[tube_id, fact.person_id] = (*opened[:3], *closed)
+            case _:
+                pass
+
+
+def _linked(row: Sequence[Any]) -> bool:
+    return row[3] in {"PersonBound", "JoinedPool", "PersonRecalled", "PersonRecollected"}
+
+
 def rebuild(unit: Unit) -> int:
-    """Write the tube table anew from the log; returns the number of tubes."""
+    """Write the tube table, and all that follows from the log, anew; returns the number of tubes."""
     folded = list(fold(unit.conn).values())
-    unit.conn.execute(delete(tube_person))
-    unit.conn.execute(delete(tube))
-    for start in range(0, len(folded), CHUNK):
-        unit.conn.execute(insert(tube), [one._asdict() for one in folded[start : start + CHUNK]])
-    places = [
-        {"tube_id": row[1], "place": row[SHAPE.index("place")], "person_id": row[SHAPE.index("person_id")]}
-        for row in rows(unit.conn)
-        if row[3] == "PersonBound"
-    ]
-    for start in range(0, len(places), CHUNK):
-        unit.conn.execute(insert(tube_person), places[start : start + CHUNK])
+    links = _Links()
+    for row in rows(unit.conn):
+        if _linked(row):
+            links.add(row, _fact_of(row))
+    for table in (tube_person, pool_member, recall, tube):
+        unit.conn.execute(delete(table))
+    _insert_all(unit.conn, tube, [one._asdict() for one in folded])
+    _insert_all(unit.conn, tube_person, [_named(_PERSONS, (*k, v)) for k, v in links.persons.items()])
+    _insert_all(unit.conn, pool_member, [_named(_MEMBERS, (*k, v)) for k, v in links.members.items()])
+    _insert_all(unit.conn, recall, [_named(_RECALLS, (*k, *v)) for k, v in links.recalls.items()])
     return len(folded)
 
 
+_PERSONS: Final = ("tube_id", "place", "person_id")
+_MEMBERS: Final = ("pool_id", "place", "tube_id")
+_RECALLS: Final = ("tube_id", "person_id", "reason", "opened_at", "due_at", "closed_at", "other_tube", "result")
+
+
+def _named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(names, values, strict=True))
+
+
+def _insert_all(conn: Connection, table: Table, values: Sequence[dict[str, Any]]) -> None:
+    for start in range(0, len(values), CHUNK):
+        conn.execute(insert(table), list(values[start : start + CHUNK]))
+
+
 def verify(conn: Connection) -> Verdict:
-    """Fold the log, check every link, compare with the tube table; name the first row that does not fit."""
+    """Fold the log, check every link, compare with the tables that follow from it.
+
+    The verdict names the first row of the log, or the first tube, that does not fit.
+    """
     state: dict[str, Tube] = {}
+    links = _Links()
     digest, count = GENESIS, 0
     for row in rows(conn):
         count += 1
-        problem = _row_problem(row, count, digest, state)
+        problem = _row_problem(row, count, digest, state, links)
         if problem:
-            return Verdict(count, len(state), ok=False, problem=problem, event_id=row[0], tube_id=row[1])
+            return Verdict(count, len(state), ok=False, problem=problem, event_id=count, tube_id=row[1])
         digest = row[-1]
     head_id, head_hash = _head(conn)
     if (head_id, head_hash) != (count, digest):
@@ -356,10 +404,31 @@ def verify(conn: Connection) -> Verdict:
             event_id=count + 1,
             problem=f"the log ends at row {count}, but its head says {head_id}: rows at the end are missing or changed",
         )
-    return _compare(conn, state, count)
+    found = _compare(conn, state, count)
+    return found if not found.ok else _compare_links(conn, links, found)
 
 
-def _row_problem(row: Sequence[Any], number: int, digest: str, state: dict[str, Tube]) -> str:
+def _compare_links(conn: Connection, links: _Links, found: Verdict) -> Verdict:
+    for what, table, names, expected in (
+        ("place", tube_person, _PERSONS, {key: (value,) for key, value in links.persons.items()}),
+        ("pool place", pool_member, _MEMBERS, {key: (value,) for key, value in links.members.items()}),
+        ("recall", recall, _RECALLS, links.recalls),
+    ):
+        stored = {tuple(row[:2]): tuple(row[2:]) for row in conn.execute(select(*(table.c[name] for name in names)))}
+        if stored != expected:
+            key = min(k for k in stored.keys() | expected.keys() if stored.get(k) != expected.get(k))
+            want, have = expected.get(key), stored.get(key)
+            return Verdict(
+                found.events,
+                found.tubes,
+                ok=False,
+                tube_id=str(key[0]),
+                problem=f"{what} {key[1]} of {key[0]}: the log says {want}, the table {table.name} says {have}",
+            )
+    return found
+
+
+def _row_problem(row: Sequence[Any], number: int, digest: str, state: dict[str, Tube], links: _Links) -> str:
     if row[0] != number:
         return f"row {number} is missing"
     named = dict(zip(SHAPE, row, strict=False))
@@ -367,7 +436,10 @@ def _row_problem(row: Sequence[Any], number: int, digest: str, state: dict[str, 
         return f"row {number} was changed: its hash does not fit its content and the row before it"
     tube_id = row[1]
     try:
-        moved = evolve(state.get(tube_id) or Tube(tube_id), _fact_of(row), from_text(row[4]))
+        fact = _fact_of(row)
+        moved = evolve(state.get(tube_id) or Tube(tube_id), fact, from_text(row[4]))
+        if _linked(row):
+            links.add(row, fact)
     except (IllegalMove, KeyError, TypeError, ValueError) as error:
         return f"row {number} cannot follow what came before: {error}"
     if moved.seq != row[2]:

@@ -7,7 +7,7 @@ that the schema has one door.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -550,6 +550,19 @@ def turnarounds(conn: Connection, start: str = "sampling") -> list[Turnaround]:
         hours = max((issued - row.began).total_seconds() / 3600, 0.0) if row.began else 0.0
         found.append(Turnaround(row.tube_id, row.tier, hours, row.due_at is None or issued <= row.due_at))
     return found
+
+
+def dump(conn: Connection, what: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+    """Column names and rows of an exportable table, in the order they were written."""
+    table, order = {
+        "tubes": (tube, tube.c.tube_id),
+        "events": (event, event.c.event_id),
+        "reports": (report, report.c.report_id),
+        "plates": (plate, plate.c.created_at),
+        "runs": (run, run.c.read_at),
+    }[what]
+    found = conn.execution_options(yield_per=1000).execute(select(table).order_by(order))
+    return list(found.keys()), (tuple(row) for row in found)
 
 
 def event_counts(conn: Connection, kind: str, by: str) -> dict[str, int]:

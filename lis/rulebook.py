@@ -19,7 +19,10 @@ from lis.config import Settings
 from lis.errors import LisError, NotFound
 from pooling import PoolRules
 from retest import AssayRules, CaseRules, Policy, ReleaseRules, RulesError
-from scheduler import FillRules, PlateTemplate, TierRules, due_at, load_templates
+from scheduler.deadlines import TierRules, due_at
+from scheduler.fill import FillRules
+from scheduler.jobs import ScheduleError
+from scheduler.plates import PlateTemplate, templates_from_toml
 
 if TYPE_CHECKING:
     from instruments import TableMapping
@@ -86,7 +89,7 @@ class Rulebook:
     def fill(self, template: PlateTemplate, *, impatient: bool) -> FillRules:
         """How a plate is filled; an impatient one never waits for more tubes."""
         rules = FillRules(template=template)
-        return replace(rules, minimum=1, max_wait_minutes=0) if impatient else rules
+        return replace(rules, min_fill=1, max_wait_minutes=0) if impatient else rules
 
     def case(self, assay: AssayRules) -> CaseRules:
         """The kit and the jurisdiction that a case is decided under."""
@@ -98,10 +101,10 @@ class Rulebook:
         Raises:
             NotFound: no such service tier.
         """
-        if tier not in self.tiers.hours:
-            known = ", ".join(sorted(self.tiers.hours))
-            raise NotFound("TIER_UNKNOWN", f"No service tier {tier or '(none)'}. Known: {known}.")
-        return due_at(tier, sampled, received, self.tiers)
+        try:
+            return due_at(tier, sampled, received, self.tiers)
+        except ScheduleError as error:
+            raise NotFound("TIER_UNKNOWN", str(error)) from error
 
     def test_after_void(self, scope: str, tube: Tube) -> str:
         """What is repeated after a failed control: the extraction, or only the amplification."""
@@ -137,9 +140,9 @@ def load(settings: Settings) -> Rulebook:
             policy=Policy.from_toml(_named(policies, settings.jurisdiction), settings.jurisdiction),
             release=ReleaseRules.from_toml(_named(policies, "release"), "release"),
             tiers=TierRules.from_toml(_named(tiers, settings.tiers)),
-            templates={t.id: t for text in plates.values() for t in load_templates(text)},
+            templates={key: one for text in plates.values() for key, one in templates_from_toml(text).items()},
             pool=PoolRules(),
-            tables=tuple(_tables(own)),
+            tables=tuple(own_tables(own)),
             laboratory=settings.laboratory,
             default_assay=settings.assay,
             default_template=settings.template,
@@ -152,11 +155,11 @@ def load(settings: Settings) -> Rulebook:
 HOMES = {
     "assays": ("retest", "assays"),
     "policies": ("retest", "policies"),
-    "plates": ("scheduler", "plates"),
-    "tiers": ("scheduler", "tiers"),
+    "plates": ("scheduler", "plates.toml"),
+    "tiers": ("scheduler", "tiers.toml"),
     "scenarios": ("sim", "scenarios"),
 }
-"""Kind of rule -> the package and folder of the shipped files."""
+"""Kind of rule -> the package and the folder, or file, that is shipped."""
 
 
 def files(kind: str, own: Path | None = None) -> Iterator[tuple[str, str]]:
@@ -164,8 +167,9 @@ def files(kind: str, own: Path | None = None) -> Iterator[tuple[str, str]]:
     package, folder = HOMES[kind]
     found: dict[str, Traversable | Path] = {}
     for place in (resources.files(package) / folder, own / kind if own else None):
-        if place is not None and place.is_dir():
-            found.update((path.name.removesuffix(".toml"), path) for path in place.iterdir() if path.name.endswith(".toml"))
+        if place is not None:
+            paths = place.iterdir() if place.is_dir() else [place] if place.is_file() else []
+            found.update((path.name.removesuffix(".toml"), path) for path in paths if path.name.endswith(".toml"))
     for name in sorted(found):
         yield name, found[name].read_text(encoding="utf-8")
 
@@ -176,7 +180,8 @@ def _named(texts: Mapping[str, str], name: str) -> str:
     return texts[name]
 
 
-def _tables(own: Path) -> Iterator[TableMapping]:
+def own_tables(own: Path) -> Iterator[TableMapping]:
+    """The laboratory's descriptions of tables that no reader knows."""
     from instruments import TableMapping  # noqa: PLC0415 - only laboratories with own tables pay for it
 
     folder = own / "tables"

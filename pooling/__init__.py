@@ -1,1 +1,67 @@
-"""Pure pooling policy."""
+"""Pure pooling policy: what a pool costs and finds, which tubes form one, when to pool at all."""
+
+from pooling.design import Design, Refused, design
+from pooling.form import (
+    Forming,
+    PoolPlan,
+    PoolRules,
+    Refusal,
+    Waiting,
+    check_members,
+    form_pools,
+    refuse_tube,
+)
+from pooling.prevalence import (
+    Advice,
+    AdviceRules,
+    ModeCost,
+    Positivity,
+    Tally,
+    advise,
+    positivity,
+    rolling,
+)
+from pooling.size import (
+    NOTHING_HELPS_ABOVE,
+    PERFECT,
+    Accuracy,
+    Performance,
+    PoolDesignError,
+    Split,
+    break_even,
+    detection_by_size,
+    predictive_values,
+    split_tubes,
+)
+
+__all__ = [
+    "NOTHING_HELPS_ABOVE",
+    "PERFECT",
+    "Accuracy",
+    "Advice",
+    "AdviceRules",
+    "Design",
+    "Forming",
+    "ModeCost",
+    "Performance",
+    "PoolDesignError",
+    "PoolPlan",
+    "PoolRules",
+    "Positivity",
+    "Refusal",
+    "Refused",
+    "Split",
+    "Tally",
+    "Waiting",
+    "advise",
+    "break_even",
+    "check_members",
+    "design",
+    "detection_by_size",
+    "form_pools",
+    "positivity",
+    "predictive_values",
+    "refuse_tube",
+    "rolling",
+    "split_tubes",
+]

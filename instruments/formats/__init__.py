@@ -1,1 +1,143 @@
-"""One reader per file format."""
+"""One reader per file format; a file is known by its content, never by its extension."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from instruments.errors import InstrumentError
+from instruments.formats import cfx, design_analysis, quantstudio, sds7500
+from instruments.formats.source import Source
+from instruments.formats.table import TableMapping, fits, read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import tzinfo
+
+    from instruments.model import RunFile
+
+_T = TypeVar("_T")
+SIZE_LIMIT = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format: its name, the kinds of file it comes in, how to know it and how to read it."""
+
+    format: str
+    kinds: tuple[str, ...]
+    matches: Callable[[Source], bool]
+    read: Callable[[Source], RunFile]
+
+
+_BOOK = ("zip", "ole")
+READERS: tuple[Reader, ...] = (
+    Reader(sds7500.FORMAT, _BOOK, sds7500.matches, sds7500.read),
+    Reader(design_analysis.FORMAT, _BOOK, design_analysis.matches, design_analysis.read),
+    Reader(quantstudio.BOOK_FORMAT, _BOOK, quantstudio.matches_book, quantstudio.read_book),
+    Reader(quantstudio.TEXT_FORMAT, ("text",), quantstudio.matches_text, quantstudio.read_text),
+    Reader(cfx.CQ_FORMAT, ("text",), cfx.matches_cq, cfx.read_cq),
+    Reader(cfx.CURVE_FORMAT, ("text",), cfx.matches_curves, cfx.read_curves),
+)
+
+
+def sniff(name: str, data: bytes, mappings: Sequence[TableMapping] = ()) -> Reader:
+    """Find the reader for a file by its content.
+
+    Args:
+        name: file name, for messages only.
+        data: the whole file.
+        mappings: the laboratory's own table descriptions, asked after the built-in formats.
+
+    Raises:
+        InstrumentError: EMPTY_FILE, TOO_LARGE, UNKNOWN_FORMAT, or what the container says
+            (ENCRYPTED_FILE, INCOMPLETE_FILE, DAMAGED_FILE).
+    """
+    return _guarded(_source(name, data, None), lambda source: _sniff(source, mappings))
+
+
+def read(
+    name: str, data: bytes, mappings: Sequence[TableMapping] = (), *, zone: tzinfo | None = None
+) -> RunFile:
+    """Read a cycler's export.
+
+    Args:
+        name: file name, for messages only (the dye of a CFX amplification csv is in it too).
+        data: the whole file.
+        mappings: the laboratory's own table descriptions.
+        zone: the laboratory's time zone; without it a time stamped ``CST``, or with no zone, is
+            left out rather than guessed.
+
+    Raises:
+        InstrumentError: when nothing can be read; a file that is merely not whole is returned
+            with ``complete=False``.
+    """
+    return _guarded(_source(name, data, zone), lambda source: _sniff(source, mappings).read(source))
+
+
+def _source(name: str, data: bytes, zone: tzinfo | None) -> Source:
+    if not data.strip(b"\0 \t\r\n"):
+        raise InstrumentError(
+            "EMPTY_FILE",
+            "The file is empty. Wait until the export has finished, or export the run again.",
+            file=name,
+        )
+    if len(data) > SIZE_LIMIT:
+        raise InstrumentError(
+            "TOO_LARGE",
+            f"The file has {len(data) / 2**20:.0f} MiB; no export is larger than {SIZE_LIMIT // 2**20} MiB. "
+            "Send the exported results, not the instrument's raw folder.",
+            file=name,
+        )
+    return Source(name, data, zone)
+
+
+def _guarded(source: Source, step: Callable[[Source], _T]) -> _T:
+    """Run a step so that whatever breaks in it reaches the user as a sentence."""
+    try:
+        return step(source)
+    except InstrumentError as exc:
+        raise exc.at(source.name) from exc
+    except Exception as exc:
+        raise InstrumentError(
+            "UNREADABLE_FILE",
+            f"The file looks like a known export but cannot be read ({type(exc).__name__}: {exc}). "
+            "Keep it and export the run again; if that fails too, report it with the file.",
+            file=source.name,
+        ) from exc
+
+
+def _sniff(source: Source, mappings: Sequence[TableMapping]) -> Reader:
+    for reader in READERS:
+        if source.kind in reader.kinds and reader.matches(source):
+            return reader
+    for mapping in mappings:
+        if fits(source, mapping):
+            return _table_reader(mapping)
+    raise InstrumentError("UNKNOWN_FORMAT", _unknown(source), file=source.name)
+
+
+def _table_reader(mapping: TableMapping) -> Reader:
+    return Reader(
+        f"table:{mapping.name}",
+        ("zip", "ole", "text"),
+        matches=lambda source: fits(source, mapping),
+        read=lambda source: read_source(source, mapping),
+    )
+
+
+def _unknown(source: Source) -> str:
+    known = "QuantStudio, 7500, Design & Analysis, Bio-Rad CFX csv"
+    what = {
+        "binary": "The file is not a text, a workbook or an archive that any reader knows.",
+        "zip": "The archive is not an Excel workbook of a known instrument.",
+        "ole": "The workbook is not an export of a known instrument.",
+        "text": "The text is not an export of a known instrument.",
+    }[source.kind]
+    if any(member.startswith(("apldbio/", "summary.json", "setup/")) for member in source.members):
+        what = (
+            "This is an .eds experiment file, which is not read yet: export its results as text or workbook."
+        )
+    elif len(source.members) == 1 and source.members[0].endswith(".xml"):
+        what = "This is an RDML file, which is not read yet: export the results as csv."
+    return f"{what} Known are {known}; for another table, describe it in a table mapping (TOML)."

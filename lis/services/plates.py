@@ -14,7 +14,9 @@ from lis.ledger import Recorded
 from lis.rulebook import Rulebook
 from lis.tube import Tube, TubeState, illegal_sentence
 from retest import AssayRules
-from scheduler import FillRules, Job, Plan, PlateTemplate, Wait, fill_plate
+from scheduler.fill import Plan, Wait, fill_plate
+from scheduler.jobs import Job, ScheduleError
+from scheduler.plates import PlateTemplate
 
 FILLABLE = (TubeState.RECEIVED, TubeState.AWAITING_RETEST)
 JOBS_CONSIDERED = 4000
@@ -47,23 +49,23 @@ class PlateOrder:
     now_whatever: bool = True
 
 
-def jobs(unit: Unit, default_assay: str) -> list[Job]:
+def jobs(unit: Unit, rules: Rulebook) -> list[Job]:
     """Everything that waits for a well, as the scheduler sees it."""
     waiting = queries.tubes_in_state(unit.conn, *FILLABLE)[:JOBS_CONSIDERED]
-    return [_job(tube, default_assay) for tube in waiting]
+    return [_job(tube, rules) for tube in waiting]
 
 
-def _job(tube: Tube, default_assay: str) -> Job:
+def _job(tube: Tube, rules: Rulebook) -> Job:
     moment = tube.received_at or tube.updated_at
     due = tube.due_at or moment
     if moment is None or due is None:
         raise Invalid("NOT_RECEIVED", f"Tube {tube.tube_id} waits for a well but was never received.")
     return Job(
         tube=tube.tube_id,
-        assay=tube.assay or default_assay,
+        assay=tube.assay or rules.default_assay,
         due=due,
         received=moment,
-        priority=tube.priority,
+        priority=max(tube.priority, rules.tiers.tier(tube.tier).priority),
         reason=tube.reason if tube.state is TubeState.AWAITING_RETEST else "first",
         step="re-amplify" if tube.test == "re-amplify" else "extract",
         persons=tube.persons,
@@ -74,7 +76,7 @@ def _job(tube: Tube, default_assay: str) -> Job:
 def propose(unit: Unit, rules: Rulebook, order: PlateOrder) -> Plan | Wait:
     """What the scheduler would put on the next plate, or until when it would wait."""
     template = rules.template(order.template)
-    waiting = jobs(unit, order.assay or rules.default_assay)
+    waiting = jobs(unit, rules)
     if order.assay:
         waiting = [job for job in waiting if job.assay == order.assay]
     fill = rules.fill(template, impatient=order.now_whatever)
@@ -158,7 +160,7 @@ def _by_plan(plate_id: str, plan: Plan) -> list[dict[str, str | None]]:
             "well": well.well,
             "tube_id": well.tube,
             "control": well.control,
-            "batch": f"{plate_id}/{well.batch}",
+            "batch": f"{plate_id}/{well.batch}" if well.batch else "",
             "targets": "",
         }
         for well in plan.wells
@@ -167,14 +169,15 @@ def _by_plan(plate_id: str, plan: Plan) -> list[dict[str, str | None]]:
 
 
 def _by_hand(plate_id: str, template: PlateTemplate, wells: Sequence[WellOrder]) -> list[dict[str, str | None]]:
-    layout = template.layout
-    kept = {place.well: place.kind for place in template.controls}
+    kept = template.control_at
     seen: Counter[tuple[str, tuple[str, ...]]] = Counter()
     used: set[str] = set()
     rows: list[dict[str, str | None]] = []
     for order in wells:
-        if order.well not in layout:
-            raise Invalid("WELL_UNKNOWN", f"{order.well} is not a well of template {template.id}.")
+        try:
+            batch = order.batch or template.batch(order.well)
+        except ScheduleError as error:
+            raise Invalid("WELL_UNKNOWN", str(error)) from error
         if order.well in used:
             raise Refused("WELL_TAKEN", f"Well {order.well} holds something already. Choose another well.")
         used.add(order.well)
@@ -198,7 +201,7 @@ def _by_hand(plate_id: str, template: PlateTemplate, wells: Sequence[WellOrder])
                 "well": order.well,
                 "tube_id": code,
                 "control": order.control or None,
-                "batch": f"{plate_id}/{order.batch or layout[order.well]}",
+                "batch": f"{plate_id}/{batch}",
                 "targets": ",".join(order.targets),
             }
         )
@@ -269,4 +272,3 @@ def _next_code(unit: Unit) -> str:
             return code
 
 
-__all__ = ["FillRules", "PlateOrder", "WellOrder", "create", "jobs", "load", "propose", "void"]

@@ -28,7 +28,7 @@ def propose(unit: Unit, rules: Rulebook, limit: int = 2000) -> tuple[list[PoolPr
     waiting = queries.tubes_in_state(unit.conn, TubeState.RECEIVED)[:limit]
     forming = form_pools([_waiting(tube) for tube in waiting], rules.pool, unit.now)
     proposals = [PoolProposal(tuple(plan.members), plan.reason) for plan in forming.pools]
-    return proposals, [(kept.tube, kept.sentence) for kept in forming.kept]
+    return proposals, [(kept.tube, reason) for kept, reason in forming.kept]
 
 
 def form(unit: Unit, rules: Rulebook, members: Sequence[str], barcode: str = "") -> Tube:

@@ -260,7 +260,7 @@ def _judge(
         )
         for (kind, batch), wells in split.items()
     ]
-    batches = {well.batch for well in plate.wells if well.tube}
+    batches = {well.batch for well in plate.wells if well.tube and well.batch}
     return judge_plate(
         controls, plate.assay, batches=batches, instrument=run.instrument, laboratory=rules.laboratory
     )

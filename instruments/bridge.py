@@ -1,0 +1,426 @@
+"""The server's end of the link to the instruments: one ROUTER socket, one loop, a few workers.
+
+Who a device is, is told by its CURVE key alone: the key is checked when a device connects and again
+at every message, so that a revoked key is deaf and mute at once. The loop never waits for the
+handler; files of one device are handled in order, devices do not wait for each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import tempfile
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import zmq
+from zmq.utils.z85 import encode as z85
+
+from instruments import wire
+from instruments.desk import Desk, Job, Outlet
+from instruments.intake import BridgeEvent, Intake, PartFolders, Receipt, Refused, Shipment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "Bridge",
+    "BridgeEvent",
+    "KeyPair",
+    "Limits",
+    "Reads",
+    "Receipt",
+    "Refused",
+    "Shipment",
+    "new_keypair",
+]
+
+LOG = logging.getLogger("instruments.bridge")
+
+_ZAP_ENDPOINT = "inproc://zeromq.zap.01"
+_ZAP_DOMAIN = b"nat-lis"
+_QUIET_AUDIT_S = 60.0
+_ROUTER_OPTIONS = {
+    zmq.ROUTER_MANDATORY: 1,  # an answer nobody can receive is an error, not a silence
+    zmq.ROUTER_HANDOVER: 1,  # the newest connection of a device is the living one
+    zmq.SNDHWM: 256,
+    zmq.RCVHWM: 64,
+    zmq.MAXMSGSIZE: 8 * 1024 * 1024,
+    zmq.HANDSHAKE_IVL: 5_000,
+    zmq.HEARTBEAT_IVL: 2_000,
+    zmq.HEARTBEAT_TIMEOUT: 6_000,
+    zmq.HEARTBEAT_TTL: 10_000,
+    zmq.BACKLOG: 100,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 60,
+    zmq.TCP_KEEPALIVE_INTVL: 10,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+    zmq.CURVE_SERVER: 1,
+    zmq.ZAP_ENFORCE_DOMAIN: 1,  # without this a dead authenticator would let everybody in
+}
+
+
+class KeyPair(NamedTuple):
+    """A CURVE key pair, both keys as Z85 text in bytes (40 each)."""
+
+    public: bytes
+    secret: bytes
+
+
+def new_keypair() -> KeyPair:
+    """Make a fresh CURVE key pair."""
+    return KeyPair(*zmq.curve_keypair())
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Live fluorescence of one cycle and dye: 96 or 384 values in well order."""
+
+    device: str
+    run: str
+    cycle: int
+    dye: str
+    values: tuple[float, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a bridge.
+
+    Attributes:
+        spool: folder for the parts of large files, kept over a restart; None: a temporary one.
+        workers: handler calls that may run at once.
+        queue: parts of one device that may wait (and at most 16 MiB of them).
+        reads: live readings that may wait for a slow receiver.
+        file_bytes: largest file taken.
+    """
+
+    spool: Path | None = None
+    workers: int = 4
+    queue: int = 32
+    reads: int = 256
+    file_bytes: int = wire.MAX_FILE_BYTES
+
+
+class Bridge:
+    """Receives run files and live readings from enrolled devices.
+
+    Args:
+        endpoint: where to listen, for example ``tcp://0.0.0.0:5570`` (``*`` as port: any free one).
+        keys: the bridge's own key pair.
+        enrolled: public key (Z85) -> the device's name, or None. Asked at every message from the
+            loop, so it must be quick and may be called while the handler runs.
+        handler: commits a shipment and returns its receipt; :class:`Refused` refuses it for good, any
+            other exception has it sent again. Called from worker threads, never twice at a time for
+            one device; it must recognise what it has by (instrument, run, sha256).
+        on_event: told what belongs in the audit trail or wakes somebody, in a thread of its own.
+        on_reads: live readings, in a thread of its own; the oldest are dropped when it lags.
+        limits: how much may wait and run at once.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        keys: KeyPair,
+        enrolled: Callable[[bytes], str | None],
+        handler: Callable[[Shipment], Receipt],
+        *,
+        on_event: Callable[[BridgeEvent], None] | None = None,
+        on_reads: Callable[[Reads], None] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self._keys = keys
+        self._enrolled = enrolled
+        self._handler = handler
+        self._on_event = on_event or (lambda _event: None)
+        self._on_reads = on_reads or (lambda _reads: None)
+        self._limits = limits or Limits()
+        self._metrics: Counter[str] = Counter()
+        self._counting = threading.Lock()
+        self._stop = threading.Event()
+        self._replies: deque[tuple[bytes, wire.Message]] = deque()
+        self._audited: OrderedDict[tuple[str, bytes], float] = OrderedDict()
+        self._resources = contextlib.ExitStack()
+        self._loop: threading.Thread | None = None
+
+    # ------------------------------------------------------------------ life
+    def start(self) -> Self:
+        """Listen and work; ``endpoint`` then names the real address.
+
+        Raises:
+            RuntimeError: it runs already.
+            zmq.ZMQError: the address cannot be bound.
+        """
+        if self._loop is not None:
+            raise RuntimeError("This bridge is running.")
+        with contextlib.ExitStack() as opened:
+            self._open(opened)
+            self._resources = opened.pop_all()
+        self._loop = threading.Thread(target=self._run, name="bridge", daemon=True)
+        for thread in (*self._crew, self._loop):
+            thread.start()
+        self._event("started", None, f"listening on {self.endpoint}")
+        return self
+
+    def _open(self, opened: contextlib.ExitStack) -> None:
+        self._stop.clear()
+        self._replies.clear()
+        spool = self._limits.spool or Path(
+            opened.enter_context(tempfile.TemporaryDirectory(prefix="nat-lis-parts-"))
+        )
+        context = zmq.Context()
+        opened.callback(context.term)
+        self._zap = opened.enter_context(context.socket(zmq.REP))
+        self._zap.linger = 0
+        self._zap.bind(_ZAP_ENDPOINT)
+        self._router = opened.enter_context(context.socket(zmq.ROUTER))
+        self._router.linger = 1_000
+        for option, value in _ROUTER_OPTIONS.items():
+            self._router.setsockopt(option, value)
+        self._router.curve_publickey = self._keys.public
+        self._router.curve_secretkey = self._keys.secret
+        self._router.zap_domain = _ZAP_DOMAIN
+        self._router.bind(self.endpoint)
+        self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        self._bell, self._waker = (opened.enter_context(end) for end in socket.socketpair())
+        self._bell.setblocking(False)
+        self._waker.setblocking(False)
+        self._events = Outlet("bridge-events", self._on_event, 10_000)
+        self._reads = Outlet("bridge-reads", self._on_reads, self._limits.reads)
+        self._desk = Desk(self._limits.queue)
+        self._intake = Intake(self._handler, PartFolders(spool), self._report, self._limits.file_bytes)
+        self._crew = [
+            threading.Thread(target=self._work, name=f"bridge-worker-{number}", daemon=True)
+            for number in range(self._limits.workers)
+        ]
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """Let running handler calls end (at most ``seconds``), send their answers, close.
+
+        Shipments that still wait are not acknowledged: their agents keep them and send them again.
+        """
+        if self._loop is None:
+            return
+        self._desk.close()
+        end = time.monotonic() + seconds
+        for thread in self._crew:
+            thread.join(max(0.0, end - time.monotonic()))
+        self._stop.set()
+        self._wake()
+        self._loop.join()
+        self._loop = None
+        self._resources.close()
+        self._event("stopped", None, f"no longer listening on {self.endpoint}")
+        self._events.close(seconds)
+        self._reads.close(seconds)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    # ------------------------------------------------------------------ figures and events
+    def snapshot(self) -> dict[str, int]:
+        """Counters since the start, by name; a name that never happened is absent."""
+        with self._counting:
+            figures = dict(self._metrics)
+        figures["reads_dropped"] = self._reads.dropped
+        figures["events_dropped"] = self._events.dropped
+        return figures
+
+    def _count(self, name: str) -> None:
+        with self._counting:
+            self._metrics[name] += 1
+
+    def _report(self, event: BridgeEvent) -> None:
+        LOG.info("%s %s: %s", event.kind, event.device or "", event.detail)
+        self._count(f"event_{event.kind}")
+        self._events.put(event)
+
+    def _event(self, kind: str, device: str | None, detail: str, key: bytes = b"") -> None:
+        self._report(BridgeEvent(kind, device, detail, key))
+
+    def _event_once(self, kind: str, device: str | None, detail: str, key: bytes) -> None:
+        """The same complaint about the same key at most once a minute: a flood must not drown the audit."""
+        self._count(kind)
+        now = time.monotonic()
+        before = self._audited.get((kind, key))
+        if before is not None and now - before < _QUIET_AUDIT_S:
+            return
+        self._audited[(kind, key)] = now
+        self._audited.move_to_end((kind, key))
+        if len(self._audited) > 1024:
+            self._audited.popitem(last=False)
+        self._event(kind, device, detail, key)
+
+    # ------------------------------------------------------------------ the loop, only user of the sockets
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        for source in (self._zap, self._router, self._bell):
+            poller.register(source, zmq.POLLIN)
+        while not self._stop.is_set():
+            try:
+                ready = dict(poller.poll())
+                if self._zap in ready:
+                    self._admit()
+                if self._router in ready:
+                    self._receive()
+                self._answer_all()
+            except Exception:
+                self._count("loop_errors")
+                LOG.exception("the bridge went over an error in its loop")
+        self._answer_all()
+
+    def _admit(self) -> None:
+        """Answer one request of ZeroMQ's authentication protocol (RFC 27)."""
+        frames = self._zap.recv_multipart()
+        status, text, user = b"400", b"not enrolled", b""
+        try:
+            _version, _request, domain, address, _identity, mechanism, raw = frames
+            key = z85(raw)
+            if (domain, mechanism) == (_ZAP_DOMAIN, b"CURVE") and self._device(key) is not None:
+                status, text, user = b"200", b"OK", key
+                self._count("admitted")
+            else:
+                detail = f"a key that is not enrolled knocked from {address.decode('ascii', 'replace')}"
+                self._event_once("key-refused", None, detail, key)
+        except Exception:
+            # RFC 27: a temporary failure. The device tries again by itself; after 400 it would not.
+            status, text = b"300", b"the enrolment could not be read"
+            self._count("loop_errors")
+            LOG.exception("a device could not be admitted")
+        self._zap.send_multipart([b"1.0", frames[1], status, text, user, b""])
+
+    def _device(self, key: bytes) -> str | None:
+        return self._enrolled(key)
+
+    def _receive(self) -> None:
+        """Take what has arrived, but not so much at once that answers wait."""
+        for _ in range(64):
+            try:
+                frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            self._count("messages")
+            try:
+                self._message(frames)
+            except Exception:
+                self._count("loop_errors")
+                LOG.exception("a message was passed over; its sender will send it again")
+
+    def _message(self, frames: list[zmq.Frame]) -> None:
+        routing_id = frames[0].bytes
+        key = str(frames[-1].get("User-Id")).encode()
+        if not (routing_id[:1] == b"\0" or routing_id == wire.routing_id(key)):
+            # Not answered: the answer would travel to the device this address belongs to.
+            self._event_once("stolen-address", None, "a device used the address of another", key)
+            return
+        pieces = [frame.bytes for frame in frames[1:]]
+        try:
+            message = wire.decode(pieces)
+        except wire.WireError as error:
+            self._bad_frames(routing_id, key, error)
+            return
+        device = self._device_now(routing_id, key, message.message_id)
+        if device is not None:
+            self._dispatch(Job(routing_id, device, message))
+
+    def _bad_frames(self, routing_id: bytes, key: bytes, error: wire.WireError) -> None:
+        device = self._device_now(routing_id, key, error.message_id)
+        if device is None:
+            return
+        self._event_once(error.code, device, error.sentence, key)
+        # A newer protocol is not the file's fault: it may come again when this side was updated.
+        status = wire.PERMANENT if error.supported is None else wire.RETRYABLE
+        self._send(
+            routing_id, wire.nack(error.message_id, status, error.code, error.sentence, error.supported)
+        )
+
+    def _device_now(self, routing_id: bytes, key: bytes, message_id: bytes) -> str | None:
+        """The device behind the key at this moment; otherwise the sender is told to keep its files."""
+        try:
+            device = self._device(key)
+        except Exception:
+            self._count("enrolment_errors")
+            LOG.exception("the enrolment could not be read")
+            sentence = "The bridge cannot read its list of devices now; keep the file and send it again."
+            self._send(routing_id, wire.nack(message_id, wire.RETRYABLE, "enrolment-unreadable", sentence))
+            return None
+        if device is None:
+            self._event_once("key-revoked", None, "a key that is no longer enrolled sent a message", key)
+            sentence = "This device is not enrolled any more. Ask the laboratory's administrator."
+            self._send(routing_id, wire.nack(message_id, wire.RETRYABLE, "not-enrolled", sentence))
+        return device
+
+    def _dispatch(self, job: Job) -> None:
+        message = job.message
+        match message.type:
+            case wire.RUN_FILE:
+                self._queue_file(job)
+            case wire.PING:
+                self._send(job.routing_id, wire.pong(message.message_id))
+            case wire.HELLO:
+                self._send(job.routing_id, wire.welcome(message.message_id, job.device))
+            case wire.READS:
+                self._show_reads(job)
+            case _:
+                sentence = f"{message.type} is sent by the bridge, never to it."
+                self._send(
+                    job.routing_id, wire.nack(message.message_id, wire.PERMANENT, "wrong-way", sentence)
+                )
+
+    def _queue_file(self, job: Job) -> None:
+        outcome = self._desk.put(job)
+        self._count(f"parts_{outcome}")
+        if outcome == "full":
+            sentence = "Too many parts of this device wait already; send this one again later."
+            self._send(job.routing_id, wire.nack(job.message.message_id, wire.RETRYABLE, "busy", sentence))
+
+    def _show_reads(self, job: Job) -> None:
+        header = job.message.header
+        if header["instrument"] != job.device:
+            self._event(
+                "wrong-instrument", job.device, f"live readings claim to be of {header['instrument']}"
+            )
+            return
+        self._count("reads")
+        values = wire.values_of(job.message)
+        self._reads.put(Reads(job.device, header["run"], header["cycle"], header["dye"], values))
+
+    def _answer_all(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._bell.recv(4096)
+        while self._replies:
+            routing_id, message = self._replies.popleft()
+            self._send(routing_id, message)
+
+    def _send(self, routing_id: bytes, message: wire.Message) -> None:
+        """Answer if the device is still there; a lost answer is asked for by the resend."""
+        self._count(f"sent_{message.type.lower()}_{message.header.get('status', '')}".rstrip("_"))
+        try:
+            self._router.send_multipart([routing_id, *wire.encode(message)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            self._count("answers_lost")
+            LOG.info("an answer found nobody: %s", error)
+
+    # ------------------------------------------------------------------ the workers
+    def _work(self) -> None:
+        while (job := self._desk.take()) is not None:
+            try:
+                self._replies.append((job.routing_id, self._intake.take(job.device, job.message)))
+            except Exception:
+                self._count("loop_errors")
+                LOG.exception("a part was passed over; its sender will send it again")
+            self._desk.done(job)
+            self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # full: the loop is about to wake; closed: it has ended
+            self._waker.send(b"!")

@@ -1,0 +1,103 @@
+"""A run's own curves against the run's own Cq: verdicts per reaction, and Cq called again.
+
+Curves of one file are stacked and called at once. Where a file holds Rn and ΔRn of a reaction, Rn
+is used, since ΔRn already rests on the instrument's baseline.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from instruments.calling import METHODS, CurveCalls, Method, call_curves
+
+if TYPE_CHECKING:
+    from instruments.model import Curve, Reading, RunFile
+
+Key = tuple[str, str, str]
+_RANK = {"rn": 0, "rfu": 1, "drn": 2}
+_SHORTEST = 10  # cycles below which a curve says nothing: a run still going, or a pre-read
+
+
+def stacks(run: RunFile) -> list[tuple[list[Curve], Any, Any]]:
+    """The curves of a run in groups of equal cycles: (curves, values array, cycle numbers)."""
+    best: dict[Key, Curve] = {}
+    for curve in run.curves:
+        key = (curve.well, curve.target, curve.dye)
+        if key not in best or _RANK[curve.kind] < _RANK[best[key].kind]:
+            best[key] = curve
+    groups: dict[tuple[str, int, int], list[Curve]] = defaultdict(list)
+    for curve in best.values():
+        whole = len(curve.values) >= _SHORTEST and bool(np.all(np.isfinite(curve.values)))
+        if whole and bool(np.all(np.diff(curve.cycles) == 1)):
+            groups[curve.kind, int(curve.cycles[0]), len(curve.values)].append(curve)
+    return [(many, np.stack([c.values for c in many]), many[0].cycles) for many in groups.values()]
+
+
+def verdicts(run: RunFile) -> dict[Key, str]:
+    """(well, target, dye) -> ``sigmoid``, ``flat`` or ``atypical`` for every reaction with a whole curve."""
+    found: dict[Key, str] = {}
+    for curves, values, cycles in stacks(run):
+        calls = call_curves(values, cycles, "cfx" if curves[0].kind != "rn" else "abi")
+        for curve, verdict in zip(curves, calls.verdict, strict=True):
+            found[curve.well, curve.target, curve.dye] = str(verdict)
+    return found
+
+
+def call_run(run: RunFile, method: Method | None = None) -> dict[str, Any]:
+    """Cq called from the curves of a run beside the instrument's: the document of ``lis call``.
+
+    Given thresholds and baselines of the file are used where it has them; ``method`` defaults to the
+    one of the instrument that drew the curves.
+    """
+    readings = {reading.key: reading for reading in run.readings}
+    by_well = {(reading.well, reading.dye): reading for reading in run.readings}
+    wells: list[dict[str, Any]] = []
+    used: set[str] = set()
+    thresholds: dict[str, float] = {}
+    for curves, values, cycles in stacks(run):
+        chosen: Method = method or ("cfx" if curves[0].kind == "rfu" else "abi")
+        used.add(chosen)
+        found = [readings.get((c.well, c.target, c.dye)) or by_well.get((c.well, c.dye)) for c in curves]
+        calls = _call(values, cycles, chosen, found)
+        for i, (curve, reading) in enumerate(zip(curves, found, strict=True)):
+            thresholds.setdefault(curve.target or curve.dye, float(calls.threshold[i]))
+            wells.append(_well(curve, reading, calls, i))
+    return {
+        "method": "+".join(name for name in METHODS if name in used),
+        "threshold": thresholds,
+        "wells": wells,
+    }
+
+
+def _call(values: Any, cycles: Any, method: Method, found: list[Reading | None]) -> CurveCalls:
+    automatic = call_curves(values, cycles, method)
+    limits = [r.threshold if r and r.threshold is not None else float(t) for r, t in zip(found, automatic.threshold, strict=True)]
+    if method == "cfx":
+        return call_curves(values, cycles, method, threshold=limits)
+    windows = [r.baseline if r and r.baseline else tuple(w) for r, w in zip(found, automatic.baseline, strict=True)]
+    return call_curves(values, cycles, method, threshold=limits, baseline=windows)
+
+
+def _well(curve: Curve, reading: Reading | None, calls: CurveCalls, i: int) -> dict[str, Any]:
+    cq = _number(calls.cq[i])
+    instrument = reading.cq if reading else None
+    flags = list(reading.flags) if reading else []
+    if reading and (cq is None) != (instrument is None):
+        flags.append("CQ_WITHOUT_CURVE" if cq is None else "CURVE_WITHOUT_CQ")
+    return {
+        "well": curve.well,
+        "target": curve.target,
+        "dye": curve.dye,
+        "cq": cq,
+        "instrument_cq": instrument,
+        "curve": str(calls.verdict[i]),
+        "efficiency": _number(calls.efficiency[i]),
+        "flags": flags,
+    }
+
+
+def _number(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,142 @@
+"""The bytes of one file, opened lazily as text or as a workbook."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from instruments.errors import InstrumentError
+from instruments.formats.container import OLE_MAGIC, SPANNED_MAGIC, ZIP_MAGIC, check_ole, zip_members
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+Cell: TypeAlias = Any  # str, float, bool, datetime: whatever a spreadsheet cell can hold
+Rows: TypeAlias = list[list[Cell]]
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+OPEN_END = "the last line has no line end: the file is cut off there (the piece of a line was not read)"
+
+
+@dataclass(frozen=True)
+class Text:
+    """The whole lines of a text file, without their ends.
+
+    Attributes:
+        lines: every line that ended properly; a last piece without a line end is left out.
+        ended: whether the file ends with the line end its first line uses.
+        encoding: what the bytes were read as.
+    """
+
+    lines: tuple[str, ...]
+    ended: bool
+    encoding: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file: its name (for messages only), its bytes, and the laboratory's time zone if known."""
+
+    name: str
+    data: bytes
+    zone: tzinfo | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex digest of the bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @cached_property
+    def kind(self) -> Literal["zip", "ole", "text", "binary"]:
+        """What the first bytes say, never the extension."""
+        if self.data.startswith((ZIP_MAGIC, SPANNED_MAGIC)):
+            return "zip"
+        if self.data.startswith(OLE_MAGIC):
+            return "ole"
+        utf16 = self.data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return "binary" if b"\0" in self.data and not utf16 else "text"
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """Members of a zip, after the zip was proved whole; () for anything else."""
+        return zip_members(self.name, self.data) if self.kind == "zip" else ()
+
+    @cached_property
+    def text(self) -> Text:
+        """The file as text; no lines when it is not text."""
+        return _text(self.data) if self.kind == "text" else Text((), ended=False, encoding="")
+
+    @cached_property
+    def sheets(self) -> dict[str, Rows]:
+        """Sheets already read, by name."""
+        return {}
+
+    @cached_property
+    def _book(self) -> Any:
+        if self.kind == "ole":
+            check_ole(self.name, self.data)
+        elif "xl/workbook.xml" not in self.members:
+            return None
+        from python_calamine import CalamineWorkbook  # noqa: PLC0415 - text files need no spreadsheet reader
+
+        try:
+            return CalamineWorkbook.from_filelike(io.BytesIO(self.data))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        # A panic of the Rust reader is no Exception; whatever it is, the technician gets a sentence.
+        except BaseException as exc:
+            raise InstrumentError(
+                "UNREADABLE_FILE",
+                "No spreadsheet reader can open this workbook. Export it again from the instrument software.",
+                file=self.name,
+            ) from exc
+
+    @property
+    def sheet_names(self) -> tuple[str, ...]:
+        """Names of the sheets, () for anything that is not a workbook."""
+        if self.kind not in ("zip", "ole") or self._book is None:
+            return ()
+        return tuple(self._book.sheet_names)
+
+    def rows(self, sheet: str) -> Rows:
+        """Cells of a sheet from its first row and column on, blank cells as ""."""
+        if sheet not in self.sheets:
+            self.sheets[sheet] = self._book.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
+        return self.sheets[sheet]
+
+
+def _text(data: bytes) -> Text:
+    content, encoding = _decode(data)
+    newline = _newline(content)
+    ended = content.endswith(newline)
+    lines = content.split(newline)
+    return Text(tuple(lines[:-1]), ended=ended, encoding=encoding)
+
+
+def _newline(content: str) -> str:
+    """Return the line end of the first line: CRLF, LF or the lone CR of old Mac exports."""
+    feed, carriage = content.find("\n"), content.find("\r")
+    if carriage < 0 or 0 <= feed < carriage:
+        return "\n"
+    return "\r\n" if feed == carriage + 1 else "\r"
+
+
+def _decode(data: bytes) -> tuple[str, str]:
+    for bom, encoding in _BOMS:
+        if data.startswith(bom):
+            return codecs.getincrementaldecoder(encoding)("replace").decode(data[len(bom) :]), encoding
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            # Not final: a file cut inside a character is still text, and is caught by its open last line.
+            return codecs.getincrementaldecoder(encoding)().decode(data), encoding
+        except UnicodeDecodeError:
+            continue
+    return data.decode("cp1252", errors="replace"), "cp1252"

@@ -1,0 +1,125 @@
+"""The command line ``lis``. Modules of commands are loaded when one of theirs is called.
+
+Data commands take ``--json``: one document on stdout, nothing else there. Exit status 0 is success, 2 a
+usage error, 1 everything else, with ``error: CODE: sentence`` on stderr. No traceback reaches a user.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "demo": ("lis.cli.running", "Play a laboratory day on this machine: server, bridge, cyclers."),
+    "serve": ("lis.cli.running", "Run the server: web, API, instrument bridge."),
+    "agent": ("lis.cli.running", "Ship the files of a folder to the bridge (beside a cycler)."),
+    "read": ("lis.cli.files", "Read a cycler's file and print what it says."),
+    "call": ("lis.cli.files", "Call Cq from the raw curves of a file."),
+    "import": ("lis.cli.files", "Take a file over for a plate, as the bridge would."),
+    "interpret": ("lis.cli.policy", "Interpret Cq values (CSV on stdin) by an assay's rules."),
+    "assays": ("lis.cli.policy", "List the loaded assay rules, or check a rule file."),
+    "pool": ("lis.cli.policy", "Design pools: tests per person, sensitivity, best size."),
+    "verify-log": ("lis.cli.admin", "Check that the log and all that follows from it are untouched."),
+    "rebuild": ("lis.cli.admin", "Rebuild the tube table from the log."),
+    "export": ("lis.cli.admin", "Write tubes, events or reports as CSV."),
+    "backup": ("lis.cli.admin", "Write a consistent copy of the database and keys."),
+    "restore": ("lis.cli.admin", "Put a backup back into an empty data folder."),
+    "user": ("lis.cli.admin", "Accounts and access tokens."),
+    "device": ("lis.cli.admin", "Enrolled instruments."),
+    "config": ("lis.cli.admin", "Show the settings in force."),
+    "docs": ("lis.cli.admin", "Print generated pages of the documentation."),
+}
+"""Command -> (module, help). The help stands here so that ``lis --help`` loads nothing else."""
+
+
+class _Lazy(click.Group):
+    """A group whose commands live in modules that are imported when needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(COMMANDS[cmd_name][0])
+        command: click.Command = module.COMMANDS[cmd_name]
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="nat-lis", prog_name="lis")
+def lis() -> None:
+    """nat-lis: the laboratory information system for nucleic-acid testing."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    try:
+        lis.main(args=argv, prog_name="lis", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        _fail("USAGE", error.format_message())
+    except OSError as error:
+        _fail("FILE", f"{error.strerror or error}: {error.filename or ''}".strip(": "))
+    except Exception as error:
+        code, sentence = _in_words(error)
+        if not code:
+            raise
+        _fail(code, sentence)
+
+
+def _in_words(error: Exception) -> tuple[str, str]:
+    """Code and sentence of an error of ours; an empty code for one that is not."""
+    code = getattr(error, "code", "")
+    if not isinstance(code, str) or not code:
+        return "", ""
+    sentence = getattr(error, "sentence", "")
+    place = getattr(error, "file", "")
+    return code.upper().replace("-", "_"), str(error) if place else sentence or str(error)
+
+
+def _fail(code: str, sentence: str) -> None:
+    click.echo(f"error: {code}: {sentence}", err=True)
+    sys.exit(1)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    import json  # noqa: PLC0415 - only data commands need it
+
+    click.echo(json.dumps(document, ensure_ascii=False, indent=1, default=str))
+
+
+def print_table(header: list[str], rows: list[list[Any]]) -> None:
+    """A plain table on stdout, for people."""
+    text = [[("" if cell is None else str(cell)) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in text) for i in range(len(header))]
+    for row in text:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+data_option = click.option(
+    "--data", type=click.Path(path_type=Path), default=None, help="Data folder (LIS_DATA)."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

@@ -1,0 +1,281 @@
+"""Commands for the administrator: the log, copies of the data, accounts, devices, settings."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lis.cli import data_option, json_option, print_json, print_table
+from lis.errors import Damaged, Invalid, LisError, Refused
+
+OPERATOR = "administrator@console"
+
+
+def _open(data: Path | None) -> Any:
+    from lis import config, laboratory  # noqa: PLC0415
+
+    return laboratory.open_laboratory(config.load(data))
+
+
+@click.command("verify-log")
+@data_option
+@json_option
+def verify_command(data: Path | None, *, as_json: bool) -> None:
+    """Fold the log, compare it with every table that follows from it; on damage name the first bad row."""
+    from lis.services import admin  # noqa: PLC0415
+
+    with _open(data) as lab, lab.database.read() as conn:
+        check = admin.verify_log(conn)
+    if as_json:
+        print_json(check.as_json())
+    elif check.ok:
+        click.echo(f"{check.events} events of {check.tubes} tubes verified")
+    if not check.ok:
+        raise Damaged("LOG_DAMAGED", check.problem)
+
+
+@click.command("rebuild")
+@data_option
+@json_option
+def rebuild_command(data: Path | None, *, as_json: bool) -> None:
+    """Write the tube table anew from the log (after a repair; the log itself is never changed)."""
+    from lis import ledger  # noqa: PLC0415
+
+    with _open(data) as lab, lab.database.write(OPERATOR) as unit:
+        count = ledger.rebuild(unit)
+    if as_json:
+        print_json({"tubes": count})
+    else:
+        click.echo(f"{count} tubes rebuilt")
+
+
+@click.command("export")
+@click.argument("what", type=click.Choice(["tubes", "events", "reports", "plates", "runs"]))
+@data_option
+def export_command(what: str, data: Path | None) -> None:
+    """Write WHAT as CSV to stdout. Personal data stay masked."""
+    from lis import queries  # noqa: PLC0415
+
+    with _open(data) as lab, lab.database.read() as conn:
+        names, rows = queries.dump(conn, what)
+        out = csv.writer(sys.stdout, lineterminator="\n")
+        out.writerow(names)
+        out.writerows(rows)
+
+
+@click.command("backup")
+@click.argument("target", type=click.Path(path_type=Path))
+@data_option
+@json_option
+def backup_command(target: Path, data: Path | None, *, as_json: bool) -> None:
+    """Write a consistent copy of the embedded database and the keys to the folder TARGET.
+
+    A PostgreSQL laboratory is backed up with pg_basebackup or pg_dump; this command says so.
+    """
+    with _open(data) as lab:
+        _embedded(lab)
+        if target.exists() and any(target.iterdir()):
+            raise Refused("TARGET_NOT_EMPTY", f"{target} is not empty. Name a new folder for the backup.")
+        target.mkdir(parents=True, exist_ok=True)
+        lab.database.copy_to(target / "lis.db")
+        for name in ("secret.key", "bridge.key", "lis.toml"):
+            if (lab.settings.data / name).exists():
+                _copy_private(lab.settings.data / name, target / name)
+        size = (target / "lis.db").stat().st_size
+    if as_json:
+        print_json({"target": str(target), "bytes": size})
+    else:
+        click.echo(f"{size:,} bytes in {target}. The key in it opens personal data: keep it as safe as the data.")
+
+
+def _embedded(lab: Any) -> None:
+    if lab.database.dialect != "sqlite":
+        raise LisError("NOT_EMBEDDED", "This laboratory is on PostgreSQL: back it up with pg_basebackup, and copy the keys.")
+
+
+def _copy_private(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    target.chmod(0o600)
+
+
+@click.command("restore")
+@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@data_option
+@json_option
+def restore_command(source: Path, data: Path | None, *, as_json: bool) -> None:
+    """Put the backup in SOURCE into an empty data folder and verify its log."""
+    from lis import config  # noqa: PLC0415
+    from lis.services import admin  # noqa: PLC0415
+
+    folder = config.load(data).data
+    if folder.exists() and any(folder.iterdir()):
+        raise Refused("DATA_NOT_EMPTY", f"{folder} is not empty. Restore into a new folder; nothing was changed.")
+    if not (source / "lis.db").is_file():
+        raise Invalid("NOT_A_BACKUP", f"{source} holds no lis.db. Name the folder that lis backup wrote.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        _copy_private(path, folder / path.name)
+    with _open(folder) as lab, lab.database.read() as conn:
+        check = admin.verify_log(conn)
+    if as_json:
+        print_json(check.as_json())
+    else:
+        click.echo(f"restored; {check.events} events of {check.tubes} tubes {'verified' if check.ok else 'DO NOT verify'}")
+    if not check.ok:
+        raise Damaged("LOG_DAMAGED", check.problem)
+
+
+# -- accounts and devices ------------------------------------------------------------------------
+
+
+@click.group("user")
+def user_command() -> None:
+    """Accounts and access tokens."""
+
+
+@user_command.command("add")
+@click.argument("name")
+@click.option("--role", required=True, help="technician, reviewer, manager, administrator or instrument.")
+@click.option("--full-name", default="", help="As printed on reports.")
+@click.option("--password", default=None, envvar="LIS_PASSWORD", help="Asked for if not given.")
+@data_option
+def user_add(name: str, role: str, full_name: str, password: str | None, data: Path | None) -> None:
+    """Add the account NAME."""
+    from lis import auth  # noqa: PLC0415
+
+    secret = password or click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    with _open(data) as lab, lab.database.write(OPERATOR) as unit:
+        auth.create_account(unit, name, full_name, role, secret)
+    click.echo(f"account {name} ({role}) added")
+
+
+@user_command.command("list")
+@data_option
+@json_option
+def user_list(data: Path | None, *, as_json: bool) -> None:
+    """List the accounts."""
+    from lis import queries  # noqa: PLC0415
+
+    names = ["name", "full_name", "role", "active"]
+    with _open(data) as lab, lab.database.read() as conn:
+        rows = [{name: row[name] for name in names} for row in queries.accounts(conn)]
+    _print_rows(names, rows, as_json=as_json)
+
+
+@user_command.command("token")
+@click.argument("name")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
+@data_option
+def user_token(name: str, days: int, data: Path | None) -> None:
+    """Print an access token for the account NAME; it is shown once and never stored."""
+    from lis import auth  # noqa: PLC0415
+
+    with _open(data) as lab, lab.database.write(OPERATOR) as unit:
+        ticket = auth.open_token(unit, name, days=days)
+    click.echo(ticket.secret)
+
+
+@click.group("device")
+def device_command() -> None:
+    """Enrolled instruments."""
+
+
+@device_command.command("add")
+@click.argument("name")
+@click.option("--kind", default="cycler", show_default=True)
+@click.option("--key", required=True, help="Public key of the agent (40 characters), as its first start printed it.")
+@data_option
+def device_add(name: str, kind: str, key: str, data: Path | None) -> None:
+    """Enrol the device NAME under its public key."""
+    from lis.services import admin  # noqa: PLC0415
+
+    with _open(data) as lab, lab.database.write(OPERATOR) as unit:
+        admin.enrol_device(unit, name, kind, key)
+    click.echo(f"device {name} enrolled")
+
+
+@device_command.command("list")
+@data_option
+@json_option
+def device_list(data: Path | None, *, as_json: bool) -> None:
+    """List the enrolled devices."""
+    from lis import queries  # noqa: PLC0415
+
+    names = ["name", "kind", "public_key", "enrolled_at", "revoked_at", "last_seen_at"]
+    with _open(data) as lab, lab.database.read() as conn:
+        rows = [{name: row[name] for name in names} for row in queries.devices(conn)]
+    _print_rows(names, rows, as_json=as_json)
+
+
+@device_command.command("revoke")
+@click.argument("name")
+@data_option
+def device_revoke(name: str, data: Path | None) -> None:
+    """Stop taking anything from the device NAME, from its next message on."""
+    from lis.services import admin  # noqa: PLC0415
+
+    with _open(data) as lab, lab.database.write(OPERATOR) as unit:
+        admin.revoke_device(unit, name)
+    click.echo(f"device {name} revoked")
+
+
+def _print_rows(names: list[str], rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(names, [[row[name] for name in names] for row in rows])
+
+
+# -- settings and generated pages ----------------------------------------------------------------
+
+
+@click.group("config")
+def config_command() -> None:
+    """Settings."""
+
+
+@config_command.command("show")
+@data_option
+@json_option
+def config_show(data: Path | None, *, as_json: bool) -> None:
+    """Show the settings in force; the password of a database URL is masked."""
+    from lis import config, laboratory  # noqa: PLC0415
+
+    settings = config.load(data).model_dump(mode="json")
+    if settings["database"]:
+        settings["database"] = laboratory.masked_url(settings["database"])
+    if as_json:
+        print_json(settings)
+    else:
+        print_table(["setting", "value", "environment"], [[k, v, f"LIS_{k.upper()}"] for k, v in settings.items()])
+
+
+@click.group("docs")
+def docs_command() -> None:
+    """Generated pages of the documentation."""
+
+
+@docs_command.command("states")
+def docs_states() -> None:
+    """The tube's state diagram (Mermaid), generated from the transition table."""
+    from lis.tube import diagram  # noqa: PLC0415
+
+    click.echo(diagram())
+
+
+COMMANDS = {
+    "verify-log": verify_command,
+    "rebuild": rebuild_command,
+    "export": export_command,
+    "backup": backup_command,
+    "restore": restore_command,
+    "user": user_command,
+    "device": device_command,
+    "config": config_command,
+    "docs": docs_command,
+}

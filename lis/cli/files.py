@@ -1,0 +1,126 @@
+"""Commands about instrument files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lis.cli import data_option, json_option, print_json, print_table
+
+
+@click.command("read")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@data_option
+@json_option
+def read_command(file: Path, data: Path | None, *, as_json: bool) -> None:
+    """Read a cycler's FILE and print what it says.
+
+    An unknown or incomplete file exits with 1; with --json it still prints what could be read, with
+    "complete": false and the reasons.
+    """
+    from instruments import InstrumentError, read  # noqa: PLC0415
+    from lis import config, rulebook  # noqa: PLC0415
+
+    tables = tuple(rulebook.own_tables(config.load(data).data / "rules"))
+    try:
+        run = read(file.name, file.read_bytes(), tables)
+    except InstrumentError as error:
+        if as_json:
+            print_json(_nothing_read(file.name, error))
+        raise
+    document = run.as_json()
+    if as_json:
+        print_json(document)
+    else:
+        _print_run(document)
+    if not run.complete:
+        raise InstrumentError("INCOMPLETE_FILE", "; ".join(run.reasons), file=file.name)
+
+
+def _nothing_read(name: str, error: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "format": "",
+        "instrument": "",
+        "serial": "",
+        "run_started": None,
+        "run_ended": None,
+        "complete": False,
+        "reasons": [str(error)],
+        "code": error.code,
+        "wells": [],
+        "curves": 0,
+        "unread": [],
+    }
+
+
+def _print_run(document: dict[str, Any]) -> None:
+    click.echo(f"{document['name']}: {document['format']}, {document['instrument']} {document['serial']}".rstrip())
+    click.echo(f"run {document['run_started'] or '?'} to {document['run_ended'] or '?'}, {document['curves']} curves")
+    names = ["well", "sample", "task", "target", "dye", "cq", "call", "flags"]
+    rows = [[", ".join(w["flags"]) if n == "flags" else w[n] for n in names] for w in document["wells"]]
+    print_table(names, rows)
+    if document["unread"]:
+        click.echo(f"kept but not understood: {', '.join(document['unread'])}", err=True)
+
+
+@click.command("call")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--method", type=click.Choice(["abi", "cfx", "threshold"]), default=None, help="How Cq is called.")
+@json_option
+def call_command(file: Path, method: str | None, *, as_json: bool) -> None:
+    """Call Cq from the raw curves of FILE and put it beside the instrument's own."""
+    from instruments import InstrumentError, read  # noqa: PLC0415
+    from instruments.checking import call_run  # noqa: PLC0415
+
+    run = read(file.name, file.read_bytes())
+    if not run.curves:
+        raise InstrumentError("NO_CURVES", "The file holds no amplification curves. Export them too.", file=file.name)
+    document = call_run(run, method)
+    if as_json:
+        print_json(document)
+        return
+    names = ["well", "target", "cq", "instrument_cq", "curve", "efficiency"]
+    click.echo(f"method {document['method']}, threshold {document['threshold']}")
+    print_table(names, [[_short(well[name]) for name in names] for well in document["wells"]])
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.3f}" if isinstance(value, float) else value
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--plate", required=True, help="Code of the plate the file belongs to.")
+@click.option("--device", default="usb", show_default=True, help="Name under which the file is kept.")
+@data_option
+@json_option
+def import_command(file: Path, plate: str, device: str, data: Path | None, *, as_json: bool) -> None:
+    """Take FILE over for a plate, exactly as the bridge would; exits 1 if it was quarantined."""
+    from lis import config, laboratory  # noqa: PLC0415
+    from lis.services.inbox import Delivery  # noqa: PLC0415
+
+    content = file.read_bytes()
+    with laboratory.open_laboratory(config.load(data)) as lab:
+        run = laboratory.run_key(file.name, content, laboratory.parse(file.name, content, lab.rules))
+        handled = laboratory.handle(lab, Delivery(device, run, file.name, content, plate))
+        document = laboratory.handled_json(lab, handled)
+    if as_json:
+        print_json(document)
+    else:
+        _print_import(document)
+    if document["state"] != "read":
+        click.echo(f"error: {document['code']}: {document['reason']}", err=True)
+        sys.exit(1)
+
+
+def _print_import(document: dict[str, Any]) -> None:
+    click.echo(f"{document['state']} ({document['status']}) plate {document['plate']} run {document['run_id']}")
+    names = ["tube", "outcome", "rule", "state", "test", "reason", "result"]
+    print_table(names, [[tube[name] for name in names] for tube in document["tubes"]])
+
+
+COMMANDS = {"read": read_command, "call": call_command, "import": import_command}

@@ -1,0 +1,277 @@
+"""The best pool under a sensitivity floor and a cap, and why the others were refused."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+from pooling.size import (
+    Accuracy,
+    Performance,
+    PoolDesignError,
+    array,
+    best_parts,
+    check_prevalence,
+    check_size,
+    predictive_values,
+    singly,
+    three_stage,
+    two_stage,
+)
+
+DEFAULT_CAP = 32
+LARGEST_CAP = 1000
+ROUNDING = 1e-12  # .9 * .9 must pass a floor of .81
+FLOOR_SHARE = 0.85
+"""Without a floor of its own a pool must keep 85 % of single sensitivity: FDA's agreement limit for pools."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Sizes `size` to `last` not taken, with the reason a person can check (figures are those of `size`).
+
+    `code` is one of ABOVE_CAP, BELOW_FLOOR, NO_SAVING, MISSED_POOLS.
+    """
+
+    size: int
+    last: int
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """A way of testing and what to expect of it.
+
+    Attributes:
+        size: persons per first pool (rows x columns for an array; 1 = every specimen singly).
+        stages: stages really used, 1 to 3.
+        tests_per_person: expected tests per person.
+        sensitivity, specificity: of the whole procedure, mean over persons.
+        ppv, npv: predictive values at the given prevalence.
+        expected_tests: expected tests for one pool (or array) of `size`.
+        saving: 1 - tests_per_person; negative when pooling costs more than single tests.
+        refused: sizes not taken; for a size that was asked for, what speaks against it.
+        layout: sub-pool sizes of the second stage.
+        array: rows and columns, or None.
+    """
+
+    size: int
+    stages: int
+    tests_per_person: float
+    sensitivity: float
+    specificity: float
+    ppv: float
+    npv: float
+    expected_tests: float
+    saving: float
+    refused: tuple[Refused, ...]
+    layout: tuple[int, ...]
+    array: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    prevalence: float
+    accuracy: Accuracy
+    stages: int
+    cap: int
+    floor: float
+
+
+def design(  # noqa: PLR0913  one question with many optional sides; all but the first are named
+    prevalence: float,
+    *,
+    size: int | None = None,
+    sensitivity: float = 1.0,
+    specificity: float = 1.0,
+    stages: int = 2,
+    array: tuple[int, int] | None = None,
+    max_size: int = DEFAULT_CAP,
+    min_sensitivity: float | None = None,
+    detection: Mapping[int, float] | None = None,
+) -> Design:
+    """Expected cost and accuracy of a pool, or of the best pool under a floor and a cap.
+
+    Without `size` and `array` every size up to `max_size` is weighed; the cheapest that keeps the floor
+    and saves tests wins. A size that only "saves" because positive pools are missed is refused: fewer
+    tests through more missed persons is no saving. With `size` or `array` that one is computed, and
+    `refused` says what is against it.
+
+    Args:
+        prevalence: share of infected persons, 0 < p < 1.
+        size: pool size to compute instead of searching.
+        sensitivity: of one test of one specimen.
+        specificity: of one test of one specimen.
+        stages: 1 (singly), 2 (Dorfman) or 3 (the cheapest sub-pools are found for each size).
+        array: rows and columns instead of a hierarchy.
+        max_size: the largest pool the laboratory validated.
+        min_sensitivity: lowest acceptable sensitivity of the procedure for any person; without it 85 % of
+            `sensitivity`.
+        detection: see `Accuracy.detection` (dilution); the search ends at the largest size measured.
+
+    Raises:
+        PoolDesignError: when the question makes no sense; `code` and sentence say why.
+    """
+    check_prevalence(prevalence)
+    floor = FLOOR_SHARE * sensitivity if min_sensitivity is None else min_sensitivity
+    cap = min(max_size, max(detection)) if detection else max_size
+    asked = _Question(prevalence, Accuracy(sensitivity, specificity, detection), stages, cap, floor)
+    _check(asked, size, array)
+    if array is not None:
+        return _of_array(asked, array)
+    if size is not None:
+        return _of_size(asked, size)
+    return _best(asked)
+
+
+def _check(asked: _Question, size: int | None, array: tuple[int, int] | None) -> None:
+    if asked.stages not in (1, 2, 3):
+        raise PoolDesignError("BAD_STAGES", f"Stages are 1, 2 or 3, not {asked.stages}.")
+    if not 1 <= asked.cap <= LARGEST_CAP:
+        raise PoolDesignError("BAD_CAP", f"The cap must lie between 1 and {LARGEST_CAP}, not {asked.cap}.")
+    if not 0 <= asked.floor <= 1:
+        raise PoolDesignError(
+            "BAD_FLOOR", f"The sensitivity floor must lie between 0 and 1, not {asked.floor}."
+        )
+    if size is None:
+        return
+    if array is not None:
+        raise PoolDesignError("SIZE_AND_ARRAY", "Give a pool size or an array, not both.")
+    check_size(size)
+    if size > LARGEST_CAP or (asked.stages == 1 and size > 1):
+        raise PoolDesignError("BAD_SIZE", f"A pool of {size} is not possible with {asked.stages} stage(s).")
+
+
+def _hierarchy(asked: _Question, size: int) -> Performance:
+    if asked.stages == 1 or size == 1:
+        return singly(asked.accuracy)
+    if asked.stages == 2:
+        return two_stage(asked.prevalence, size, asked.accuracy)
+    parts = best_parts(asked.prevalence, size, asked.accuracy)
+    return three_stage(asked.prevalence, parts, asked.accuracy)
+
+
+def _if_none_were_missed(asked: _Question, found: Performance, shape: tuple[int, int] | None) -> float:
+    """Tests per person of the same layout if every positive pool were recognised."""
+    certain = Accuracy(1.0, asked.accuracy.specificity)
+    if shape is not None:
+        return array(asked.prevalence, *shape, certain).tests_per_person
+    return three_stage(asked.prevalence, found.layout, certain).tests_per_person
+
+
+@dataclass(frozen=True, slots=True)
+class _Objection:
+    size: int
+    code: str
+    why: str
+
+
+def _objections(
+    asked: _Question, found: Performance, shape: tuple[int, int] | None = None
+) -> tuple[_Objection, ...]:
+    """What speaks against this way of testing; nothing speaks against testing singly."""
+    if found.persons == 1:
+        return ()
+    against = []
+    dilution = max(shape) if shape else found.persons
+    if dilution > asked.cap:
+        against.append(("ABOVE_CAP", f"a pool of {dilution} is above the validated cap of {asked.cap}"))
+    if found.lowest_sensitivity < asked.floor - ROUNDING:
+        against.append(
+            (
+                "BELOW_FLOOR",
+                f"finds {found.lowest_sensitivity:.2%} of the infected, the floor is {asked.floor:.2%}",
+            )
+        )
+    if found.tests_per_person >= 1:
+        against.append(
+            ("NO_SAVING", f"{found.tests_per_person:.4f} tests per person where single testing needs 1")
+        )
+    elif (honest := _if_none_were_missed(asked, found, shape)) >= 1:
+        against.append(
+            (
+                "MISSED_POOLS",
+                f"saves only by missing positive pools; if none was missed: {honest:.4f} tests per person",
+            )
+        )
+    return tuple(_Objection(found.persons, code, why) for code, why in against)
+
+
+def _unlimited(asked: _Question) -> tuple[_Objection, ...]:
+    """The size cheapest without the cap (perfect assay, two stages), when the cap forbids it."""
+    reach = min(LARGEST_CAP, ceil(2 / sqrt(asked.prevalence)) + 2)
+    best = min(range(1, reach + 1), key=lambda size: two_stage(asked.prevalence, size).tests_per_person)
+    if best <= asked.cap:
+        return ()
+    why = f"cheapest of all with a perfect assay, but above the validated cap of {asked.cap}"
+    return (_Objection(best, "ABOVE_CAP", why),)
+
+
+def _said(objections: Iterable[_Objection]) -> tuple[Refused, ...]:
+    """Objections in words; neighbouring sizes with the same objection become one entry."""
+    runs: list[tuple[_Objection, int]] = []
+    for one in sorted(objections, key=lambda objection: (objection.code, objection.size)):
+        if runs and (runs[-1][0].code, runs[-1][1] + 1) == (one.code, one.size):
+            runs[-1] = (runs[-1][0], one.size)
+        else:
+            runs.append((one, one.size))
+    runs.sort(key=lambda run: (run[0].size, run[0].code))
+    return tuple(Refused(first.size, last, first.code, _sentence(first, last)) for first, last in runs)
+
+
+def _sentence(first: _Objection, last: int) -> str:
+    if last == first.size:
+        return f"Size {first.size}: {first.why}."
+    return f"Sizes {first.size} to {last}: at {first.size}, {first.why}."
+
+
+def _best(asked: _Question) -> Design:
+    best = singly(asked.accuracy)
+    refused: list[_Objection] = []
+    for size in range(2, asked.cap + 1 if asked.stages > 1 else 2):
+        found = _hierarchy(asked, size)
+        against = _objections(asked, found)
+        refused.extend(against)
+        if not against and found.tests_per_person < best.tests_per_person:
+            best = found
+    beyond = _unlimited(asked) if asked.stages > 1 else ()
+    return _design(asked, best, _said((*refused, *beyond)))
+
+
+def _of_size(asked: _Question, size: int) -> Design:
+    found = _hierarchy(asked, size)
+    return _design(asked, found, _said(_objections(asked, found)))
+
+
+def _of_array(asked: _Question, shape: tuple[int, int]) -> Design:
+    found = array(asked.prevalence, *shape, asked.accuracy)
+    return _design(asked, found, _said(_objections(asked, found, shape)), shape)
+
+
+def _stages_used(found: Performance) -> int:
+    if found.persons == 1:
+        return 1
+    return 3 if any(part > 1 for part in found.layout) else 2
+
+
+def _design(
+    asked: _Question,
+    found: Performance,
+    refused: tuple[Refused, ...],
+    shape: tuple[int, int] | None = None,
+) -> Design:
+    ppv, npv = predictive_values(asked.prevalence, found.sensitivity, found.specificity)
+    return Design(
+        size=found.persons,
+        stages=_stages_used(found),
+        tests_per_person=found.tests_per_person,
+        sensitivity=found.sensitivity,
+        specificity=found.specificity,
+        ppv=ppv,
+        npv=npv,
+        expected_tests=found.tests,
+        saving=1 - found.tests_per_person,
+        refused=refused,
+        layout=found.layout,
+        array=shape,
+    )

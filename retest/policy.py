@@ -1,0 +1,148 @@
+"""Jurisdiction policy: what follows from a call, apart from the kit.
+
+The TOML format of a policy file (`retest/policies/{china,cdc,fda-swab}.toml`)
+==============================================================================
+::
+
+    id = "china"
+    name = "..."
+    version = "1"
+    source = "..."
+    notes = "..."                 # what the sources leave open
+
+    [mixed]                       # tubes mixed at collection
+    invalid = "re-extract"        # once from the same tube, then re-collect; or "recollect" at once
+    report_while_waiting = "under-review"   # or "presumed-positive"
+
+    [positive]
+    confirm = ""                  # "second-kit", "re-extract", "re-amplify", or "": report at once
+
+    [specimens]
+    max_specimens = 3             # of one person; after that the case is reported as it stands
+    max_tests = 6                 # of one specimen; after that a new specimen
+    two_single_targets_positive = true
+
+    [grey_again]                  # optional: a grey repeat of a grey specimen, by its curve;
+    sigmoid = "positive"          # positive, negative, recollect, or "ladder"
+    flat = "negative"
+    atypical = "negative"
+    unknown = "recollect"         # no curve was judged; never positive or negative
+
+    [ladder.grey]                 # and single-target, inconclusive, curve, invalid, contradictory
+    steps = ["re-amplify"]        # as in the assay file
+    end = "inconclusive"
+    negatives = 1
+
+    [priority]                    # whole numbers, bigger is more urgent
+    retest = 40
+    confirm = 60
+    singly = 50
+    per_person = 5                # added for every further person who waits for this tube
+    recollected = 20              # added for a re-collected specimen: its person is held
+
+    [priority.tier]
+    fever = 30
+
+    [hours]                       # until the next step should be done
+    retest = 6.0
+    confirm = 6.0
+    singly = 6.0
+    recollect = 24.0
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from retest.checked import Section, digest, parse
+from retest.ladder import Ladder, read_ladder
+
+LADDER_KINDS = ("grey", "single-target", "inconclusive", "curve", "invalid", "contradictory")
+_JOBS = ("retest", "confirm", "singly")
+_CURVE_KEYS = ("sigmoid", "flat", "atypical", "unknown")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The policy of one jurisdiction. Build with `from_toml`; never changed afterwards."""
+
+    id: str
+    name: str
+    version: str
+    source: str
+    notes: str
+    digest: str
+    mixed_invalid: str
+    report_while_waiting: str
+    confirm: str
+    max_specimens: int
+    max_tests: int
+    two_single_targets_positive: bool
+    grey_again: Mapping[str, str]
+    ladder: Mapping[str, Ladder]
+    priority: Mapping[str, int]
+    tier: Mapping[str, int]
+    hours: Mapping[str, float]
+
+    @classmethod
+    def from_toml(cls, text: str, name: str = "") -> "Policy":
+        """Load from TOML text; `name` (a file name) appears in errors. Raises `RulesError`."""
+        return cls.from_mapping(parse(text, name), name)
+
+    @classmethod
+    def from_mapping(cls, content: Mapping[str, Any], name: str = "") -> "Policy":
+        """Load from the parsed content. Raises `RulesError` naming key, fault and remedy."""
+        section = Section(content, name or str(content.get("id", "policy")))
+        mixed, positive, specimens = (section.table(key) for key in ("mixed", "positive", "specimens"))
+        priority = section.table("priority")
+        policy = cls(
+            id=section.text("id"),
+            name=section.text("name"),
+            version=section.text("version"),
+            source=section.text("source"),
+            notes=section.text("notes", ""),
+            digest=digest(content),
+            mixed_invalid=mixed.choice("invalid", ("re-extract", "recollect")),
+            report_while_waiting=mixed.choice("report_while_waiting", ("under-review", "presumed-positive")),
+            confirm=positive.choice("confirm", ("second-kit", "re-extract", "re-amplify", ""), ""),
+            max_specimens=specimens.whole("max_specimens", 1),
+            max_tests=specimens.whole("max_tests", 2),
+            two_single_targets_positive=specimens.flag("two_single_targets_positive"),
+            grey_again=_grey_again(section.table("grey_again")),
+            ladder=_ladders(section.table("ladder")),
+            tier=_tiers(priority.table("tier")),
+            priority={key: priority.whole(key, 0) for key in (*_JOBS, "per_person", "recollected")},
+            hours=_hours(section.table("hours")),
+        )
+        for part in (mixed, positive, specimens, priority, section):
+            part.close()
+        return policy
+
+
+def _grey_again(section: Section) -> Mapping[str, str]:
+    """What a second grey reading means by its curve; empty when the jurisdiction has no such rule."""
+    if not section.names():
+        return {}
+    allowed = ("positive", "negative", "recollect", "ladder")
+    found = {key: section.choice(key, allowed[2:] if key == "unknown" else allowed) for key in _CURVE_KEYS}
+    section.close()
+    return found
+
+
+def _ladders(section: Section) -> Mapping[str, Ladder]:
+    ladders = {}
+    for kind in LADDER_KINDS:
+        section.raw(kind)
+        ladders[kind] = read_ladder(section.table(kind))
+    section.close()
+    return ladders
+
+
+def _tiers(section: Section) -> Mapping[str, int]:
+    return {key: section.whole(key, 0) for key in section.names()}
+
+
+def _hours(section: Section) -> Mapping[str, float]:
+    hours = {key: section.number(key) for key in (*_JOBS, "recollect")}
+    section.close()
+    return hours

@@ -1,0 +1,274 @@
+"""The ledger: one writer, one transaction, and a log that tells on whoever touches it."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from lis import events as e
+from lis import ledger
+from lis.db import Database
+from lis.errors import IllegalMove, LisError, NotFound
+from lis.events import COLUMNS, FIELDS, KINDS, NUMBERS, TIMES, TubeKind
+from lis.schema import event as event_table
+from lis.tube import TubeState
+
+TUBE = "440700000019"
+
+
+def registered(at, kind=TubeKind.SINGLE, capacity=1):
+    return e.Registered(kind, capacity, "voluntary", "gate 1", at, at + timedelta(hours=24))
+
+
+def write_day(database: Database, tubes: int = 12) -> list[str]:
+    """A few tubes with a few events each, in several transactions; people exist first."""
+    codes = [f"T{n}" for n in range(tubes)]
+    with database.write("site") as unit:
+        for code in codes:
+            add_person(unit, f"person-{code}")
+        ledger.append(unit, [(code, registered(unit.now)) for code in codes])
+    with database.write("site") as unit:
+        ledger.append(unit, [(code, e.PersonBound(f"person-{code}", 1)) for code in codes])
+        ledger.append(unit, [(code, e.Sealed(1, "")) for code in codes])
+    for code in codes:
+        with database.write("anna") as unit:
+            ledger.append(unit, [(code, e.Received("R1", code, unit.now))])
+    with database.write("anna") as unit:
+        facts = [(code, e.Plated("P1", f"A{n + 1}", "kit", "first")) for n, code in enumerate(codes)]
+        ledger.append(unit, facts)
+    return codes
+
+
+def add_person(unit, person_id: str) -> None:
+    values = {
+        "person_id": person_id,
+        "name": person_id,
+        "document_type": "other",
+        "document_sealed": b"x",
+        "document_masked": "**",
+        "document_hash": person_id,
+        "phone_sealed": b"",
+        "phone_masked": "",
+        "created_at": unit.now,
+    }
+    from lis import queries
+
+    queries.insert_people(unit.conn, [values])
+
+
+def verdict(database: Database) -> ledger.Verdict:
+    with database.read() as conn:
+        return ledger.verify(conn)
+
+
+def tamper(database: Database, *statements: str) -> None:
+    """Change rows as somebody with the database file and no respect for triggers would."""
+    raw = database.engine.raw_connection()
+    cursor = raw.cursor()
+    if database.dialect == "sqlite":
+        cursor.execute("PRAGMA foreign_keys = OFF")
+        for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            cursor.execute(f"DROP TRIGGER {name}")
+    else:
+        cursor.execute("SET session_replication_role = replica")
+    for statement in statements:
+        cursor.execute(statement)
+    raw.commit()
+    raw.invalidate()
+
+
+def test_every_field_of_every_event_has_a_typed_column():
+    """The log has no free-form payload: event fields and columns are the same set, with one type each."""
+    stored = set(event_table.c.keys())
+    assert set(COLUMNS) <= stored
+    assert {name for fields in FIELDS.values() for name in fields} == set(COLUMNS)
+    assert set(COLUMNS) >= TIMES | NUMBERS
+    assert stored - set(COLUMNS) == {"event_id", "tube_id", "seq", "kind", "at", "actor", "hash"}
+
+
+def test_an_event_and_the_state_it_leads_to_are_one_act(database: Database):
+    """What is appended can be read back as history and as state, and the log verifies."""
+    codes = write_day(database)
+    with database.read() as conn:
+        history = ledger.history(conn, codes[0])
+        tube = ledger.tubes(conn, [codes[0]])[codes[0]]
+    assert [type(entry.fact).__name__ for entry in history] == [
+        "Registered",
+        "PersonBound",
+        "Sealed",
+        "Received",
+        "Plated",
+    ]
+    assert [entry.seq for entry in history] == [1, 2, 3, 4, 5]
+    assert [entry.actor for entry in history] == ["site", "site", "site", "anna", "anna"]
+    assert (tube.state, tube.well, tube.persons) == (TubeState.PLATED, "A1", 1)
+    assert verdict(database) == ledger.Verdict(events=60, tubes=12, ok=True)
+
+
+def test_an_illegal_event_leaves_no_trace(database: Database):
+    """If one of many events is impossible, none is written."""
+    write_day(database, 3)
+    before = verdict(database)
+    with pytest.raises(IllegalMove), database.write("anna") as unit:
+        ledger.append(unit, [("new", registered(unit.now)), ("T1", e.Sealed(1, ""))])
+    assert verdict(database) == before
+
+
+def test_nothing_to_append_writes_nothing(database: Database):
+    """An empty list of events is no event."""
+    with database.write("anna") as unit:
+        assert ledger.append(unit, []) == {}
+    assert verdict(database).events == 0
+
+
+@pytest.mark.parametrize("verb", ["UPDATE event SET actor = 'eve'", "DELETE FROM event"])
+def test_the_log_refuses_update_and_delete(database: Database, verb: str):
+    """Triggers refuse to change or delete events, whoever asks through SQL."""
+    write_day(database, 2)
+    with pytest.raises(LisError, match="append-only"), database.write("eve") as unit:
+        unit.conn.execute(text(verb))
+    assert verdict(database).ok
+
+
+def test_any_changed_deleted_or_swapped_row_is_found_and_named(database: Database):
+    """A hundred random single-row attacks on the log are all found, at the row that was attacked or the next."""
+    chance = random.Random(20221221)
+    write_day(database)
+    assert verdict(database).ok
+    total = 60
+    for attack in range(100):
+        victim = chance.randrange(1, total + 1)
+        other = victim % total + 1
+        with database.engine.connect() as conn:
+            transaction = conn.begin()
+            if database.dialect == "sqlite":
+                for (name,) in conn.exec_driver_sql(
+                    "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+                ).fetchall():
+                    conn.exec_driver_sql(f"DROP TRIGGER {name}")
+            else:
+                conn.exec_driver_sql("SET LOCAL session_replication_role = replica")
+            match attack % 5:
+                case 0:
+                    conn.exec_driver_sql(f"UPDATE event SET actor = 'eve' WHERE event_id = {victim}")
+                case 1:
+                    conn.exec_driver_sql(f"DELETE FROM event WHERE event_id = {victim}")
+                case 2:
+                    conn.exec_driver_sql(f"UPDATE event SET at = '2022-12-21T11:59:59.000000Z' WHERE event_id = {victim}")
+                case 3:
+                    for old, new in ((victim, -1), (other, victim), (-1, other)):
+                        conn.exec_driver_sql(f"UPDATE event SET event_id = {new} WHERE event_id = {old}")
+                case _:
+                    conn.exec_driver_sql(f"UPDATE event SET rack = 'R9', well = 'H12' WHERE event_id = {victim}")
+            found = ledger.verify(conn)
+            transaction.rollback()
+        assert not found.ok, (attack, victim)
+        assert found.event_id in {min(victim, other), victim, victim + 1, total + 1}, (attack, victim, found)
+    assert verdict(database).ok
+
+
+@pytest.mark.parametrize(
+    ("statement", "word"),
+    [
+        ("UPDATE tube SET state = 'released' WHERE tube_id = 'T3'", "T3"),
+        ("UPDATE tube SET well = 'H12' WHERE tube_id = 'T4'", "well"),
+        ("DELETE FROM tube WHERE tube_id = 'T5'", "T5"),
+        ("UPDATE tube SET tube_id = 'T99' WHERE tube_id = 'T11'", "T"),
+        ("UPDATE tube_person SET person_id = 'person-T1' WHERE tube_id = 'T2'", "T2"),
+        ("DELETE FROM tube_person WHERE tube_id = 'T2'", "T2"),
+        ("UPDATE chain SET event_id = 59", "head"),
+        ("UPDATE chain SET hash = 'ffff'", "head"),
+    ],
+)
+def test_a_changed_state_row_is_found(database: Database, statement: str, word: str):
+    """Editing a tube, who is in it, or the head of the log behind the ledger's back is found and named."""
+    write_day(database)
+    tamper(database, statement)
+    found = verdict(database)
+    assert not found.ok
+    assert word in found.problem
+
+
+def test_a_pool_member_swapped_behind_the_ledger_is_found(database: Database):
+    """The members of a pool are held to the log too."""
+    write_day(database, 4)
+    with database.write("anna") as unit:
+        for code in ("S1", "S2"):
+            add_person(unit, code)
+            ledger.append(
+                unit,
+                [
+                    (code, registered(unit.now)),
+                    (code, e.PersonBound(code, 1)),
+                    (code, e.Sealed(1, "")),
+                    (code, e.Received("R2", code, unit.now)),
+                ],
+            )
+        ledger.append(unit, [("L1", e.PoolFormed(2, "voluntary", unit.now))])
+        ledger.append(unit, [("S1", e.JoinedPool("L1", 1)), ("S2", e.JoinedPool("L1", 2))])
+    assert verdict(database).ok
+    tamper(database, "UPDATE pool_member SET tube_id = 'T1' WHERE tube_id = 'S2'")
+    assert "S2" in verdict(database).problem
+
+
+def test_the_tube_table_can_be_rebuilt_from_the_log_alone(database: Database):
+    """Deleting and rebuilding the state gives the state that was there."""
+    codes = write_day(database)
+    with database.read() as conn:
+        before = ledger.tubes(conn, codes)
+    tamper(database, "DELETE FROM tube_person", "DELETE FROM tube")
+    with database.write("repair") as unit:
+        assert ledger.rebuild(unit) == 12
+    with database.read() as conn:
+        assert ledger.tubes(conn, codes) == before
+    assert verdict(database).ok
+
+
+def test_recalls_are_opened_and_closed_by_events(database: Database):
+    """A recalled person has an open task until the new specimen is reported."""
+    from lis import queries
+
+    codes = write_day(database, 1)
+    with database.write("rules") as unit:
+        ledger.append(unit, [(codes[0], e.Called("r", "P1", "A1", "positive", "x", "kit", "1", "first", ""))])
+        ledger.append(unit, ledger.recalls(codes[0], ["person-T0"], "why", unit.now))
+    with database.read() as conn:
+        assert queries.recalls_of(conn, ["person-T0"]) == {"person-T0": ["T0"]}
+    with database.write("rules") as unit:
+        ledger.append(unit, [(codes[0], e.PersonRecollected("person-T0", "T9", "negative"))])
+    with database.read() as conn:
+        assert queries.recalls_of(conn, ["person-T0"]) == {}
+    assert verdict(database).ok
+
+
+def test_an_unknown_tube_is_named_with_what_to_do(database: Database):
+    """Asking for a tube nobody registered says so."""
+    with database.read() as conn, pytest.raises(NotFound, match="hold tray"):
+        ledger.known(conn, TUBE)
+
+
+def test_a_clock_that_goes_back_never_turns_the_log_round(database: Database, clock):
+    """Events keep their order when the server's clock jumps back an hour; time stands still until it has caught up."""
+    write_day(database, 1)
+    clock.advance(timedelta(hours=-1))
+    with database.write("anna") as unit:
+        ledger.append(unit, [("X1", registered(unit.now))])
+    with database.read() as conn:
+        times = [row[4] for row in ledger.rows(conn)]
+    assert times == sorted(times)
+    assert verdict(database).ok
+
+
+def test_every_kind_of_event_survives_the_log(database: Database):
+    """Writing and reading back any event gives an equal event."""
+    from test_tube import EXAMPLES
+
+    for number, example in enumerate(EXAMPLES):
+        moved = ledger.Tube(f"T{number}", seq=1)
+        row = ledger.as_row(1, moved, example, ledger.from_text("2022-12-21T00:00:00.000000Z"), "anna")
+        raw = [*row.values(), "hash"]
+        assert ledger._fact_of(raw) == example
+    assert len(EXAMPLES) == len(KINDS)

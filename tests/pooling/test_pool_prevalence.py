@@ -1,0 +1,170 @@
+"""Positivity and the advice to pool: exact intervals, no turning round twice a day."""
+
+from datetime import UTC, datetime, timedelta
+from math import comb, pi, sin
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pooling import prevalence
+from pooling.prevalence import AdviceRules, Tally, advise, beta_cdf, beta_quantile, positivity, rolling
+from pooling.size import PoolDesignError
+
+NOW = datetime(2022, 12, 14, 8, 0, tzinfo=UTC)
+
+
+def tally(places, tested, positive, days_ago=0.0):
+    """Tubes read some days ago."""
+    return Tally(NOW - timedelta(days=days_ago), places, tested, positive)
+
+
+@settings(deadline=None)
+@given(x=st.floats(0.001, 0.999), a=st.integers(1, 40), b=st.integers(1, 40))
+def test_beta_cdf_equals_the_binomial_tail(x, a, b):
+    """I_x(a, b) is P(Bin(a+b-1, x) >= a), summed term by term."""
+    n = a + b - 1
+    tail = sum(comb(n, k) * x**k * (1 - x) ** (n - k) for k in range(a, n + 1))
+    assert tail == pytest.approx(beta_cdf(x, a, b), abs=1e-11)
+
+
+def test_beta_cdf_ends():
+    """Nothing lies below 0 and everything below 1."""
+    assert (beta_cdf(0.0, 2, 3), beta_cdf(1.0, 2, 3)) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("share", [0.025, 0.3, 0.5, 0.975])
+def test_beta_quantiles_with_closed_forms(share):
+    """Beta(1/2,1/2) is the arcsine law, Beta(1,b) and Beta(a,1) are powers: quantiles known exactly."""
+    assert sin(pi * share / 2) ** 2 == pytest.approx(beta_quantile(share, 0.5, 0.5), rel=1e-10)
+    assert 1 - (1 - share) ** (1 / 7) == pytest.approx(beta_quantile(share, 1, 7), rel=1e-10)
+    assert share ** (1 / 900) == pytest.approx(beta_quantile(share, 900, 1), rel=1e-10)
+
+
+@settings(deadline=None)
+@given(share=st.floats(0.001, 0.999), positive=st.integers(0, 400), negative=st.integers(0, 5000))
+def test_quantile_inverts_the_distribution(share, positive, negative):
+    """The distribution at the quantile is the share asked for, small and large counts alike."""
+    a, b = positive + 0.5, negative + 0.5
+    assert share == pytest.approx(beta_cdf(beta_quantile(share, a, b), a, b), abs=1e-7)
+
+
+def test_positivity_of_single_tubes():
+    """20 of 100 single tubes: 2.5 % of the Jeffreys posterior, integrated once more, lie on either side."""
+    seen = positivity([tally(1, 60, 12), tally(1, 40, 8)])
+    assert (seen.tested, seen.positive, seen.method) == (100, 20, "beta")
+    grid = np.linspace(0, 1, 100_001)
+    density = grid**19.5 * (1 - grid) ** 79.5
+    mass = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    ends = [seen.low, seen.estimate, seen.high]
+    assert np.interp(ends, grid, mass / mass[-1]) == pytest.approx([0.025, 0.5, 0.975], abs=1e-6)
+
+
+def test_positivity_of_mixed_tubes_is_per_person():
+    """A tenth of 10:1 tubes positive means about 1 % of the persons, not 10 %."""
+    seen = positivity([tally(10, 1000, 96)])
+    assert seen.estimate == pytest.approx(0.01004, abs=1e-4)
+    assert seen.low < 0.01 < seen.high
+
+
+def test_tubes_of_several_sizes_are_read_together():
+    """Evidence from 10:1 and single tubes adds up: the joint interval is narrower than either alone."""
+    mixed, single = tally(10, 1000, 96), tally(1, 4000, 40)
+    joint = positivity([mixed, single])
+    assert joint.method == "grid"
+    for alone in (positivity([mixed]), positivity([single])):
+        assert joint.high - joint.low < alone.high - alone.low
+
+
+@pytest.mark.parametrize(("tested", "positive"), [(200, 3), (5000, 900), (300_000, 30_000)])
+def test_the_grid_agrees_with_the_exact_interval(tested, positive):
+    """Where the exact answer is known the grid gives it, for few tubes and for very many."""
+    exact = positivity([tally(1, tested, positive)])
+    low, middle, high = prevalence._grid_quantiles([tally(1, tested, positive)], (0.025, 0.5, 0.975))
+    assert (low, middle, high) == pytest.approx((exact.low, exact.estimate, exact.high), rel=2e-3)
+
+
+def test_very_many_tubes_use_wilson():
+    """At a million tubes the quick interval is the exact one to six digits."""
+    few = positivity([tally(1, 999_999, 100_000)])
+    many = positivity([tally(1, 1_000_000, 100_000)])
+    assert (few.method, many.method) == ("beta", "wilson")
+    assert (few.low, few.high) == pytest.approx((many.low, many.high), abs=1e-6)
+    assert positivity([tally(10, 1_000_000, 0)]).low == 0
+
+
+def test_wilson_known_value():
+    """Wilson (1927) for 20 of 100 is .1334 to .2888."""
+    assert tuple(round(end, 4) for end in prevalence.wilson(100, 20, 0.95)) == (0.1334, 0.2888)
+
+
+def test_the_window_rolls():
+    """Only tallies of the last days count; the future does not."""
+    tallies = [tally(1, 10, 1, days_ago=days) for days in (8.0, 6.9, 0.0, -1.0)]
+    assert tuple(tallies[1:3]) == rolling(tallies, NOW, 7)
+
+
+@pytest.mark.parametrize(
+    ("current", "places", "tested", "positive", "mode", "reason"),
+    [
+        (10, 10, 2000, 190, 10, "best"),  # 1 %: stay at 10:1
+        (10, 10, 2000, 800, 5, "cheaper"),  # 5 %: 5:1 is cheaper
+        (10, 1, 4000, 800, 5, "cheaper"),  # 20 %: 5:1 before single
+        (5, 1, 4000, 1400, 1, "cheaper"),  # 35 %: nothing helps
+        (10, 1, 4000, 1400, 1, "cheaper"),
+        (1, 1, 4000, 40, 10, "cheaper"),  # the wave is over
+        (10, 10, 150, 60, 10, "too-few"),
+        (10, 10, 2000, 440, 10, "not-sure"),  # 2.5 %: nearly equal
+        (5, 5, 2000, 215, 5, "not-sure"),  # 2.2 %: 10:1 is cheaper by less than the margin
+    ],
+)
+def test_advice(current, places, tested, positive, mode, reason):
+    """The mode follows positivity, with a sentence in two languages and the costs of every mode."""
+    found = advise([tally(places, tested, positive)], current, AdviceRules())
+    assert (mode, reason, mode != current) == (found.mode, found.reason, found.changed)
+    assert [cost.mode for cost in found.costs] == [10, 5, 1]
+    assert f"{current}:1" in found.sentence
+    assert f"{current}:1" in found.sentence_zh
+
+
+def test_ten_to_one_stops_saving_at_its_break_even():
+    """With 10:1 and single as the only modes, the change comes just above 20.57 % and not below."""
+    rules = AdviceRules(modes=(10, 1), margin=0.001, min_tested=1)
+    below = advise([tally(1, 900_000, 184_000)], 10, rules)  # 20.44 %
+    above = advise([tally(1, 900_000, 189_000)], 10, rules)  # 21.00 %
+    assert (below.mode, above.mode) == (10, 1)
+    assert "20.57%" in above.sentence
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    current=st.sampled_from([10, 5, 1]),
+    places=st.sampled_from([1, 5, 10]),
+    tested=st.integers(200, 20_000),
+    share=st.floats(0, 1),
+)
+def test_advice_never_turns_back_on_the_same_evidence(current, places, tested, share):
+    """Asked again with the same window after following it, the advice is to stay."""
+    window = [tally(places, tested, int(tested * share))]
+    followed = advise(window, current, AdviceRules())
+    again = advise(window, followed.mode, AdviceRules())
+    assert not again.changed
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        pytest.param(lambda: positivity([]), "NO_TUBES", id="no_tubes-1"),
+        pytest.param(lambda: advise([tally(1, 300, 3)], 20, AdviceRules()), "BAD_MODE", id="bad_mode-2"),
+        pytest.param(lambda: AdviceRules(modes=(10, 5)), "BAD_RULES", id="bad_rules-3"),
+        pytest.param(lambda: AdviceRules(margin=0), "BAD_RULES", id="bad_rules-4"),
+        pytest.param(lambda: tally(1, 10, 11), "BAD_TALLY", id="bad_tally-5"),
+        pytest.param(lambda: Tally(datetime(2022, 12, 14), 1, 1, 1), "NAIVE_TIME", id="naive_time-6"),  # noqa: DTZ001  that is the point
+    ],
+)
+def test_senseless_evidence_is_refused(call, code):
+    """Impossible counts, unknown modes and empty windows are refused with a code."""
+    with pytest.raises(PoolDesignError) as caught:
+        call()
+    assert caught.value.code == code
