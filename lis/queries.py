@@ -240,6 +240,15 @@ def queue_depths(conn: Connection) -> dict[str, int]:
     }
 
 
+def due_first(conn: Connection, limit: int) -> list[Tube]:
+    """The tubes in the laboratory whose reports are due first."""
+    found: list[Tube] = []
+    for state in UNREPORTED:
+        waiting = select(*_TUBE).where(tube.c.state == state, tube.c.due_at.is_not(None))
+        found += [as_tube(row) for row in conn.execute(waiting.order_by(tube.c.due_at).limit(limit))]
+    return sorted(found, key=lambda one: (str(one.due_at), one.tube_id))[:limit]
+
+
 def latest_reports(conn: Connection, limit: int = PAGE, after: int = 0) -> list[RowMapping]:
     """The reports issued last, newest first."""
     found = select(report).order_by(report.c.issued_at.desc(), report.c.report_id.desc())
@@ -381,6 +390,12 @@ def other_singles(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[s
 
 
 # -- recalls, files, reports, alarms -------------------------------------------------------------
+
+
+def recalls_of_tube(conn: Connection, tube_id: str) -> list[RowMapping]:
+    """Who of a tube is or was called back, by person."""
+    found = select(recall).where(recall.c.tube_id == tube_id).order_by(recall.c.person_id)
+    return list(conn.execute(found).mappings())
 
 
 def open_recalls(conn: Connection, limit: int = PAGE) -> list[RowMapping]:

@@ -20,7 +20,7 @@ from lis.services.reports import Held, Issued
 from lis.services.results import Ingested
 from lis.web.commands import Asked, Caller, digest_of
 from lis.web.payloads import LoadIn, PlateIn, ReasonIn, RetryIn, file_json, plate_json
-from scheduler import Wait
+from scheduler.fill import Wait
 
 router = APIRouter(prefix="/api/v1")
 
@@ -141,7 +141,7 @@ def upload_run(  # noqa: PLR0913 - the fields of the form
     if stored is not None:
         return stored
     if len(data) <= MAX_BYTES:
-        parsed = parse(name, data, asked.lab.rules)
+        parsed = parse(asked.lab, name, data)
         key = run or run_key(name, data, parsed)
     else:
         parsed, key = None, run or name
@@ -203,7 +203,7 @@ def retry_file(file_id: str, order: RetryIn, asked: Asked) -> Response:
         row = queries.file_row(conn, file_id)
     if row is None:
         raise NotFound("FILE_UNKNOWN", "No such file was received.")
-    parsed = parse(row["name"], row["content"], asked.lab.rules)
+    parsed = parse(asked.lab, row["name"], row["content"])
 
     def act(unit: Unit) -> dict[str, Any]:
         inbox.retry(unit, file_id, order.plate.strip())
