@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="port the server listens on; 0 = any free one")
     bridge: str = Field("tcp://127.0.0.1:5555", description="where instruments connect")
     secure_cookies: bool = Field(default=False, description="set when served over HTTPS")
-    assay: str = Field("cdc-2019-ncov-n1n2rp", description="assay of new plates unless one is named")
+    assay: str = Field("daan-2019-ncov", description="assay of new plates unless one is named")
     jurisdiction: str = Field("china", description="policy file for pools, retests and recalls")
     template: str = Field("96-standard", description="plate template of new plates unless one is named")
     tiers: str = Field("tiers", description="policy file for service tiers and their due times")

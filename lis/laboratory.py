@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import make_url
 
@@ -106,12 +107,12 @@ class Handled:
     held: tuple[Held, ...] = ()
 
 
-def parse(name: str, data: bytes, rules: Rulebook) -> Parsed:
+def parse(lab: Laboratory, name: str, data: bytes) -> Parsed:
     """Read a cycler's file without touching the laboratory."""
     from instruments.checking import verdicts  # noqa: PLC0415 - numpy is loaded when a file comes
 
     try:
-        run: RunFile = read(name, data, rules.tables)
+        run: RunFile = read(name, data, lab.rules.tables, zone=ZoneInfo(lab.settings.timezone))
         return Parsed(run, curves=verdicts(run))
     except InstrumentError as error:
         return Parsed.failed(error)
@@ -129,7 +130,7 @@ def process(lab: Laboratory, file_id: str, actor: str) -> tuple[Ingested, Issued
         row = queries.file_row(conn, file_id)
     if row is None:
         raise NotFound("FILE_UNKNOWN", "No such file was received.")
-    parsed = parse(row["name"], row["content"], lab.rules)
+    parsed = parse(lab, row["name"], row["content"])
     with lab.database.write(actor) as unit:
         return settle(unit, lab.rules, file_id, parsed)
 

@@ -164,7 +164,7 @@ def _target_state(target: Target, wells: Sequence[Reading], bands: Bands) -> str
     first = states[0]
     if len(states) == 1 or all(state == first for state in states):
         return first
-    unclear = next((state for state in states if state in _RULE_OF_STATE), None)
+    unclear = next((state for state in _RULE_OF_STATE if state in states), None)  # not in the wells' order
     return unclear or PARTIAL
 
 

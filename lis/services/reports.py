@@ -231,6 +231,7 @@ def _place(well: str) -> tuple[int, int]:
 def _facts(  # noqa: PLR0913 - the facts of one result
     unit: Unit, rules: Rulebook, tube: Tube, code: str, past: Sequence[queries.CallRow], run: _Run | None, *, held: bool
 ) -> ReleaseFacts:
+    pool_n = queries.pool_size(unit.conn, code) if code != tube.tube_id else 0
     material = Material.pool if code != tube.tube_id else Material(tube.kind.value)
     if run is None or not past:
         return ReleaseFacts(
@@ -262,8 +263,8 @@ def _facts(  # noqa: PLR0913 - the facts of one result
         batch_valid=run.batch.get(code, "") not in failed,
         controls_present=bool(run.row["valid"]) or "missing" not in run.row["verdict"],
         file_complete=True,  # an incomplete file never becomes a run
-        assay_validated=_validated(rules, assay.id, material, tube),
-        flags=tuple(flag for r in viral for flag in r["flags"].split(",") if flag),
+        assay_validated=_validated(rules, assay.id, material, tube.persons if code == tube.tube_id else pool_n),
+        flags=tuple(flag for r in viral for flag in _doubts(r)),
         curves=tuple(r["curve"] or None for r in viral),
         ic_cq=None if not internal or None in internal else max(internal),
         ic_required=bool(controls),
@@ -274,16 +275,28 @@ def _facts(  # noqa: PLR0913 - the facts of one result
     )
 
 
+NOTHING_AMPLIFIED: Final = frozenset({"NOAMP", "NO_AMP", "NO AMP", "EXPFAIL"})
+"""Flags that only say what a negative target is: it did not amplify."""
+
+
+def _doubts(reading: RowMapping) -> list[str]:
+    """Instrument flags of a viral target that cast doubt on it."""
+    flags = [flag for flag in reading["flags"].split(",") if flag]
+    return [flag for flag in flags if reading["cq"] is not None or flag.upper() not in NOTHING_AMPLIFIED]
+
+
 def _has_ended(row: Mapping[str, Any], now: datetime) -> bool:
     """The instrument's end of run, or, where its file has none, the fact that a whole file was written."""
     return row["ended_at"] is None or row["ended_at"] <= now + timedelta(minutes=5)
 
 
-def _validated(rules: Rulebook, assay: str, material: Material, tube: Tube) -> bool:
+def _validated(rules: Rulebook, assay: str, material: Material, persons: int) -> bool:
     pooling = rules.assay(assay).pooling
     if material is Material.single:
         return True
-    return pooling is not None and material in pooling.modes and tube.persons <= pooling.max_n
+    if pooling is None or material not in pooling.modes:
+        return False
+    return persons <= (pooling.max_mixed if material is Material.mixed else pooling.max_n)
 
 
 def _neighbours(run: _Run, own: Sequence[RowMapping], controls: set[str]) -> float | None:

@@ -3,7 +3,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retest import (
@@ -23,6 +23,8 @@ from retest import (
     decide,
 )
 
+# A busy machine must not fail a property.
+CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PACKAGE = Path(__file__).resolve().parents[2] / "retest"
 RULE_OF = {
     "pos": (Call.positive, "both-detected"),
@@ -307,6 +309,7 @@ CURVES = st.sampled_from(["sigmoid", "flat", "atypical", None])
 RULES = st.sampled_from([CaseRules(KINGHAWK, p) for p in (*POLICIES.values(), CONFIRMING)])
 
 
+@CALM
 @given(st.lists(WORDS, min_size=1, max_size=8), RULES, st.booleans(), st.integers(1, 20))
 def test_a_mixed_tube_never_gives_an_individual_positive(words, rules, residual, persons):
     """Whatever happened to it, a mixed tube ends negative only, and only without any signal."""
@@ -318,8 +321,8 @@ def test_a_mixed_tube_never_gives_an_individual_positive(words, rules, residual,
     assert not isinstance(decision, TestSingly)
 
 
+@CALM
 @given(st.lists(st.tuples(WORDS, CURVES), min_size=80, max_size=80), RULES, st.booleans())
-@settings(max_examples=200)
 def test_every_case_ends(answers, rules, residual):
     """Whatever the runs say, a person's case ends within the allowed tests and specimens."""
     supply = iter(answers)
@@ -344,6 +347,7 @@ def test_every_case_ends(answers, rules, residual):
         assert own[-1].call is not Call.negative
 
 
+@CALM
 @given(st.lists(WORDS, min_size=1, max_size=7), RULES, st.sampled_from(list(Material)), st.booleans())
 def test_every_reason_has_its_sentences(words, rules, material, residual):
     """No decision is ever made with a code that nobody can read."""

@@ -2,7 +2,7 @@ import copy
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retest import (
@@ -16,6 +16,8 @@ from retest import (
 )
 from retest.release import RULE_IDS
 
+# A busy machine must not fail a property.
+CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 GOOD = ReleaseFacts(
     call=Call.negative,
     result="negative",
@@ -174,6 +176,7 @@ def test_release_file_loads_from_text():
     assert caught.value.code == "toml"
 
 
+@CALM
 @given(
     st.sampled_from(list(Call)),
     st.sampled_from(["positive", "negative", "inconclusive", "invalid"]),
