@@ -81,4 +81,14 @@ def reason_text(reason: str, language: str) -> str:
     if colon and head in table()["reason"]:
         rest = "；".join(reason_text(part, language) for part in tail.split(", "))
         return f"{label('reason', head, language)}：{rest}" if language == "zh" else f"{label('reason', head, language)}: {rest}"
-    return label("reason", reason, language)
+    return label("reason", reason, language) if language == "en" else _in_chinese(reason)
+
+
+def _in_chinese(text: str) -> str:
+    """A stored English text with every sentence of the rules put into Chinese."""
+    pair = table()["reason"].get(text)
+    if pair:
+        return pair[0]
+    for en, zh in REASONS.values():
+        text = text.replace(en, zh)
+    return text
