@@ -171,11 +171,22 @@ def _windows(values: Floats, peak: Ints, first: int, baseline: ArrayLike | None)
 
 
 def _rises(values: Floats, start: int, end: Ints) -> NDArray[np.bool_]:
-    """Whether a curve leaves the line of its candidate baseline by far more than that line's noise."""
+    """Whether a curve leaves the line of its candidate baseline by more than noise can carry that line.
+
+    A line through few points swings far at the end of the run: its prediction error there grows as
+    sqrt(1 + 1/n + (x − x̄)²/Sxx). Six of those, and 20 SD, are a rise. The noise is the larger of
+    the spread around the line and of the scatter of second differences along the whole curve, for
+    five points may lie on a line by luck.
+    """
     window = np.stack([np.full(len(values), start), end], axis=1)
     corrected = subtract_baseline(values, window)
-    noise = _spread(corrected, window)
-    rises: NDArray[np.bool_] = corrected[:, -3:].mean(axis=1) > _NOISE_FACTOR * noise
+    second = np.abs(np.diff(values, n=2, axis=1))
+    # Median |second difference| of white noise of SD s is 0.6745 · sqrt(6) · s.
+    noise = np.maximum(_spread(corrected, window), np.median(second, axis=1) / (0.6745 * np.sqrt(6.0)))
+    points = (end - start + 1).astype(np.float64)
+    reach = values.shape[1] - 2 - (start + end) / 2.0
+    swing = np.sqrt(1.0 + 1.0 / points + 12.0 * reach**2 / (points * (points**2 - 1.0)))
+    rises: NDArray[np.bool_] = corrected[:, -3:].mean(axis=1) > np.maximum(_NOISE_FACTOR, 6.0 * swing) * noise
     return rises
 
 
@@ -223,8 +234,9 @@ def _verdicts(corrected: Floats, noise: Floats, amplitude: Floats) -> NDArray[np
     ``flat``: the rise is below 20 SD of the baseline. ``sigmoid``: it is above, and two successive
     cycles both grow by a factor of at least 1.2 while they stand clear of the noise; a drifting
     baseline, the usual false positive of an amplitude rule, grows by a few percent only.
-    ``atypical``: a rise without such growth. The two features and their limits separated the
-    human-rated curve sets of PCRedux and qpcR (see the tests for the figures on real curves).
+    ``atypical``: a rise without such growth. Against human raters: of RAS002 (PCRedux, drifting
+    negatives) 41 of 41 positives are sigmoid and 143 of 151 negatives are not; of the 375 curves of
+    dil4reps94 (qpcR), all rated positive, all are sigmoid.
     """
     tall = amplitude > np.maximum(_NOISE_FACTOR * noise, 1e-12)
     clear = corrected[:, :-1] > np.maximum(3.0 * noise, 0.01 * amplitude)[:, None]

@@ -91,9 +91,10 @@ class Wait:
     reason: str
 
 
-def urgency(job: Job) -> tuple[int, datetime, datetime, str, str, str]:
-    """Sort key: higher priority, then earlier due, then longer waiting; names break ties."""
-    return (-job.priority, job.due, job.received, job.tube, job.assay, job.step)
+def urgency(job: Job) -> tuple[int, datetime, datetime, tuple[str, ...], int]:
+    """Sort key: higher priority, then earlier due, then longer waiting; every other field breaks ties."""
+    names = (job.tube, job.assay, job.kit, job.step, job.reason, job.tier)
+    return (-job.priority, job.due, job.received, names, job.persons)
 
 
 def fill_plate(jobs: Iterable[Job], rules: FillRules, now: datetime) -> Plan | Wait:
@@ -195,7 +196,7 @@ def _sample(job: Job, well: str, template: PlateTemplate) -> WellPlan:
 
 
 def _controls(filled: Sequence[WellPlan], template: PlateTemplate) -> list[WellPlan]:
-    """Controls of every batch in use; an EC only where something is extracted, for it is extracted with it."""
+    """Controls of every batch in use; an EC only where something is extracted beside it."""
     used = {1} | {template.batch(plan.well) for plan in filled}
     extracted = {plan.batch for plan in filled}
     return [

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from scheduler.jobs import ScheduleError
@@ -93,20 +93,25 @@ class PlateTemplate:
 
     def sample_wells(self, order: str) -> tuple[str, ...]:
         """Wells for tubes, batch after batch; in a batch down the columns (`column`) or along the rows."""
-        rows, columns = SHAPES[self.size]
-        free = [
-            (row, column)
-            for row in range(rows)
-            for column in range(columns)
-            if well_name(row, column) not in self.control_at
-        ]
+        return _sample_wells(self, order)
 
-        def key(place: tuple[int, int]) -> tuple[int, int, int]:
-            row, column = place
-            line = (column, row) if order == "column" else (row, column)
-            return (self.batch(well_name(row, column)), *line)
 
-        return tuple(well_name(*place) for place in sorted(free, key=key))
+@lru_cache(maxsize=64)
+def _sample_wells(template: PlateTemplate, order: str) -> tuple[str, ...]:
+    rows, columns = SHAPES[template.size]
+    free = [
+        (row, column)
+        for row in range(rows)
+        for column in range(columns)
+        if well_name(row, column) not in template.control_at
+    ]
+
+    def key(place: tuple[int, int]) -> tuple[int, int, int]:
+        row, column = place
+        line = (column, row) if order == "column" else (row, column)
+        return (template.batch(well_name(row, column)), *line)
+
+    return tuple(well_name(*place) for place in sorted(free, key=key))
 
 
 def templates_from_toml(text: str) -> dict[str, PlateTemplate]:

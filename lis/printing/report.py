@@ -115,20 +115,20 @@ def _banner(pdf: FPDF, view: ReportView, language: Language, y: float) -> float:
 
 
 def _box(pdf: FPDF, y: float, lines: list[tuple[str, Style]], tint: page.Colour, edge: page.Colour) -> float:
-    inner = WIDTH - 12
-    high = (
-        sum(page.height(len(page.fold(pdf, text, inner, style.size)), style.size) for text, style in lines)
-        + 5
-    )
-    y = _room(pdf, y, high)
-    pdf.set_fill_color(*tint)
-    pdf.rect(LEFT, y, WIDTH, high, style="F")
-    pdf.set_fill_color(*edge)
-    pdf.rect(LEFT, y, 1.6, high, style="F")
-    at = y + 2.5
-    for text, style in lines:
-        at = write(pdf, LEFT + 6, at, inner, text, style)
-    return y + high
+    """Lines on a tinted ground with a coloured edge; the ground goes on over as many pages as they need."""
+    inner, pad = WIDTH - 12, 2.5
+    folded = [(line, style) for text, style in lines for line in page.fold(pdf, text, inner, style.size)]
+    for number, (line, style) in enumerate(folded):
+        above, below = pad * (number == 0), pad * (number == len(folded) - 1)
+        high = above + page.height(1, style.size) + below
+        y = _room(pdf, y, high)
+        pdf.set_fill_color(*tint)
+        pdf.rect(LEFT, y, WIDTH, high + 0.05, style="F")  # a trace of overlap: no seam between two lines
+        pdf.set_fill_color(*edge)
+        pdf.rect(LEFT, y, 1.6, high + 0.05, style="F")
+        write(pdf, LEFT + 6, y + above, inner, line, style)
+        y += high
+    return y
 
 
 def _facts(view: ReportView, language: Language) -> list[tuple[str, str]]:
@@ -237,9 +237,9 @@ def _feet(pdf: FPDF, view: ReportView, language: Language) -> None:
     )
     for number in range(1, pages + 1):
         pdf.page = number
-        if number > 1:
+        if pages > 1:
             person = page.fold(pdf, f"{say('name', language)}  {view.person_name}", WIDTH, 9)[0]
-            write(pdf, LEFT, 12, WIDTH, person, Style(9, GREY))
+            write(pdf, LEFT, 10, WIDTH, person, Style(9, GREY))
         page.rule(pdf, LEFT, 272, WIDTH, 0.3, RULE)
         write(pdf, LEFT, 273.5, WIDTH - 40, say("answers", language), Style(8, GREY))
         count = say("page", language, page=number, pages=pages)

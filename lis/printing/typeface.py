@@ -113,7 +113,7 @@ def _small_font(characters: set[str]) -> bytes:
     )
     builder.setupOS2(sCapHeight=source["OS/2"].sCapHeight)
     builder.setupNameTable({"fullName": "NotoSansSC-Regular", "psName": "NotoSansSC-Regular"})
-    builder.setupPost(keepGlyphNames=True)
+    builder.setupPost(keepGlyphNames=False)
     _set_limits(builder, list(outlines.values()))
     written = BytesIO()
     builder.save(written)

@@ -128,11 +128,11 @@ def _draw(pdf: FPDF, cell: Cell) -> None:
         pdf.set_draw_color(*INK)
         pdf.set_line_width(0.4)
         pdf.rect(cell.x + 0.3, cell.y + 0.3, cell.wide - 0.6, cell.high - 0.6, style="DF")
-    mark = cell.high * 0.26
+    mark = cell.high * 0.23
     _mark(pdf, cell.kind, cell.x + 0.7, cell.y + 0.7, mark)
     small = Style(mark * 1.7, GREY, align="R")
     write(pdf, cell.x, cell.y + 0.2, cell.wide - 0.7, cell.batch, small)
-    size = _fitting(pdf, cell.tail, cell.wide - 1.2, cell.high * 0.86)
+    size = _fitting(pdf, cell.tail, cell.wide - 1.2, cell.high * 0.82)
     middle = cell.y + cell.high * (0.6 if cell.kind == "control" else 0.52)
     style = Style(size, INK, bold=True, align="C")
     write(pdf, cell.x, middle - page.height(1, size) / 2, cell.wide, cell.tail, style)

@@ -109,6 +109,21 @@ def refuse_delivery(unit: Unit, device: str, code: str, sentence: str) -> None:
     _alarm(unit, code, device, sentence)
 
 
+def set_aside(unit: Unit, file_id: str, code: str, sentence: str) -> None:
+    """Quarantine a kept file that could not be read, with the reason."""
+    queries.update_row(
+        unit.conn,
+        "file_status",
+        {"file_id": file_id},
+        state="quarantined",
+        code=code,
+        reason=sentence,
+        decided_at=unit.now,
+        decided_by=unit.actor,
+    )
+    _alarm(unit, code, file_id[:12], sentence)
+
+
 def dismiss(unit: Unit, file_id: str, reason: str) -> None:
     """A person decides that a quarantined file is not needed; its bytes stay.
 

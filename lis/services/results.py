@@ -37,6 +37,7 @@ from retest import (
     Outcome,
     PlateVerdict,
     Reading,
+    ReadingError,
     Recollect,
     Retest,
     TestSingly,
@@ -122,11 +123,14 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
         run = _usable(parsed)
         plate = _plate_for(unit, rules, run, status["plate_id"] or row["plate_id"] or _plate_in(row["name"]))
         measured = match(run, plate.plate_id, plate.wells, plate.assay, parsed.curves)
+        verdict = _judge(rules, plate, run, measured)
+        judged, voided = _read_wells(unit, rules, plate, run, measured, verdict)
     except Mismatch as error:
         return _quarantine(unit, file_id, error)
-    verdict = _judge(rules, plate, run, measured)
+    except ReadingError as error:  # a value no cycler can mean, such as a Cq of 0
+        code = error.code.upper().replace("-", "_")
+        return _quarantine(unit, file_id, Mismatch(code, f"{parsed_name(parsed)}: {error}"))
     run_id = _run_id(file_id, plate.plate_id, measured)
-    judged, voided = _read_wells(unit, rules, plate, run, measured, verdict)
     facts = [fact for one in judged for fact in _facts(unit, rules, plate, run_id, one)]
     facts += [(tube.tube_id, _void(rules, plate, run_id, well, verdict, tube)) for tube, well in voided]
     # apply
@@ -149,6 +153,11 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
     if not verdict.run_valid or verdict.failed_batches:
         _alarm(unit, "CONTROL_FAILED", plate.plate_id, _verdict_text(verdict) or "a control failed")
     return done
+
+
+def parsed_name(parsed: Parsed) -> str:
+    """Name of the file, for sentences."""
+    return parsed.run.name if parsed.run else "the file"
 
 
 # -- is the file usable, and for which plate -----------------------------------------------------

@@ -1,6 +1,10 @@
 """Cq calling against instruments and against known curves."""
 
+import csv
+import gzip
+import zipfile
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ from hypothesis import strategies as st
 
 import instruments
 from instruments.calling import ATYPICAL, FLAT, METHODS, SIGMOID, call_curves
+from instruments.model import canonical_well, well_name
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "instruments"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="the folder of real exports is not on this machine")
@@ -45,7 +50,9 @@ def test_the_quantstudio_cq_is_recomputed(pattern):
     assert len(used) >= 90
     assert np.array_equal(np.isnan(cq), np.isnan(calls.cq))
     assert np.nanmax(np.abs(calls.cq - cq)) < (1e-5 if rounded else 1e-6)
-    assert np.abs(calls.corrected - [delta[r.well, r.target] for r in used]).max() < (1e-6 if rounded else 1e-12)
+    assert np.abs(calls.corrected - [delta[r.well, r.target] for r in used]).max() < (
+        1e-6 if rounded else 1e-12
+    )
     assert set(calls.verdict[~np.isnan(cq)]) == {SIGMOID}
     assert set(calls.verdict[np.isnan(cq)]) <= {FLAT, ATYPICAL}
 
@@ -93,12 +100,53 @@ def test_the_cfx_cq_is_recomputed():
     assert compared == 322
 
 
-@given(st.floats(12, 38), st.floats(0.7, 1.0), st.sampled_from(METHODS))
+def rated(path):
+    """Ratings of the first of three people, in file order."""
+    with path.open(encoding="utf-8") as lines:
+        return [(row[0], row[1]) for row in list(csv.reader(lines))[1:]]
+
+
+@real
+def test_verdicts_agree_with_people_on_drifting_negatives():
+    """RAS002: every curve people call positive is a sigmoid, and at most 8 of 151 negatives look like one."""
+    with zipfile.ZipFile(DATA / "rdml" / "RAS002.rdml") as archive:
+        root = ET.fromstring(archive.read(archive.namelist()[0]))  # noqa: S314 - a file of our own choosing
+    space = root.tag.partition("}")[0] + "}"
+    keys, curves = [], []
+    for react in root.iter(f"{space}react"):
+        for data in react.iter(f"{space}data"):
+            keys.append(
+                (well_name(int(react.get("id")) - 1, 96), "Globin" in data.find(f"{space}tar").get("id"))
+            )
+            curves.append([float(adp.find(f"{space}fluor").text) for adp in data.iter(f"{space}adp")])
+    ratings = rated(DATA / "rdml" / "RAS002_human_rating.csv")
+    human = {(canonical_well(name[:3], 96), "Globin" in name): rating for name, rating in ratings}
+    verdicts = call_curves(curves).verdict
+    positive = np.array([human[key] == "y" for key in keys])
+    assert (positive.sum(), (~positive).sum()) == (41, 151)
+    assert set(verdicts[positive]) == {SIGMOID}
+    assert (verdicts[~positive] == SIGMOID).sum() <= 8
+
+
+@real
+def test_verdicts_agree_with_people_on_weak_positives():
+    """dil4reps94: 375 curves down to 15 copies, all rated positive, are all sigmoid."""
+    with gzip.open(DATA / "cq_benchmark" / "dil4reps94.csv.gz", "rt") as lines:
+        table = [row[-375:] for row in csv.reader(lines)][1:]
+    assert {rating for _, rating in rated(DATA / "cq_benchmark" / "dil4reps94_human_rating.csv")} == {"y"}
+    assert set(call_curves(np.array(table, dtype=float).T).verdict) == {SIGMOID}
+
+
+@given(st.floats(16, 38), st.floats(0.7, 1.0), st.sampled_from(METHODS))
 def test_a_clean_curve_is_called_where_it_was_drawn(cq, efficiency, method):
-    """On a noiseless curve every method finds the Cq (within its interpolation error) and the efficiency."""
+    """With a baseline before the rise every method interpolates well; the automatic one is near."""
     curve = sigmoid(cq, efficiency=efficiency) + (0.0 if method == "cfx" else 0.6)
+    known = None if method == "cfx" else (1, 5)
+    assert call_curves(curve, method=method, threshold=0.1, baseline=known).cq[0] == pytest.approx(
+        cq, abs=0.12
+    )
     calls = call_curves(curve, method=method, threshold=0.1)
-    assert calls.cq[0] == pytest.approx(cq, abs=0.12)
+    assert calls.cq[0] == pytest.approx(cq, abs=0.5)
     assert calls.verdict[0] == SIGMOID
     assert calls.efficiency[0] == pytest.approx(efficiency, abs=0.2)
 
@@ -119,8 +167,17 @@ def test_a_flat_or_drifting_curve_has_no_cq():
     assert set(calls.verdict) == {FLAT}
     assert np.isnan(calls.cq).all()
     assert np.isnan(calls.efficiency).all()
-    bend = 0.6 + 0.0004 * CYCLES**2 + rng.normal(0, 0.003, 45)
-    assert call_curves(bend).verdict[0] == ATYPICAL
+    bubble = 0.6 + np.where(CYCLES > 30, 0.5, 0.0) + rng.normal(0, 0.003, 45)
+    assert call_curves(bubble).verdict[0] == ATYPICAL
+
+
+def test_noise_alone_never_crosses_a_threshold():
+    """Of 20,000 negative curves with drift none is called: a line through a few noisy points swings far."""
+    rng = np.random.default_rng(8)
+    drift = rng.normal(0, 0.0004, (20_000, 1)) * CYCLES
+    calls = call_curves(0.6 + drift + rng.normal(0, 0.003, (20_000, 45)), threshold=0.1)
+    assert np.isnan(calls.cq).all()
+    assert set(calls.verdict) == {FLAT}
 
 
 def test_the_automatic_threshold_lies_low_on_the_plateau():

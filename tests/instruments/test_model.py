@@ -39,9 +39,25 @@ def test_numbers_run_row_by_row():
 
 @pytest.mark.parametrize(
     ("text", "block"),
-    [("I1", 96), ("A13", 96), ("97", 96), ("0", 96), ("Q1", 384), ("A25", 384), ("", 96), ("A0", 96),
-     ("A1x", 96), ("1.5", 96), ("-1", 96), ("AA1", 96), ("5", 0), ("Q1", 0), ("A1", 48), ("A１", 96)],
-)  # fmt: skip
+    [
+        ("I1", 96),
+        ("A13", 96),
+        ("97", 96),
+        ("0", 96),
+        ("Q1", 384),
+        ("A25", 384),
+        ("", 96),
+        ("A0", 96),
+        ("A1x", 96),
+        ("1.5", 96),
+        ("-1", 96),
+        ("AA1", 96),
+        ("5", 0),
+        ("Q1", 0),
+        ("A1", 48),
+        ("A１", 96),
+    ],
+)
 def test_an_impossible_well_is_refused(text, block):
     """A well the block does not have is an error, never another well."""
     with pytest.raises(InstrumentError) as caught:
@@ -67,10 +83,30 @@ def test_json_has_the_agreed_shape_and_utc_times():
     at = datetime(2022, 12, 1, 16, 0, tzinfo=timezone(timedelta(hours=8)))
     run = RunFile("a.txt", "00", "f", readings=(reading(),), run_ended=at.astimezone(UTC), reasons=("x",))
     document = json.loads(json.dumps(run.as_json()))
-    assert {"format", "instrument", "serial", "run_started", "run_ended", "complete", "reasons", "wells", "curves",
-            "unread"} <= set(document)  # fmt: skip
+    assert {
+        "format",
+        "instrument",
+        "serial",
+        "run_started",
+        "run_ended",
+        "complete",
+        "reasons",
+        "wells",
+        "curves",
+        "unread",
+    } <= set(document)
     assert (document["run_started"], document["run_ended"]) == (None, "2022-12-01T08:00:00Z")
-    assert set(document["wells"][0]) == {"well", "sample", "task", "target", "dye", "cq", "raw_cq", "call", "flags"}
+    assert set(document["wells"][0]) == {
+        "well",
+        "sample",
+        "task",
+        "target",
+        "dye",
+        "cq",
+        "raw_cq",
+        "call",
+        "flags",
+    }
     assert document["complete"] is False
 
 

@@ -1,7 +1,9 @@
 """Reports and work sheets on paper. All persons, tubes and plates here are made up."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
 from io import BytesIO
 from itertools import pairwise
 from string import ascii_uppercase
@@ -14,7 +16,7 @@ from pypdf import PdfReader
 
 from lis import text
 from lis.errors import Invalid
-from lis.printing import PlateView, ReportView, as_json, as_pdf, as_worksheet, unprintable
+from lis.printing import PlateView, ReportView, as_json, as_pdf, as_worksheet, typeface, unprintable
 from lis.printing import page as paper
 from lis.printing.views import SHAPES, local_text, place_of
 from lis.printing.worksheet import tails
@@ -62,6 +64,12 @@ AMENDED = replace(
     result="positive",
     targets=(("ORF1ab", 31.204), ("N", None)),
 )
+
+
+@cache
+def printed(view: ReportView | PlateView, language: str = "both") -> bytes:
+    """The document of a view, made once for all the tests that look at it."""
+    return as_pdf(view, language) if isinstance(view, ReportView) else as_worksheet(view, language)
 
 
 def squeezed(pdf: bytes) -> str:
@@ -137,7 +145,7 @@ def plate(size: int = 96, **changes: object) -> PlateView:
 def test_a_report_prints_every_fact(language):
     """Whatever the language, no fact of the view is left out of the paper."""
     assert holds(
-        as_pdf(REPORT, language),
+        printed(REPORT, language),
         *("欧阳晓燕", "4419**********1234", "440700000019", "Two-target kit", "2022.3", "R20221221-000017"),
         *("2022-12-21 09:02 (UTC+08:00)", "2022-12-21 11:40 (UTC+08:00)", "2022-12-21 16:05 (UTC+08:00)"),
         *("王芳", "Li Na", "0123456789abcdef"),
@@ -147,7 +155,7 @@ def test_a_report_prints_every_fact(language):
 def test_both_languages_stand_side_by_side():
     """The default report can be read by a reader of either language."""
     assert holds(
-        as_pdf(REPORT),
+        printed(REPORT),
         *("示例市核酸检测实验室", "Example Nucleic Acid Laboratory"),
         *("新型冠状病毒核酸检测报告", "SARS-CoV-2 nucleic acid test report"),
         *("居民身份证", "Resident identity card", "单管检测", "Single tube"),
@@ -161,17 +169,17 @@ def test_every_result_has_its_word_in_both_languages(result, words):
     """A result is printed with its own word and with no other result's word, per language."""
     view = replace(REPORT, result=result)
     for position, language in enumerate(("zh", "en")):
-        found = squeezed(as_pdf(view, language))
+        found = squeezed(printed(view, language))
         assert words[position] in found
         assert not any(other[position] in found for name, other in RESULTS.items() if name != result)
-    assert holds(as_pdf(view), *words)
+    assert holds(printed(view), *words)
 
 
 def test_results_differ_in_shape_not_only_in_colour():
     """In black and white the four marks are still four different drawings."""
     drawings = set()
     for result in RESULTS:
-        page = PdfReader(BytesIO(as_pdf(replace(REPORT, result=result), "en"))).pages[0]
+        page = PdfReader(BytesIO(printed(replace(REPORT, result=result), "en"))).pages[0]
         names = [operator for _, operator in page.get_contents().operations]
         drawings.add(tuple(names[: names.index(b"Tr")]) + tuple(map(names.count, (b"c", b"l", b"re"))))
         assert {"negative": "−", "positive": "＋", "inconclusive": "?", "invalid": "×"}[
@@ -184,15 +192,15 @@ def test_results_differ_in_shape_not_only_in_colour():
 def test_a_pooled_result_says_so_with_the_true_number(mode, places):
     """A person tested together with others reads it, with n and with what it costs in sensitivity."""
     view = replace(REPORT, mode=mode, places=places)
-    assert holds(as_pdf(view, "en"), "Pooled testing was used", f"n = {places}", LOW_LOAD_EN)
-    assert holds(as_pdf(view, "zh"), LOW_LOAD_ZH, f"n = {places}")
-    assert holds(as_pdf(view), LOW_LOAD_EN, LOW_LOAD_ZH)
+    assert holds(printed(view, "en"), "Pooled testing was used", f"n = {places}", LOW_LOAD_EN)
+    assert holds(printed(view, "zh"), LOW_LOAD_ZH, f"n = {places}")
+    assert holds(printed(view), LOW_LOAD_EN, LOW_LOAD_ZH)
     assert LOW_LOAD_EN in as_json(view)["statements"][0]["en"]
 
 
 def test_a_single_tube_carries_no_pooling_statement():
     """The statement on pooled testing would be false on a report of a single tube."""
-    found = squeezed(as_pdf(REPORT))
+    found = squeezed(printed(REPORT))
     assert "pooled" not in found.lower()
     assert "混合检测" not in found
     assert [statement["zh"] for statement in as_json(REPORT)["statements"]] == [
@@ -206,8 +214,8 @@ def test_a_single_tube_carries_no_pooling_statement():
 def test_a_pooled_result_that_is_not_negative_says_what_follows(mode, follow):
     """Such a result belongs to the whole tube or pool, and the reader is told what happens next."""
     view = replace(REPORT, mode=mode, places=5, result="inconclusive")
-    assert holds(as_pdf(view), follow, "不代表个人结果")
-    assert "".join(follow.split()) not in squeezed(as_pdf(replace(view, result="negative")))
+    assert holds(printed(view), follow, "不代表个人结果")
+    assert "".join(follow.split()) not in squeezed(printed(replace(view, result="negative")))
 
 
 @pytest.mark.parametrize("mode", ["mixed", "pool"])
@@ -221,7 +229,7 @@ def test_nobody_is_reported_positive_by_a_pooled_tube(mode):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_an_amended_report_shows_what_it_corrects(language):
     """The corrected report, the reason and the original result stay visible beside the new result."""
-    pdf = as_pdf(AMENDED, language)
+    pdf = printed(AMENDED, language)
     assert holds(pdf, "R20221221-000011", "加样时与邻孔颠倒", "Two tubes were exchanged while loading.")
     if language != "zh":
         assert holds(
@@ -229,15 +237,15 @@ def test_an_amended_report_shows_what_it_corrects(language):
         )
     if language != "en":
         assert holds(pdf, "更正报告", "原报告结果", "阴性", "阳性")
-    assert "Amended" not in squeezed(as_pdf(REPORT))
+    assert "Amended" not in squeezed(printed(REPORT))
 
 
 def test_targets_are_shown_only_where_they_explain_the_result():
     """Cq values stand on positive and inconclusive reports; a negative one does not suggest a signal."""
-    assert holds(as_pdf(AMENDED), "ORF1ab", "Cq 31.20", "Not detected", "未检出")
+    assert holds(printed(AMENDED), "ORF1ab", "Cq 31.20", "Not detected", "未检出")
     assert as_json(AMENDED)["targets"] == [{"name": "ORF1ab", "cq": 31.204}, {"name": "N", "cq": None}]
     quiet = replace(AMENDED, result="negative", original_result="positive")
-    assert "Cq" not in squeezed(as_pdf(quiet))
+    assert "Cq" not in squeezed(printed(quiet))
     assert as_json(quiet)["targets"] == []
 
 
@@ -249,7 +257,7 @@ def test_json_says_when_in_utc_and_in_local_time():
     assert document["sampled_at"] is document["sampled_at_local"] is None
     assert document["result_text"] == {"zh": "阴性", "en": "Negative"}
     assert document["signed_by"] == ["王芳", "Li Na"]
-    assert holds(as_pdf(replace(REPORT, sampled_at=None)), "未记录", "Not recorded")
+    assert holds(printed(replace(REPORT, sampled_at=None)), "未记录", "Not recorded")
 
 
 def test_json_keys_are_stable():
@@ -299,7 +307,7 @@ def test_earlier_documents_leave_no_trace_in_later_ones():
 
 def test_the_font_is_free_embedded_and_cut_down():
     """Every font of every document is the Noto face, embedded as a subset; the file stays small."""
-    for pdf in (as_pdf(AMENDED), as_worksheet(plate(384))):
+    for pdf in (printed(AMENDED), printed(plate(384))):
         assert len(pdf) < 200_000
         reader = PdfReader(BytesIO(pdf))
         fonts = {ref for page in reader.pages for ref in page["/Resources"]["/Font"].values()}
@@ -339,13 +347,13 @@ def test_line_breaks_in_facts_are_blanks():
     """A line break in a name is white space, not a lost character."""
     view = replace(REPORT, person_name="Anna\nMaria\tLi")
     assert unprintable(view) == ()
-    assert holds(as_pdf(view), "AnnaMariaLi")
+    assert holds(printed(view), "AnnaMariaLi")
 
 
 def test_long_facts_wrap_and_run_onto_a_second_page():
-    """Nothing is cut off: a long reason pushes the rest on, and every page says whose it is and its number."""
+    """Nothing is cut off: a long reason pushes the rest on, every page says whose it is."""
     reason = "样本与邻孔颠倒 exchanged-with-its-neighbour " * 90
-    pdf = as_pdf(replace(AMENDED, reason=reason, person_name="长" * 120))
+    pdf = printed(replace(AMENDED, reason=reason, person_name="长" * 120))
     pages = PdfReader(BytesIO(pdf)).pages
     assert len(pages) >= 2
     found = squeezed(pdf)
@@ -353,18 +361,19 @@ def test_long_facts_wrap_and_run_onto_a_second_page():
     for number, page in enumerate(pages, start=1):
         shown = "".join(page.extract_text().split())
         assert f"Page{number}/{len(pages)}" in shown
-        assert all(fact in shown for fact in (AMENDED.report_id, AMENDED.tube_id, "长" * 30))
+        assert all(fact in shown for fact in (AMENDED.report_id, AMENDED.tube_id, "长" * 30)), shown
+    assert "Amendedreport" in "".join(pages[0].extract_text().split())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_text_leaves_the_page(language):
-    """Every piece of text starts inside the margins, on reports and on work sheets."""
+    """Every piece of text starts inside the margins."""
     long = replace(
         AMENDED, person_name="Wolfeschlegelsteinhausenbergerdorff" * 4, laboratory="Very Long Name " * 12
     )
     for pdf in (
-        as_pdf(long, language),
-        as_worksheet(plate(384, assay="A" * 90, plate_id="P" * 60), language),
+        printed(long, language),
+        printed(plate(384, assay="A" * 90, plate_id="P" * 60), language),
     ):
         for page in PdfReader(BytesIO(pdf)).pages:
             spots = []
@@ -379,7 +388,7 @@ def test_no_text_leaves_the_page(language):
 
 @given(st.text(st.sampled_from("ab 核酸，。（）-\n"), max_size=60), st.integers(2, 20))
 def test_wrapping_loses_nothing_and_fits(words, width):
-    """Lines hold all characters in order, none is wider than allowed, none begins with closing punctuation."""
+    """Lines hold all characters in order, none is wider than allowed."""
     lines = paper.wrap(words, width, len)
     assert "".join("".join(lines).split()) == "".join(words.split())
     assert all(len(line) <= width for line in lines)
@@ -395,20 +404,20 @@ def test_the_qr_code_on_the_report_is_the_address():
     """Read back from the drawing, the modules are those of the code that carries the address."""
     expected = segno.make(REPORT.verify_url, error="m", micro=False)
     side = len(expected.matrix)
-    found = drawn_qr(as_pdf(REPORT), 161, 229, 27, side)
+    found = drawn_qr(printed(REPORT), 161, 229, 27, side)
     assert found == [list(row) for row in expected.matrix]
 
 
 def test_the_qr_code_on_a_work_sheet_is_the_plate():
     """A scanner reads the code of the plate from its sheet."""
     expected = segno.make("P00000018", error="m", micro=False)
-    found = drawn_qr(as_worksheet(plate()), 261, 9, 24, len(expected.matrix))
+    found = drawn_qr(printed(plate()), 261, 9, 24, len(expected.matrix))
     assert found == [list(row) for row in expected.matrix]
 
 
 def test_a_report_without_an_address_has_no_code():
     """No code is drawn that leads nowhere."""
-    bare = as_pdf(replace(REPORT, verify_url=""))
+    bare = printed(replace(REPORT, verify_url=""))
     assert len(rectangles(bare)) < 5
     assert "Scan to verify".replace(" ", "") not in squeezed(bare)
 
@@ -450,9 +459,9 @@ def test_facts_that_would_print_a_false_statement_are_refused(changes, code):
 
 def test_an_unknown_language_is_refused():
     """Nothing is printed in a language that has no words."""
-    for printed in (lambda: as_pdf(REPORT, "fr"), lambda: as_worksheet(plate(), "fr")):
+    for attempt in (lambda: as_pdf(REPORT, "fr"), lambda: as_worksheet(plate(), "fr")):
         with pytest.raises(Invalid) as refused:
-            printed()
+            attempt()
         assert refused.value.code == "LANGUAGE"
 
 
@@ -461,12 +470,10 @@ def test_an_unknown_language_is_refused():
 def test_a_work_sheet_shows_every_well(size, language):
     """Every code and control on the plate is on the sheet, in full, with the plate and its facts."""
     view = plate(size)
-    found = squeezed(as_worksheet(view, language))
+    found = squeezed(printed(view, language))
     assert all(code in found for _, code, _ in view.wells)
-    assert holds(
-        as_worksheet(view, language), "P00000018", "standard-94", "2022-12-21 16:05 (UTC+08:00)", "EB-2"
-    )
-    assert len(PdfReader(BytesIO(as_worksheet(view, language))).pages) == 1
+    assert holds(printed(view, language), "P00000018", "standard-94", "2022-12-21 16:05 (UTC+08:00)", "EB-2")
+    assert len(PdfReader(BytesIO(printed(view, language))).pages) == 1
 
 
 @pytest.mark.parametrize("size", [96, 384])
@@ -475,7 +482,7 @@ def test_every_well_is_printed_in_its_own_place(size):
     view = plate(size)
     rows, columns = SHAPES[size]
     wide, high = 266 / columns, 132 / rows
-    page = PdfReader(BytesIO(as_worksheet(view, "en"))).pages[0]
+    page = PdfReader(BytesIO(printed(view, "en"))).pages[0]
     spots = {}
 
     def note(found, _, at, *rest):
@@ -493,7 +500,7 @@ def test_a_work_sheet_counts_its_wells():
     """The counts under the grid are those of the plate, so that a missing tube shows."""
     view = plate()
     kinds = [kind for _, _, kind in view.wells]
-    found = squeezed(as_worksheet(view, "en"))
+    found = squeezed(printed(view, "en"))
     names = {"tube": "Tube", "pool": "Labpool", "mixed": "Mixedtube", "control": "Control"}
     assert all(f"{name}{kinds.count(kind)}" in found for kind, name in names.items())
     assert f"Empty{96 - len(view.wells)}" in found
@@ -501,14 +508,14 @@ def test_a_work_sheet_counts_its_wells():
 
 def test_an_empty_plate_prints():
     """A sheet can be printed before anything is placed."""
-    assert holds(as_worksheet(plate(wells=(), extraction_batches=())), "Empty 96")
+    assert holds(printed(plate(wells=(), extraction_batches=())), "Empty 96")
 
 
 def test_many_extraction_batches_stay_above_the_signatures():
     """However many batches, their list is printed whole and on one page."""
     wells = plate().wells
     batches = tuple((f"EB-2022-12-21-{n:02d}", (well,)) for n, (well, _, _) in enumerate(wells[:30]))
-    pdf = as_worksheet(plate(extraction_batches=batches))
+    pdf = printed(plate(extraction_batches=batches))
     assert holds(pdf, *(name for name, _ in batches), "Loaded by")
     assert len(PdfReader(BytesIO(pdf)).pages) == 1
 
@@ -558,3 +565,20 @@ def test_a_plate_of_another_size_is_refused():
     with pytest.raises(Invalid) as refused:
         replace(plate(), size=48)
     assert refused.value.code == "PLATE_SIZE"
+
+
+def test_documents_can_be_made_by_several_threads_from_a_cold_start():
+    """The font is read once for all; four web requests at once get the same bytes as one alone."""
+    alone = as_pdf(AMENDED)
+    for cached in (typeface._source, typeface._names, typeface._glyphs, typeface._outline):
+        cached.cache_clear()
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(as_pdf, [AMENDED] * 4))
+    assert together == [alone] * 4
+
+
+def test_an_amended_report_without_the_original_result_names_none():
+    """If the earlier result is not given, the banner invents none."""
+    found = squeezed(printed(replace(AMENDED, original_result=None)))
+    assert "Amendedreport" in found
+    assert "Originalresult" not in found

@@ -12,16 +12,28 @@ from instruments.formats import cells
 
 @pytest.mark.parametrize(
     ("cell", "expected"),
-    [(25.5, (25.5, "")), ("25.5", (25.5, "")), (" 25.5 ", (25.5, "")), ("2.55E1", (25.5, "")),
-     ("Undetermined", (None, "")), ("UNDETERMINED", (None, "")), ("NaN", (None, "")), ("N/A", (None, "")),
-     ("-", (None, "")), ("", (None, "")), (363.0, (363.0, cells.OUT_OF_RANGE))],
-)  # fmt: skip
+    [
+        (25.5, (25.5, "")),
+        ("25.5", (25.5, "")),
+        (" 25.5 ", (25.5, "")),
+        ("2.55E1", (25.5, "")),
+        ("Undetermined", (None, "")),
+        ("UNDETERMINED", (None, "")),
+        ("NaN", (None, "")),
+        ("N/A", (None, "")),
+        ("-", (None, "")),
+        ("", (None, "")),
+        (363.0, (363.0, cells.OUT_OF_RANGE)),
+    ],
+)
 def test_cq_spellings(cell, expected):
     """Known numbers and known spellings of none are read; an absurd Cq is kept and flagged."""
     assert cells.cq(cell) == expected
 
 
-@pytest.mark.parametrize("cell", ["27,943", "27,9", "1_0", "0x10", "inf", "Undeterm", "27.9.1", "-3.0", "٢٧", True])
+@pytest.mark.parametrize(
+    "cell", ["27,943", "27,9", "1_0", "0x10", "inf", "Undeterm", "27.9.1", "-3.0", "٢٧", True]
+)
 def test_what_is_not_understood_is_never_no_cq(cell):
     """A cell that cannot be read raises a flag, so that it cannot pass for "not detected"."""
     assert cells.cq(cell) == (None, cells.UNREAD_CQ)
@@ -45,7 +57,13 @@ def test_decimal_comma_and_point_never_mix(value):
 
 @pytest.mark.parametrize(
     ("written", "expected"),
-    [("36,431.130", 36431.13), ("-2,551.491", -2551.491), ("100,000,000.000", 1e8), ("27,943", None), ("1,23.0", None)],
+    [
+        ("36,431.130", 36431.13),
+        ("-2,551.491", -2551.491),
+        ("100,000,000.000", 1e8),
+        ("27,943", None),
+        ("1,23.0", None),
+    ],
 )
 def test_grouped_thousands_need_decimals(written, expected):
     """A group without decimals may be a decimal comma, so it is no number."""
@@ -54,10 +72,21 @@ def test_grouped_thousands_need_decimals(written, expected):
 
 @pytest.mark.parametrize(
     ("written", "expected"),
-    [("UNKNOWN", "unknown"), ("Unkn-01", "unknown"), ("BlockedIPC", "blocked_ipc"), ("BLOCKED_IPC", "blocked_ipc"),
-     ("NTC-12", "ntc"), ("Pos Ctrl-1", "positive_control"), ("POSITIVE_CONTROL", "positive_control"),
-     ("Neg Ctrl", "negative_control"), ("Std-03", "standard"), ("IPC", "ipc"), ("miR-101", "miR-101"), ("", "")],
-)  # fmt: skip
+    [
+        ("UNKNOWN", "unknown"),
+        ("Unkn-01", "unknown"),
+        ("BlockedIPC", "blocked_ipc"),
+        ("BLOCKED_IPC", "blocked_ipc"),
+        ("NTC-12", "ntc"),
+        ("Pos Ctrl-1", "positive_control"),
+        ("POSITIVE_CONTROL", "positive_control"),
+        ("Neg Ctrl", "negative_control"),
+        ("Std-03", "standard"),
+        ("IPC", "ipc"),
+        ("miR-101", "miR-101"),
+        ("", ""),
+    ],
+)
 def test_tasks(written, expected):
     """Tasks of all vendors get one name; an unknown word stays as it is."""
     assert cells.task(written) == expected
@@ -65,15 +94,20 @@ def test_tasks(written, expected):
 
 @pytest.mark.parametrize(
     ("written", "expected"),
-    [("2021-01-02 08:56:35 AM VET", datetime(2021, 1, 2, 12, 56, 35, tzinfo=UTC)),
-     ("2016-03-28 19:07:10 PM PDT", datetime(2016, 3, 29, 2, 7, 10, tzinfo=UTC)),
-     ("2018-06-01 12:04:59 AM EDT", datetime(2018, 6, 1, 4, 4, 59, tzinfo=UTC)),
-     ("2026-02-13 01:14:45 PM EST", datetime(2026, 2, 13, 18, 14, 45, tzinfo=UTC)),
-     ("03/26/2020 21:20:47 UTC", datetime(2020, 3, 26, 21, 20, 47, tzinfo=UTC)),
-     ("2022-12-01 08:00:00 GMT+08:00", datetime(2022, 12, 1, 0, 0, tzinfo=UTC)),
-     ("2022-12-01 08:00:00 AM CST", None), ("2022-12-01 08:00:00", None), ("2022-13-01 08:00:00 UTC", None),
-     ("", None), ("NA", None)],
-)  # fmt: skip
+    [
+        ("2021-01-02 08:56:35 AM VET", datetime(2021, 1, 2, 12, 56, 35, tzinfo=UTC)),
+        ("2016-03-28 19:07:10 PM PDT", datetime(2016, 3, 29, 2, 7, 10, tzinfo=UTC)),
+        ("2018-06-01 12:04:59 AM EDT", datetime(2018, 6, 1, 4, 4, 59, tzinfo=UTC)),
+        ("2026-02-13 01:14:45 PM EST", datetime(2026, 2, 13, 18, 14, 45, tzinfo=UTC)),
+        ("03/26/2020 21:20:47 UTC", datetime(2020, 3, 26, 21, 20, 47, tzinfo=UTC)),
+        ("2022-12-01 08:00:00 GMT+08:00", datetime(2022, 12, 1, 0, 0, tzinfo=UTC)),
+        ("2022-12-01 08:00:00 AM CST", None),
+        ("2022-12-01 08:00:00", None),
+        ("2022-13-01 08:00:00 UTC", None),
+        ("", None),
+        ("NA", None),
+    ],
+)
 def test_times(written, expected):
     """Times become UTC; an ambiguous or missing zone gives no time rather than a wrong one."""
     assert cells.instant(written) == expected

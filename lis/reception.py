@@ -1,0 +1,194 @@
+"""Where the instruments' bridge meets the laboratory: keep, acknowledge, then read.
+
+The bridge's handler commits a file and returns its receipt; only then is the instrument told. A second
+thread reads what was kept, in order. What was kept but not read when the server died is read at the
+next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from instruments.bridge import Bridge, BridgeEvent, KeyPair, Limits, Receipt, Refused, Shipment, new_keypair
+from lis import laboratory, queries
+from lis.errors import Invalid, LisError
+from lis.laboratory import Laboratory
+from lis.services import inbox
+from lis.services.inbox import Delivery
+from lis.services.results import Ingested
+
+log = logging.getLogger(__name__)
+
+REMEMBER_KEYS = 2.0
+"""Seconds for which an enrolment is remembered; a revoked key is deaf after at most that long."""
+
+RETRY_SECONDS = 2.0
+QUIET = frozenset({"started", "stopped"})
+"""Events of the bridge that no person need see; all others become alarms."""
+
+
+def bridge_keys(folder: Path) -> KeyPair:
+    """The bridge's own key pair, made on first use in ``folder/bridge.key`` (mode 0600)."""
+    path = folder / "bridge.key"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        public, _, secret = path.read_text(encoding="ascii").strip().partition("\n")
+        return KeyPair(public.encode(), secret.encode())
+    pair = new_keypair()
+    with os.fdopen(descriptor, "w", encoding="ascii") as handle:
+        handle.write(f"{pair.public.decode()}\n{pair.secret.decode()}\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    return pair
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An enrolment as it was read last."""
+
+    device: str | None
+    until: float
+
+
+class Reception:
+    """The running link between instruments and laboratory. Use as a context manager.
+
+    Args:
+        lab: the open laboratory.
+        endpoint: where to listen; the laboratory's setting if empty.
+        on_done: told about every file that was read or quarantined, from the reading thread.
+    """
+
+    def __init__(
+        self, lab: Laboratory, endpoint: str = "", on_done: Callable[[Ingested], None] | None = None
+    ) -> None:
+        self.lab = lab
+        self._on_done = on_done or (lambda _: None)
+        self._keys: dict[bytes, _Known] = {}
+        self._kept: queue.Queue[str | None] = queue.Queue()
+        self._stop = threading.Event()
+        self._reader = threading.Thread(target=self._read_kept, name="reception", daemon=True)
+        self.bridge = Bridge(
+            endpoint or lab.settings.bridge,
+            bridge_keys(lab.settings.data),
+            self._enrolled,
+            self._keep,
+            on_event=self._audit,
+            limits=Limits(spool=lab.settings.data / "parts"),
+        )
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return self.bridge.endpoint
+
+    @property
+    def public_key(self) -> bytes:
+        """What agents must know to trust this bridge."""
+        return bridge_keys(self.lab.settings.data).public
+
+    def __enter__(self) -> Self:
+        """Listen, and read what the last server left."""
+        for file_id in self._waiting():
+            self._kept.put(file_id)
+        self._reader.start()
+        self.bridge.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Take nothing more, finish what is being read, stop."""
+        self.bridge.stop()
+        self._stop.set()
+        self._kept.put(None)
+        self._reader.join(30)
+
+    def _waiting(self) -> list[str]:
+        with self.lab.database.read() as conn:
+            return queries.waiting_files(conn)
+
+    def _enrolled(self, key: bytes) -> str | None:
+        """The device of a key; asked at every message, so remembered for a moment."""
+        now = time.monotonic()
+        known = self._keys.get(key)
+        if known is None or known.until < now:
+            with self.lab.database.read() as conn:
+                device = queries.device_of_key(conn, key.decode("ascii", "replace"))
+            if len(self._keys) > 1000:
+                self._keys.clear()
+            known = self._keys[key] = _Known(device, now + REMEMBER_KEYS)
+        return known.device
+
+    def _keep(self, shipment: Shipment) -> Receipt:
+        """Commit a shipment; the bridge acknowledges when this returns."""
+        delivery = Delivery(
+            device=shipment.device,
+            run=shipment.run,
+            name=shipment.name,
+            data=shipment.data,
+            plate=shipment.plate,
+            produced_at=shipment.produced_at.isoformat() if shipment.produced_at else "",
+            sha256=shipment.sha256,
+        )
+        try:
+            stored = laboratory.keep(self.lab, delivery)
+        except Invalid as error:
+            raise Refused(error.code, error.sentence) from error
+        if stored.status == "stored":
+            self._kept.put(stored.file_id)
+        return Receipt(stored.status, stored.first_stored_at)
+
+    def _read_kept(self) -> None:
+        """Read kept files one after the other; one that fails for want of the database is tried again."""
+        while not self._stop.is_set():
+            file_id = self._kept.get()
+            if file_id is None:
+                return
+            try:
+                done = laboratory.process(self.lab, file_id, "bridge")[0]
+            except LisError as error:
+                log.warning("file %s waits: %s", file_id[:12], error.sentence)
+                self._again(file_id)
+            except Exception:
+                log.exception("file %s could not be read; it is kept and waits for a person", file_id[:12])
+                self._set_aside(file_id)
+            else:
+                self._on_done(done)
+
+    def _again(self, file_id: str) -> None:
+        if not self._stop.wait(RETRY_SECONDS):
+            self._kept.put(file_id)
+
+    def _set_aside(self, file_id: str) -> None:
+        """Quarantine a file on which our own code failed, so that a person sees it."""
+        try:
+            with self.lab.database.write("bridge") as unit:
+                inbox.set_aside(
+                    unit,
+                    file_id,
+                    "READ_FAILED",
+                    "The program failed on this file. It is kept; send it to the makers with the log.",
+                )
+        except LisError as error:
+            log.warning("file %s waits: %s", file_id[:12], error.sentence)
+            self._again(file_id)
+
+    def _audit(self, event: BridgeEvent) -> None:
+        """Events of the bridge that concern a person become alarms."""
+        if event.kind in QUIET:
+            return
+        try:
+            with self.lab.database.write("bridge") as unit:
+                inbox.refuse_delivery(
+                    unit, event.device or "unknown device", event.kind.upper(), event.detail
+                )
+        except LisError as error:
+            log.warning("an alarm could not be recorded (%s): %s", event.kind, error.sentence)

@@ -1,0 +1,88 @@
+"""When tubes arrive at the laboratory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHAPES = ("uniform", "curve", "waves")
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be played.
+
+    Attributes:
+        code: machine code of the error.
+    """
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How arrivals are spread over a stretch of the day.
+
+    Attributes:
+        shape: `uniform`, `curve` or `waves`.
+        weights: for `curve`, intensity at evenly spaced moments from start to end; for `waves`, share of
+            each wave.
+        minutes: for `waves`, minute of the day at which each courier arrives.
+        spread: for `waves`, minutes over which the tubes of one courier are handed in.
+    """
+
+    shape: str = "uniform"
+    weights: tuple[float, ...] = ()
+    minutes: tuple[float, ...] = ()
+    spread: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise ScenarioError("BAD_ARRIVAL", f"Arrivals are {', '.join(SHAPES)}, not {self.shape!r}.")
+        if min(self.weights, default=0) < 0 or self.spread < 0:
+            raise ScenarioError("BAD_ARRIVAL", "Weights and spread of arrivals are not negative.")
+        needs = {"uniform": 0, "curve": 2, "waves": 1}[self.shape]
+        if len(self.weights) < needs or (needs and sum(self.weights) == 0):
+            raise ScenarioError(
+                "BAD_ARRIVAL", f"Arrivals as {self.shape} need {needs} or more weights above 0."
+            )
+        if self.shape == "waves" and len(self.minutes) != len(self.weights):
+            raise ScenarioError("BAD_ARRIVAL", "Every wave needs a minute and a weight.")
+
+
+def arrival_minutes(
+    arrival: Arrival, count: int, start: float, end: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw `count` arrival times in minutes of the day, ascending, all within start..end.
+
+    A curve is a piecewise linear intensity, drawn by inverting its integral; a wave is a courier whose
+    tubes come together.
+    """
+    if arrival.shape == "uniform":
+        minutes = rng.uniform(start, end, count)
+    elif arrival.shape == "curve":
+        minutes = _by_curve(np.asarray(arrival.weights), rng.uniform(0, 1, count), start, end)
+    else:
+        shares = np.asarray(arrival.weights) / np.sum(arrival.weights)
+        wave = rng.choice(np.asarray(arrival.minutes), size=count, p=shares)
+        minutes = wave + rng.uniform(0, 1, count) * arrival.spread
+    return np.sort(np.clip(minutes, start, end))
+
+
+def _by_curve(
+    weights: NDArray[np.float64], shares: NDArray[np.float64], start: float, end: float
+) -> NDArray[np.float64]:
+    """Minutes at which the integral of the intensity reaches the shares (the quadratic is solved exactly)."""
+    step = (end - start) / (weights.size - 1)
+    areas = (weights[1:] + weights[:-1]) / 2
+    reached = np.concatenate([[0.0], np.cumsum(areas)]) / areas.sum()
+    piece = np.clip(np.searchsorted(reached, shares, side="right") - 1, 0, areas.size - 1)
+    left, slope = weights[piece], weights[piece + 1] - weights[piece]
+    wanted = (shares - reached[piece]) * areas.sum()
+    # left*x + slope*x^2/2 = wanted, in the form that also holds for slope 0.
+    root = np.sqrt(np.maximum(left**2 + 2 * slope * wanted, 0))
+    below = left + root
+    within = np.divide(2 * wanted, below, out=np.zeros_like(wanted), where=below > 0)
+    minutes: NDArray[np.float64] = start + step * (piece + within)
+    return minutes
