@@ -150,6 +150,7 @@ async def identify(request: Request) -> Identity:
         identity = await run_in_threadpool(sessions.identify, secret)
     if from_cookie and request.method not in SAFE:
         check_csrf(identity, request.headers.get("x-csrf", ""))
+    request.state.identity = identity
     return identity
 
 

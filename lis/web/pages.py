@@ -226,4 +226,5 @@ def error_page(request: Request, error: LisError) -> Response:
     """A refusal in the language of the person."""
     language = language_of(request)
     values = error_values(error, language, error_zh(error.code, error.details))
-    return page(request, "error.html", status=error.status, **values)
+    known: Identity | None = getattr(request.state, "identity", None)
+    return page(request, "error.html", known, status=error.status, **values)

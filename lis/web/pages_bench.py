@@ -40,7 +40,7 @@ def collection(request: Request, caller: Seen, tube: Annotated[str, Query(max_le
             ids = queries.persons_in(conn, found.tube_id)
             rows = queries.people(conn, ids)
             people = [person_json(rows[one], full=True) for one in ids]
-    tiers = list(caller.lab.rules.tiers.hours)
+    tiers = caller.lab.rules.tiers.tiers
     return page(request, "collection.html", caller.identity, tube=found, people=people, tiers=tiers, places=PLACES)
 
 

@@ -102,13 +102,13 @@ def language_of(request: Request) -> str:
 
 
 def page(
-    request: Request, template: str, identity: Identity | None = None, *, status: int = 200, **values: Any
+    request: Request, name: str, identity: Identity | None = None, /, *, status: int = 200, **values: Any
 ) -> HTMLResponse:
     """A rendered page in the language of the person who asked."""
     lab: Laboratory = request.app.state.lab
     language = language_of(request)
     settings = lab.settings
-    name = (settings.laboratory_zh or settings.laboratory) if language == "zh" else settings.laboratory
+    laboratory = (settings.laboratory_zh or settings.laboratory) if language == "zh" else settings.laboratory
     context = {
         "language": language,
         "other": "en" if language == "zh" else "zh",
@@ -117,12 +117,12 @@ def page(
         "zone": ZoneInfo(settings.timezone),
         "zone_name": settings.timezone,
         "now": lab.database.clock.now(),
-        "laboratory": name,
+        "laboratory": laboratory,
         "me": identity,
         "script_words": dict(table()["script"].items()),
         **values,
     }
-    body = environment().get_template(template).render(context)
+    body = environment().get_template(name).render(context)
     return HTMLResponse(body, status, {"Cache-Control": "no-store"})
 
 
