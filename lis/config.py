@@ -72,7 +72,7 @@ def load(data: Path | str | None = None, **values: object) -> Settings:
     Raises:
         LisError: ``BAD_SETTINGS`` names each wrong value and where it can be set.
     """
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
     if data is not None:
         values["data"] = Path(data)

@@ -13,9 +13,11 @@ import os
 import sqlite3
 import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, select
@@ -28,8 +30,7 @@ from lis.clock import Clock, SystemClock
 from lis.errors import Busy, Conflict, LisError, StorageFull
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import ModuleType
+    from alembic.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ CLOCK_TOLERANCE = timedelta(seconds=1)
 def sqlite_module() -> ModuleType:
     """The SQLite to use: the wheel that carries a current library, else Python's own with a warning."""
     try:
-        from pysqlite3 import dbapi2  # noqa: PLC0415 - the wheel exists on Linux only
+        from pysqlite3 import dbapi2
     except ImportError:
         version = sqlite3.sqlite_version_info
         if WAL_RESET_BUG[0] <= version < WAL_RESET_BUG[1]:
@@ -281,13 +282,31 @@ def default_url(folder: Path) -> str:
     return f"sqlite:///{os.fspath(folder / 'lis.db')}"
 
 
-def migrate(database: Database) -> None:
-    """Bring the database to the newest schema (Alembic, one history for both databases)."""
-    from alembic import command  # noqa: PLC0415 - heavy, needed once at start
-    from alembic.config import Config  # noqa: PLC0415
+def revision(conn: Connection) -> str:
+    """The schema version this database is at."""
+    return str(conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+
+
+def newest_revision() -> str:
+    """The schema version this program needs."""
+    from alembic.script import ScriptDirectory
+
+    return str(ScriptDirectory.from_config(_alembic()).get_current_head())
+
+
+def _alembic() -> Config:
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "lis:migrations")
+    return config
+
+
+def migrate(database: Database) -> None:
+    """Bring the database to the newest schema (Alembic, one history for both databases)."""
+    from alembic import command
+
+    config = _alembic()
     with database.engine.connect() as conn:
         config.attributes["connection"] = conn
         with conn.begin():

@@ -44,7 +44,7 @@ class Vault:
         except InvalidTag:
             raise Damaged(
                 "SEAL_BROKEN",
-                "Personal data cannot be opened: the key file is another one, or the data was changed.",
+                "Personal data cannot be opened: another key file, or changed data.",
             ) from None
 
     def fingerprint(self, text: str) -> str:

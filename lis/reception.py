@@ -12,21 +12,18 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
 from instruments.bridge import Bridge, BridgeEvent, KeyPair, Limits, Receipt, Refused, Shipment, new_keypair
 from lis import laboratory, queries
 from lis.errors import Invalid, LisError
+from lis.laboratory import Laboratory
 from lis.services import inbox
 from lis.services.inbox import Delivery
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from lis.laboratory import Laboratory
-    from lis.services.results import Ingested
+from lis.services.results import Ingested
 
 log = logging.getLogger(__name__)
 
@@ -178,8 +175,7 @@ class Reception:
                     unit,
                     file_id,
                     "READ_FAILED",
-                    "The program failed on this file. It is kept; "
-                    "send it to the makers with the log of this moment.",
+                    "The program failed on this file. It is kept; send it to the makers with the log.",
                 )
         except LisError as error:
             log.warning("file %s waits: %s", file_id[:12], error.sentence)

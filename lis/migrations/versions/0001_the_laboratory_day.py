@@ -1,4 +1,3 @@
-# ruff: noqa: E501, INP001, PLR0915 - written by alembic, read by alembic
 """the laboratory day."""
 
 from __future__ import annotations
