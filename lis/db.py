@@ -47,7 +47,7 @@ CLOCK_TOLERANCE = timedelta(seconds=1)
 def sqlite_module() -> ModuleType:
     """The SQLite to use: the wheel that carries a current library, else Python's own with a warning."""
     try:
-        from pysqlite3 import dbapi2  # noqa: PLC0415 - the wheel exists on Linux only
+        from pysqlite3 import dbapi2
     except ImportError:
         version = sqlite3.sqlite_version_info
         if WAL_RESET_BUG[0] <= version < WAL_RESET_BUG[1]:
@@ -92,7 +92,9 @@ class Database:
         self.dialect = make_url(url).get_backend_name()
         self._commits = 0
         self._turn = threading.Lock()
-        self.engine = _sqlite(url, busy_seconds) if self.dialect == "sqlite" else _postgresql(url, busy_seconds)
+        self.engine = (
+            _sqlite(url, busy_seconds) if self.dialect == "sqlite" else _postgresql(url, busy_seconds)
+        )
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -125,7 +127,7 @@ class Database:
         head = select(schema.chain.c.at).where(schema.chain.c.id == 1)
         if self.dialect != "sqlite":
             head = head.with_for_update()
-        last = conn.execute(head).scalar_one_or_none()
+        last: datetime | None = conn.execute(head).scalar_one_or_none()
         now = self.clock.now()
         if last is None or now >= last:
             return now
@@ -228,7 +230,16 @@ def _postgresql(url: str, busy_seconds: float) -> Engine:
 
 
 FULL_WORDS = ("database or disk is full", "no space left", "disk i/o error", "could not extend file")
-BUSY_WORDS = ("locked", "busy", "lock timeout", "timeout", "connection", "deadlock", "terminating", "server closed")
+BUSY_WORDS = (
+    "locked",
+    "busy",
+    "lock timeout",
+    "timeout",
+    "connection",
+    "deadlock",
+    "terminating",
+    "server closed",
+)
 
 
 @contextlib.contextmanager
@@ -252,10 +263,13 @@ def _as_lis_error(error: Exception) -> LisError:
     if any(words in text for words in FULL_WORDS):
         return StorageFull(
             "STORAGE_FULL",
-            "The disk of the server is full or failing. Nothing was written; keep the tubes and call the administrator.",
+            "The disk of the server is full or failing. Nothing was written; "
+            "keep the tubes and call the administrator.",
         )
     if any(words in text for words in BUSY_WORDS):
-        return Busy("DATABASE_BUSY", "The database is busy. Nothing was written; the same scan may be sent again.")
+        return Busy(
+            "DATABASE_BUSY", "The database is busy. Nothing was written; the same scan may be sent again."
+        )
     return LisError("DATABASE_ERROR", f"The database refused: {_first_line(error)}. Nothing was written.")
 
 
@@ -275,13 +289,13 @@ def revision(conn: Connection) -> str:
 
 def newest_revision() -> str:
     """The schema version this program needs."""
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - heavy, needed once at start
+    from alembic.script import ScriptDirectory
 
     return str(ScriptDirectory.from_config(_alembic()).get_current_head())
 
 
 def _alembic() -> Config:
-    from alembic.config import Config  # noqa: PLC0415 - heavy, needed once at start
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "lis:migrations")
@@ -290,7 +304,7 @@ def _alembic() -> Config:
 
 def migrate(database: Database) -> None:
     """Bring the database to the newest schema (Alembic, one history for both databases)."""
-    from alembic import command  # noqa: PLC0415 - heavy, needed once at start
+    from alembic import command
 
     config = _alembic()
     with database.engine.connect() as conn:
