@@ -448,11 +448,17 @@ def pools_of(conn: Connection, tube_ids: Iterable[str]) -> dict[str, str]:
     return pools
 
 
-def pool_size(conn: Connection, pool_id: str) -> int:
-    """How many aliquots went into a pool: the true n."""
-    return conn.execute(
-        select(func.count()).select_from(pool_member).where(pool_member.c.pool_id == pool_id)
-    ).scalar_one()
+def pool_sizes(conn: Connection, pool_ids: Iterable[str]) -> dict[str, int]:
+    """Pool -> how many aliquots went into it: the true n."""
+    sizes: dict[str, int] = {}
+    for part in _parts(pool_ids):
+        found = (
+            select(pool_member.c.pool_id, func.count())
+            .where(pool_member.c.pool_id.in_(part))
+            .group_by(pool_member.c.pool_id)
+        )
+        sizes.update((pool_id, count) for pool_id, count in conn.execute(found))
+    return sizes
 
 
 def signers(conn: Connection, tube_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -594,10 +600,16 @@ def insert_people(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def next_number(conn: Connection, name: str) -> int:
     """The next serial number of a series; the writer's turn makes it unique."""
-    changed = conn.execute(update(counter).where(counter.c.name == name).values(value=counter.c.value + 1)).rowcount
+    return next_numbers(conn, name, 1)[0]
+
+
+def next_numbers(conn: Connection, name: str, count: int) -> range:
+    """The next ``count`` serial numbers of a series, taken in one go."""
+    changed = conn.execute(update(counter).where(counter.c.name == name).values(value=counter.c.value + count)).rowcount
     if not changed:
-        conn.execute(insert(counter).values(name=name, value=1))
-    return conn.execute(select(counter.c.value).where(counter.c.name == name)).scalar_one()
+        conn.execute(insert(counter).values(name=name, value=count))
+    last: int = conn.execute(select(counter.c.value).where(counter.c.name == name)).scalar_one()
+    return range(last - count + 1, last + 1)
 
 
 def insert_rows(conn: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
