@@ -13,20 +13,20 @@ import os
 import sqlite3
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from lis import schema
-from lis.clock import Clock, SystemClock
+from lis.clock import Clock, SystemClock, to_text
 from lis.errors import Busy, Conflict, LisError, StorageFull
 
 log = logging.getLogger(__name__)
@@ -171,6 +171,51 @@ class Database:
             with contextlib.suppress(DBAPIError, sqlite3.Error):
                 self.checkpoint("TRUNCATE")
         self.engine.dispose()
+
+
+MANY = 8
+"""From this many rows on the driver is asked directly: it saves most of the time of a bulk write."""
+
+
+def insert_many(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows that all have the same columns, in as few steps as the database can."""
+    if len(rows) < MANY:
+        if rows:
+            conn.execute(insert(table), list(rows))
+        return
+    rest = {c.name: c.default.arg for c in table.c if c.name not in rows[0] and c.default is not None}  # type: ignore[attr-defined]
+    names = (*rows[0], *rest)
+    values = _stored(table, rows, tuple(rest.values()))
+    listed = f"{table.name} ({', '.join(names)})"
+    if conn.dialect.name == "sqlite":
+        conn.exec_driver_sql(f"INSERT INTO {listed} VALUES ({', '.join('?' * len(names))})", values)
+    else:
+        _copy(conn, f"COPY {listed} FROM STDIN", values)
+
+
+def _stored(table: Table, rows: Sequence[Mapping[str, Any]], rest: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """The rows as the database keeps them: moments as text, and the defaults of the columns left out."""
+    moments = [name for name in rows[0] if isinstance(table.c[name].type, schema.Moment)]
+    if not moments:
+        return [(*row.values(), *rest) for row in rows]
+    return [(*{**row, **{name: _as_text(row[name]) for name in moments}}.values(), *rest) for row in rows]
+
+
+def _copy(conn: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """PostgreSQL's COPY: five times as fast as INSERT, and refused by the same constraints."""
+    dbapi: Any = conn.dialect.dbapi
+    try:
+        with conn.connection.cursor().copy(sql) as copy:  # type: ignore[attr-defined]
+            for row in rows:
+                copy.write_row(row)
+    except dbapi.IntegrityError as error:
+        raise IntegrityError(sql, None, error) from error
+    except dbapi.Error as error:
+        raise OperationalError(sql, None, error) from error
+
+
+def _as_text(moment: datetime | str | None) -> str | None:
+    return to_text(moment) if isinstance(moment, datetime) else moment
 
 
 def _sqlite(url: str, busy_seconds: float) -> Engine:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, and_, func, insert, literal, or_, select, update
 from sqlalchemy.sql import Select
 
+from lis.db import insert_many
 from lis.ledger import as_tube
 from lis.schema import (
     account,
@@ -378,6 +379,12 @@ def file_row(conn: Connection, file_id: str) -> RowMapping | None:
     return conn.execute(select(file).where(file.c.file_id == file_id)).mappings().one_or_none()
 
 
+def file_head(conn: Connection, file_id: str) -> RowMapping | None:
+    """A received file without its content, or None."""
+    columns = [column for column in file.c if column.name != "content"]
+    return conn.execute(select(*columns).where(file.c.file_id == file_id)).mappings().one_or_none()
+
+
 def status_of_file(conn: Connection, file_id: str) -> RowMapping | None:
     """What became of a file, or None."""
     return conn.execute(select(file_status).where(file_status.c.file_id == file_id)).mappings().one_or_none()
@@ -594,8 +601,7 @@ def stored_reply(conn: Connection, key: str, name: str) -> RowMapping | None:
 
 def insert_people(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add persons."""
-    if rows:
-        conn.execute(insert(person), list(rows))
+    insert_many(conn, person, rows)
 
 
 def next_number(conn: Connection, name: str) -> int:
@@ -614,8 +620,7 @@ def next_numbers(conn: Connection, name: str, count: int) -> range:
 
 def insert_rows(conn: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add rows to a table that is not tube state."""
-    if rows:
-        conn.execute(insert(_WRITABLE[table]), list(rows))
+    insert_many(conn, _WRITABLE[table], rows)
 
 
 def update_row(conn: Connection, table: str, key: Mapping[str, Any], **values: Any) -> int:

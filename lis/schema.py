@@ -53,10 +53,10 @@ class Moment(TypeDecorator[datetime]):
     impl = String(27)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: datetime | str | None, dialect: Dialect) -> str | None:
         """Python to database."""
         del dialect
-        return None if value is None else to_text(value)
+        return to_text(value) if isinstance(value, datetime) else value
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
         """Database to Python."""

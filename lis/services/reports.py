@@ -332,7 +332,7 @@ def _issue(
         facts += [(code, e.Reviewed("accept", name)) for name in signing]
         facts.append((code, e.Released(tube.result, len(own), _seal_of([row["seal"] for row in own]))))
     queries.insert_rows(unit.conn, "report", rows)
-    ledger.append(unit, facts)
+    ledger.append(unit, facts, {tube.tube_id: tube for tube in tubes})
     _close_recalls(unit, tubes, people)
     return Issued(by_tube)
 
