@@ -80,10 +80,15 @@ def call_run(run: RunFile, method: Method | None = None) -> dict[str, Any]:
 
 def _call(values: Any, cycles: Any, method: Method, found: list[Reading | None]) -> CurveCalls:
     automatic = call_curves(values, cycles, method)
-    limits = [r.threshold if r and r.threshold is not None else float(t) for r, t in zip(found, automatic.threshold, strict=True)]
+    limits = [
+        r.threshold if r and r.threshold is not None else float(t)
+        for r, t in zip(found, automatic.threshold, strict=True)
+    ]
     if method == "cfx":
         return call_curves(values, cycles, method, threshold=limits)
-    windows = [r.baseline if r and r.baseline else tuple(w) for r, w in zip(found, automatic.baseline, strict=True)]
+    windows = [
+        r.baseline if r and r.baseline else tuple(w) for r, w in zip(found, automatic.baseline, strict=True)
+    ]
     return call_curves(values, cycles, method, threshold=limits, baseline=windows)
 
 

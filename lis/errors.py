@@ -33,10 +33,14 @@ class LisError(Exception):
     status = 500
 
     def __init__(self, code: str, sentence: str, **details: str) -> None:
-        super().__init__(f"{code}: {sentence}")
+        super().__init__(code, sentence)  # both in args: the error survives pickling and being raised anew
         self.code = code
         self.sentence = sentence
         self.details = details
+
+    def __str__(self) -> str:
+        """Code and sentence."""
+        return f"{self.code}: {self.sentence}"
 
 
 class NotFound(LisError):

@@ -48,6 +48,11 @@ class Laboratory:
         """Close the database."""
         self.close()
 
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone of printed times."""
+        return ZoneInfo(self.settings.timezone)
+
     def close(self) -> None:
         """Close the database."""
         self.database.close()
@@ -112,7 +117,7 @@ def parse(lab: Laboratory, name: str, data: bytes) -> Parsed:
     from instruments.checking import verdicts  # noqa: PLC0415 - numpy is loaded when a file comes
 
     try:
-        run: RunFile = read(name, data, lab.rules.tables, zone=ZoneInfo(lab.settings.timezone))
+        run: RunFile = read(name, data, lab.rules.tables, zone=lab.zone)
         return Parsed(run, curves=verdicts(run))
     except InstrumentError as error:
         return Parsed.failed(error)

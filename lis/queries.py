@@ -194,9 +194,11 @@ def worklist(conn: Connection, name: str, *, limit: int = PAGE, after: int = 0) 
     return [as_tube(row) for row in conn.execute(ordered.limit(limit).offset(after))]
 
 
-def state_counts(conn: Connection) -> dict[str, int]:
-    """How many tubes stand in each state."""
+def state_counts(conn: Connection, kinds: Collection[str] = ()) -> dict[str, int]:
+    """How many tubes (of ``kinds``, if given) stand in each state."""
     found = select(tube.c.state, func.count()).group_by(tube.c.state).order_by(tube.c.state)
+    if kinds:
+        found = found.where(tube.c.kind.in_(kinds))
     return {state: count for state, count in conn.execute(found)}
 
 
@@ -531,6 +533,11 @@ def dump(conn: Connection, what: str) -> tuple[list[str], Iterator[tuple[Any, ..
     return list(found.keys()), (tuple(row) for row in found)
 
 
+def reported_tubes(conn: Connection) -> int:
+    """How many tubes have a report."""
+    return conn.execute(select(func.count(report.c.tube_id.distinct()))).scalar_one()
+
+
 def event_counts(conn: Connection, kind: str, by: str) -> dict[str, int]:
     """How many events of ``kind`` there are for each value of the column ``by``."""
     column = event.c[by]
@@ -544,6 +551,7 @@ def count_of(conn: Connection, table: str) -> int:
 
 
 _TABLES = {
+    "pool_member": pool_member,
     "event": event,
     "tube": tube,
     "person": person,

@@ -106,7 +106,7 @@ def _fail(code: str, sentence: str) -> None:
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
-    import json  # noqa: PLC0415 - only data commands need it
+    import json
 
     click.echo(json.dumps(document, ensure_ascii=False, indent=1, default=str))
 

@@ -92,22 +92,18 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
         Invalid: a code, a well or a template is malformed.
     """
     # gather
+    template = rules.template(order.template)
+    plan = None if order.wells else propose(unit, rules, order)
+    if isinstance(plan, Wait):
+        raise Refused("NOTHING_TO_PLATE", f"No plate now ({plan.reason}); ask again at {plan.until:%H:%M} UTC.")
     plate_id = barcodes.parse(order.barcode, barcodes.PLATE) if order.barcode else _next_code(unit)
     if queries.plate_row(unit.conn, plate_id) is not None:
         raise Refused(
             "PLATE_EXISTS", f"Plate {plate_id} is in use already. Take a plate with a new code.", plate=plate_id
         )
-    template = rules.template(order.template)
-    assay = rules.assay(order.assay or rules.default_assay)
     # decide
-    if order.wells:
-        rows = _by_hand(plate_id, template, order.wells)
-    else:
-        plan = propose(unit, rules, order)
-        if isinstance(plan, Wait):
-            raise Refused("NOTHING_TO_PLATE", f"No plate now: {plan.reason}")
-        assay = rules.assay(plan.assay)
-        rows = _by_plan(plate_id, plan)
+    assay = rules.assay(plan.assay if plan else order.assay or rules.default_assay)
+    rows = _by_plan(plate_id, plan) if plan else _by_hand(plate_id, template, order.wells)
     tubes = ledger.tubes(unit.conn, [row["tube_id"] for row in rows if row["tube_id"]])
     facts: dict[str, Recorded] = {}
     for row in rows:

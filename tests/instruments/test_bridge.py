@@ -46,6 +46,12 @@ class Device:
         """Send one message."""
         self.socket.send_multipart(wire.encode(message))
 
+    def push(self, message):
+        """Send, even into a connection that may have been refused already."""
+        self.socket.sndtimeo = SILENCE_MS
+        with contextlib.suppress(zmq.Again):
+            self.send(message)
+
     def answer(self, timeout=WAIT_MS):
         """The next answer, None if there is none in time."""
         if not self.socket.poll(timeout):
@@ -203,7 +209,7 @@ def test_a_message_that_only_a_bridge_may_send_is_refused(house):
 def test_strangers_are_not_let_in(house, keys):
     """A key that is not enrolled, or no key at all, gets no message through and no answer."""
     device = house.device(keys)
-    device.send(part())
+    device.push(part())
     assert device.handshake(SILENCE_MS) is not zmq.Event.HANDSHAKE_SUCCEEDED
     assert device.answer(SILENCE_MS) is None
     assert house.files == {}
@@ -216,7 +222,7 @@ def test_strangers_are_not_let_in(house, keys):
 def test_a_false_server_key_ends_the_handshake(house):
     """A client that trusts another server's key does not talk to this one."""
     device = house.device(QS5, server=STRANGER.public)
-    device.send(part())
+    device.push(part())
     assert device.answer(SILENCE_MS) is None
     assert house.files == {}
 
@@ -324,15 +330,18 @@ def test_a_slow_handler_delays_nobody_else():
 def test_too_much_at_once_is_put_off():
     """A device whose queue is full is told to come again, and the bridge stays upright."""
     with running(limits=Limits(queue=2, workers=1)) as house:
-        gate = threading.Event()
+        entered, gate = threading.Event(), threading.Event()
 
         def slow(shipment):
+            entered.set()
             assert gate.wait(20)
             return House.store(house, shipment)
 
         house.bridge._intake._handler = slow
         device = house.device()
-        for number in range(6):
+        device.send(part(name="run-0.csv"))
+        assert entered.wait(10)
+        for number in range(1, 6):
             device.send(part(name=f"run-{number}.csv"))
         answers = [device.answer() for _ in range(3)]
         assert {(one.type, one.header["code"]) for one in answers} == {("NACK", "busy")}

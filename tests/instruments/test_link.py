@@ -273,17 +273,20 @@ class Proxy:
                     self._pairs.append((near, far))
                 deaf = self.deaf
                 for source, sink in ((near, far), (far, near)):
-                    self._go(self._pump, source, sink, deaf)
+                    self._go(self._pump, (near, far), source, sink, deaf)
 
-    def _pump(self, source, sink, deaf):
+    def _pump(self, pair, source, sink, deaf):
         with contextlib.suppress(OSError):
             while data := source.recv(16384):
                 if not (deaf or self.deaf):
                     sink.sendall(data)
                 self._weigh(len(data))
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            cut = pair not in self._pairs
+        if not cut:  # one side hung up in good order; a goodbye now would spoil a reset
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
     def _weigh(self, length):
         with self._lock:

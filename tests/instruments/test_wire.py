@@ -212,7 +212,7 @@ def test_a_broken_frame_has_its_own_code(place, raw, code):
     assert caught.value.code == code
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(st.binary(max_size=80), max_size=7))
 def test_noise_is_refused_and_nothing_else_happens(frames):
     """Random frames, with or without our magic, raise WireError and never anything else."""
@@ -230,7 +230,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.sampled_from(MESSAGES), st.data())
 def test_a_mutated_header_is_read_or_refused(message, data):
     """A header with any key set to any JSON value decodes or raises WireError; decoded, it encodes again."""

@@ -157,12 +157,16 @@ def test_any_changed_deleted_or_swapped_row_is_found_and_named(database: Databas
                 case 1:
                     conn.exec_driver_sql(f"DELETE FROM event WHERE event_id = {victim}")
                 case 2:
-                    conn.exec_driver_sql(f"UPDATE event SET at = '2022-12-21T11:59:59.000000Z' WHERE event_id = {victim}")
+                    conn.exec_driver_sql(
+                        f"UPDATE event SET at = '2022-12-21T11:59:59.000000Z' WHERE event_id = {victim}"
+                    )
                 case 3:
                     for old, new in ((victim, -1), (other, victim), (-1, other)):
                         conn.exec_driver_sql(f"UPDATE event SET event_id = {new} WHERE event_id = {old}")
                 case _:
-                    conn.exec_driver_sql(f"UPDATE event SET rack = 'R9', well = 'H12' WHERE event_id = {victim}")
+                    conn.exec_driver_sql(
+                        f"UPDATE event SET rack = 'R9', well = 'H12' WHERE event_id = {victim}"
+                    )
             found = ledger.verify(conn)
             transaction.rollback()
         assert not found.ok, (attack, victim)
