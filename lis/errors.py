@@ -43,13 +43,13 @@ class LisError(Exception):
         return f"{self.code}: {self.sentence}"
 
 
-class NotFound(LisError):
+class NotFound(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
     """No such tube, plate, person, run or report."""
 
     status = 404
 
 
-class Refused(LisError):
+class Refused(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
     """The request contradicts what is already recorded."""
 
     status = 409
@@ -63,13 +63,13 @@ class Conflict(Refused):
     """The same identity arrived with another content; nothing was changed."""
 
 
-class Invalid(LisError):
+class Invalid(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
     """The request itself is malformed."""
 
     status = 422
 
 
-class Forbidden(LisError):
+class Forbidden(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
     """This role may not do that."""
 
     status = 403
@@ -81,7 +81,7 @@ class NotSignedIn(Forbidden):
     status = 401
 
 
-class Busy(LisError):
+class Busy(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
     """The database is locked or away. Nothing was written; the same request may be sent again."""
 
     status = 503
@@ -93,7 +93,7 @@ class StorageFull(Busy):
     status = 507
 
 
-class Damaged(LisError):
+class Damaged(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
     """The log does not verify."""
 
     status = 500

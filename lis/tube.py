@@ -7,13 +7,16 @@ in ``docs/states.md`` is generated from the table (``lis docs states``).
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lis import events as e
 from lis.errors import IllegalMove
 from lis.events import Event, TubeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
 
 
 class TubeState(StrEnum):
@@ -383,7 +386,7 @@ def _nothing(tube: Tube, event: Event, at: datetime) -> dict[str, object]:
     return {}
 
 
-_CHANGES: Final = {
+_CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
     e.Registered: _registered,
     e.PersonBound: _bound,
     e.Sealed: _sealed,

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lis import barcodes, ledger, queries
 from lis import events as e
-from lis.db import Unit
 from lis.errors import Conflict, Invalid, NotFound, Refused
-from lis.ledger import Recorded
-from lis.rulebook import Rulebook
 from lis.tube import Tube, TubeState, illegal_sentence
-from retest import AssayRules
 from scheduler.fill import Plan, Wait, fill_plate
 from scheduler.jobs import Job, ScheduleError
-from scheduler.plates import PlateTemplate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lis.db import Unit
+    from lis.ledger import Recorded
+    from lis.rulebook import Rulebook
+    from retest import AssayRules
+    from scheduler.plates import PlateTemplate
 
 FILLABLE = (TubeState.RECEIVED, TubeState.AWAITING_RETEST)
 JOBS_CONSIDERED = 4000
@@ -95,11 +99,15 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
     template = rules.template(order.template)
     plan = None if order.wells else propose(unit, rules, order)
     if isinstance(plan, Wait):
-        raise Refused("NOTHING_TO_PLATE", f"No plate now ({plan.reason}); ask again at {plan.until:%H:%M} UTC.")
+        raise Refused(
+            "NOTHING_TO_PLATE", f"No plate now ({plan.reason}); ask again at {plan.until:%H:%M} UTC."
+        )
     plate_id = barcodes.parse(order.barcode, barcodes.PLATE) if order.barcode else _next_code(unit)
     if queries.plate_row(unit.conn, plate_id) is not None:
         raise Refused(
-            "PLATE_EXISTS", f"Plate {plate_id} is in use already. Take a plate with a new code.", plate=plate_id
+            "PLATE_EXISTS",
+            f"Plate {plate_id} is in use already. Take a plate with a new code.",
+            plate=plate_id,
         )
     # decide
     assay = rules.assay(plan.assay if plan else order.assay or rules.default_assay)
@@ -112,7 +120,7 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
             tube = tubes[code]
             if tube.state not in FILLABLE:
                 raise Refused("NOT_PLATABLE", illegal_sentence(tube, e.Plated), tube=code, state=tube.state)
-            facts[code] = (code, e.Plated(plate_id, row["well"], assay.id, tube.test))
+            facts[code] = (code, e.Plated(plate_id, str(row["well"]), assay.id, tube.test))
         row["test"] = tubes[code].test if code else ""
     # apply
     _remember(unit, rules, assay)
@@ -136,7 +144,9 @@ def _remember(unit: Unit, rules: Rulebook, assay: AssayRules) -> None:
         queries.insert_rows(unit.conn, "rulebook", [row])
 
 
-def _plate_row(unit: Unit, plate_id: str, template: PlateTemplate, assay: str, version: str) -> dict[str, object]:
+def _plate_row(
+    unit: Unit, plate_id: str, template: PlateTemplate, assay: str, version: str
+) -> dict[str, object]:
     return {
         "plate_id": plate_id,
         "size": template.size,
@@ -164,7 +174,9 @@ def _by_plan(plate_id: str, plan: Plan) -> list[dict[str, str | None]]:
     ]
 
 
-def _by_hand(plate_id: str, template: PlateTemplate, wells: Sequence[WellOrder]) -> list[dict[str, str | None]]:
+def _by_hand(
+    plate_id: str, template: PlateTemplate, wells: Sequence[WellOrder]
+) -> list[dict[str, str | None]]:
     kept = template.control_at
     seen: Counter[tuple[str, tuple[str, ...]]] = Counter()
     used: set[str] = set()
@@ -190,7 +202,9 @@ def _by_hand(plate_id: str, template: PlateTemplate, wells: Sequence[WellOrder])
         if code:
             seen[code, order.targets] += 1
             if seen[code, order.targets] > 1 or (order.targets and seen[code, ()]):
-                raise Refused("TUBE_TWICE", f"Tube {code} is on plate {plate_id} twice. Remove one.", tube=code)
+                raise Refused(
+                    "TUBE_TWICE", f"Tube {code} is on plate {plate_id} twice. Remove one.", tube=code
+                )
         rows.append(
             {
                 "plate_id": plate_id,
@@ -216,7 +230,9 @@ def load(unit: Unit, plate_id: str, scanned: str, instrument: str) -> str:
     code = barcodes.parse(scanned, barcodes.PLATE)
     # decide
     if code != plate_id:
-        raise Conflict("OTHER_PLATE", f"The plate in your hand is {code}, not {plate_id}. Nothing was started.")
+        raise Conflict(
+            "OTHER_PLATE", f"The plate in your hand is {code}, not {plate_id}. Nothing was started."
+        )
     if row["state"] != "planned":
         raise Refused("PLATE_STATE", f"Plate {plate_id} is {row['state']}; it cannot be loaded again.")
     if not instrument.strip():
@@ -224,7 +240,12 @@ def load(unit: Unit, plate_id: str, scanned: str, instrument: str) -> str:
     tubes = {well["tube_id"] for well in queries.wells(unit.conn, plate_id) if well["tube_id"]}
     # apply
     queries.update_row(
-        unit.conn, "plate", {"plate_id": plate_id}, state="running", instrument=instrument, started_at=unit.now
+        unit.conn,
+        "plate",
+        {"plate_id": plate_id},
+        state="running",
+        instrument=instrument,
+        started_at=unit.now,
     )
     ledger.append(unit, [(tube, e.RunStarted(plate_id, instrument)) for tube in sorted(tubes)])
     return plate_id
@@ -243,7 +264,9 @@ def void(unit: Unit, plate_id: str, reason: str) -> int:
         raise Invalid("REASON", "Say why the plate is given up; the reason is kept.")
     wells = {well["tube_id"]: well for well in queries.wells(unit.conn, plate_id) if well["tube_id"]}
     tubes = ledger.tubes(unit.conn, wells)
-    queries.update_row(unit.conn, "plate", {"plate_id": plate_id}, state="void", reason=reason, closed_at=unit.now)
+    queries.update_row(
+        unit.conn, "plate", {"plate_id": plate_id}, state="void", reason=reason, closed_at=unit.now
+    )
     ledger.append(
         unit,
         [
@@ -266,5 +289,3 @@ def _next_code(unit: Unit) -> str:
         code = barcodes.mint(barcodes.PLATE, queries.next_number(unit.conn, "plate"))
         if queries.plate_row(unit.conn, code) is None:
             return code
-
-

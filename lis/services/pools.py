@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lis import barcodes, ledger, queries
 from lis import events as e
-from lis.db import Unit
 from lis.errors import Invalid, Refused
 from lis.events import TubeKind
-from lis.rulebook import Rulebook
 from lis.tube import Tube, TubeState, illegal_sentence
 from pooling import Waiting, check_members, form_pools
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lis.db import Unit
+    from lis.rulebook import Rulebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,9 @@ class PoolProposal:
     reason: str
 
 
-def propose(unit: Unit, rules: Rulebook, limit: int = 2000) -> tuple[list[PoolProposal], list[tuple[str, str]]]:
+def propose(
+    unit: Unit, rules: Rulebook, limit: int = 2000
+) -> tuple[list[PoolProposal], list[tuple[str, str]]]:
     """Which waiting single tubes the policy would pool now; the rest with the reason why not."""
     waiting = queries.tubes_in_state(unit.conn, TubeState.RECEIVED)[:limit]
     forming = form_pools([_waiting(tube) for tube in waiting], rules.pool, unit.now)
@@ -84,7 +90,9 @@ def _check_member(tube: Tube) -> None:
             pool=tube.pool_id,
         )
     if tube.state is not TubeState.RECEIVED:
-        raise Refused("NOT_POOLABLE", illegal_sentence(tube, e.JoinedPool), tube=tube.tube_id, state=tube.state)
+        raise Refused(
+            "NOT_POOLABLE", illegal_sentence(tube, e.JoinedPool), tube=tube.tube_id, state=tube.state
+        )
 
 
 def _waiting(tube: Tube) -> Waiting:

@@ -1,27 +1,31 @@
-"""Review, signatures, release, amendments. Nothing leaves before its run ended, its controls held and
-everybody who must sign has signed."""
+"""Review, signatures, release, amendments.
+
+Nothing leaves before its run ended, its controls held and everybody who must sign has signed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import RowMapping
-
-from lis import ledger, queries
 from lis import events as e
+from lis import ledger, queries
 from lis.clock import to_text
 from lis.db import Unit
 from lis.errors import Forbidden, Invalid, NotFound, Refused
 from lis.events import TubeKind
-from lis.ledger import Recorded
-from lis.rulebook import Rulebook
 from lis.tube import Tube, TubeState, illegal_sentence
-from retest import Blocked, Call, Material, ReleaseFacts, auto_verify, signatures_needed
+from retest import AssayRules, Blocked, Call, Material, ReleaseFacts, auto_verify, signatures_needed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from lis.ledger import Recorded
+    from lis.queries import Row
+    from lis.rulebook import Rulebook
 
 AUTO: Final = "auto-verification"
 """Actor of signatures that the written rules gave."""
@@ -83,7 +87,9 @@ def review(unit: Unit, rules: Rulebook, barcode: str, verdict: str, reason: str 
     """
     tube = ledger.known(unit.conn, barcode)
     if tube.state is not TubeState.IN_REVIEW:
-        raise Refused("NOT_IN_REVIEW", illegal_sentence(tube, e.Reviewed), tube=tube.tube_id, state=tube.state)
+        raise Refused(
+            "NOT_IN_REVIEW", illegal_sentence(tube, e.Reviewed), tube=tube.tube_id, state=tube.state
+        )
     match verdict:
         case "accept":
             facts = _accept(unit, rules, tube, reason)
@@ -96,7 +102,9 @@ def review(unit: Unit, rules: Rulebook, barcode: str, verdict: str, reason: str 
             due = unit.now + timedelta(hours=rules.recall_hours)
             facts = ledger.recalls(tube.tube_id, persons, _needed(reason), due)
         case _:
-            raise Invalid("VERDICT", "A verdict is accept, retest, re-amplify, re-extract, second-kit or recollect.")
+            raise Invalid(
+                "VERDICT", "A verdict is accept, retest, re-amplify, re-extract, second-kit or recollect."
+            )
     return ledger.append(unit, facts)[tube.tube_id]
 
 
@@ -174,7 +182,9 @@ def _evidence(unit: Unit, rules: Rulebook, tubes: Sequence[Tube]) -> dict[str, _
         past = calls.get(code, [])
         run = _run(unit, runs, past[-1].run_id) if past else None
         places = tube.persons if code == tube.tube_id else sizes.get(code, 0)
-        own_held = any(other != tube.tube_id for p in people.get(tube.tube_id, ()) for other in held.get(p, ()))
+        own_held = any(
+            other != tube.tube_id for p in people.get(tube.tube_id, ()) for other in held.get(p, ())
+        )
         found[tube.tube_id] = _Evidence(
             facts=_facts(unit, rules, tube, code, past, run, places=places, held=own_held),
             assay=past[-1].assay if past else "",
@@ -194,7 +204,7 @@ class _Run:
     """A run with its readings by tube, and the smallest viral Cq of every well."""
 
     row: Mapping[str, Any]
-    by_tube: Mapping[str, list[RowMapping]]
+    by_tube: Mapping[str, list[Row]]
     batch: Mapping[str, str]
     signals: Mapping[tuple[str, tuple[int, int]], float]
 
@@ -203,7 +213,7 @@ def _run(unit: Unit, runs: dict[str, _Run], run_id: str) -> _Run:
     if run_id not in runs:
         row = queries.run_with_plate(unit.conn, run_id)
         readings = queries.readings_of_run(unit.conn, run_id)
-        by_tube: dict[str, list[RowMapping]] = {}
+        by_tube: dict[str, list[Row]] = {}
         signals: dict[tuple[str, tuple[int, int]], float] = {}
         for reading in readings:
             by_tube.setdefault(reading["tube_id"] or "", []).append(reading)
@@ -220,7 +230,15 @@ def _place(well: str) -> tuple[int, int]:
 
 
 def _facts(  # noqa: PLR0913 - the facts of one result
-    unit: Unit, rules: Rulebook, tube: Tube, code: str, past: Sequence[queries.CallRow], run: _Run | None, *, places: int, held: bool
+    unit: Unit,
+    rules: Rulebook,
+    tube: Tube,
+    code: str,
+    past: Sequence[queries.CallRow],
+    run: _Run | None,
+    *,
+    places: int,
+    held: bool,
 ) -> ReleaseFacts:
     material = Material.pool if code != tube.tube_id else Material(tube.kind.value)
     if run is None or not past:
@@ -253,14 +271,14 @@ def _facts(  # noqa: PLR0913 - the facts of one result
         batch_valid=run.batch.get(code, "") not in failed,
         controls_present=bool(run.row["valid"]) or "missing" not in run.row["verdict"],
         file_complete=True,  # an incomplete file never becomes a run
-        assay_validated=_validated(rules, assay.id, material, places),
+        assay_validated=_validated(assay, material, places),
         flags=tuple(flag for r in viral for flag in _doubts(r)),
         curves=tuple(r["curve"] or None for r in viral),
         ic_cq=None if not internal or None in internal else max(internal),
         ic_required=bool(controls),
         neighbour_min_cq=_neighbours(run, own, controls),
         person_held=held,
-        is_retest=tube.test not in {"first"},
+        is_retest=tube.test != "first",
         specimen_age_hours=_age(tube, started),
     )
 
@@ -269,7 +287,7 @@ NOTHING_AMPLIFIED: Final = frozenset({"NOAMP", "NO_AMP", "NO AMP", "EXPFAIL"})
 """Flags that only say what a negative target is: it did not amplify."""
 
 
-def _doubts(reading: RowMapping) -> list[str]:
+def _doubts(reading: Row) -> list[str]:
     """Instrument flags of a viral target that cast doubt on it."""
     flags = [flag for flag in reading["flags"].split(",") if flag]
     return [flag for flag in flags if reading["cq"] is not None or flag.upper() not in NOTHING_AMPLIFIED]
@@ -280,16 +298,16 @@ def _has_ended(row: Mapping[str, Any], now: datetime) -> bool:
     return row["ended_at"] is None or row["ended_at"] <= now + timedelta(minutes=5)
 
 
-def _validated(rules: Rulebook, assay: str, material: Material, persons: int) -> bool:
-    pooling = rules.assay(assay).pooling
+def _validated(assay: AssayRules, material: Material, persons: int) -> bool:
+    pooling = assay.pooling
     if material is Material.single:
         return True
-    if pooling is None or material not in pooling.modes:
+    if material not in pooling.modes:
         return False
     return persons <= (pooling.max_mixed if material is Material.mixed else pooling.max_n)
 
 
-def _neighbours(run: _Run, own: Sequence[RowMapping], controls: set[str]) -> float | None:
+def _neighbours(run: _Run, own: Sequence[Row], controls: set[str]) -> float | None:
     wells = {_place(r["well"]) for r in own}
     around = {(r + dr, c + dc) for r, c in wells for dr, dc in NEIGHBOURS} - wells
     near = [cq for (target, place), cq in run.signals.items() if place in around and target not in controls]
@@ -317,6 +335,8 @@ def _issue(
                 "Call its persons back.",
                 tube=tube.tube_id,
             )
+    if not tubes:
+        return Issued({})
     people = queries.people_of(unit.conn, [tube.tube_id for tube in tubes])
     signers = queries.signers(unit.conn, [tube.tube_id for tube in tubes])
     numbers = iter(queries.next_numbers(unit.conn, "report", sum(map(len, people.values()))))
@@ -326,7 +346,7 @@ def _issue(
     for tube in tubes:
         code = tube.tube_id
         signed = (*signers.get(code, ()), *signing)
-        own = [_report_row(unit, tube, person, evidence[code], signed, next(numbers)) for person in people[code]]
+        own = [_report_row(unit, tube, who, evidence[code], signed, next(numbers)) for who in people[code]]
         rows += own
         by_tube[code] = tuple(row["report_id"] for row in own)
         facts += [(code, e.Reviewed("accept", name)) for name in signing]
@@ -337,7 +357,7 @@ def _issue(
     return Issued(by_tube)
 
 
-def _report_row(  # noqa: PLR0913 - what a report says
+def _report_row(
     unit: Unit, tube: Tube, person: str, evidence: _Evidence, signed: Sequence[str], number: int
 ) -> dict[str, Any]:
     row = {
@@ -413,7 +433,9 @@ def amend(unit: Unit, report_id: str, result: str, reason: str) -> str:
     if result not in RESULTS:
         raise Invalid("RESULT", f"A result is one of {', '.join(RESULTS)}.")
     if old["mode"] == "mixed" and result != "negative":
-        raise Refused("MIXED_NOT_NEGATIVE", "A mixed tube cannot yield an individual result. Call its persons back.")
+        raise Refused(
+            "MIXED_NOT_NEGATIVE", "A mixed tube cannot yield an individual result. Call its persons back."
+        )
     if result == old["result"]:
         raise Refused("NOTHING_CHANGED", f"Report {report_id} says {result} already.")
     row = dict(old) | {

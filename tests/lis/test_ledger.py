@@ -10,11 +10,12 @@ from sqlalchemy import text
 
 from lis import events as e
 from lis import ledger
+from lis.clock import from_text
 from lis.db import Database
 from lis.errors import IllegalMove, LisError, NotFound
 from lis.events import COLUMNS, FIELDS, KINDS, NUMBERS, TIMES, TubeKind
 from lis.schema import event as event_table
-from lis.tube import TubeState
+from lis.tube import Tube, TubeState
 
 TUBE = "440700000019"
 
@@ -271,8 +272,8 @@ def test_every_kind_of_event_survives_the_log(database: Database):
     from test_tube import EXAMPLES
 
     for number, example in enumerate(EXAMPLES):
-        moved = ledger.Tube(f"T{number}", seq=1)
-        row = ledger.as_row(1, moved, example, ledger.from_text("2022-12-21T00:00:00.000000Z"), "anna")
+        moved = Tube(f"T{number}", seq=1)
+        row = ledger.as_row(1, moved, example, from_text("2022-12-21T00:00:00.000000Z"), "anna")
         raw = [*(row.get(name) for name in ledger.SHAPE), "hash"]
-        assert ledger._fact_of(raw) == example
+        assert ledger.fact_of(raw) == example
     assert len(EXAMPLES) == len(KINDS)
