@@ -8,6 +8,7 @@ from lis.queries.accounts import account_row, accounts, device_of_key, devices, 
 from lis.queries.common import CHUNK, PAGE, Row
 from lis.queries.files import (
     all_file_ids,
+    file_head,
     file_row,
     files,
     open_alarms,
@@ -32,7 +33,7 @@ from lis.queries.plates import (
     plate_row,
     plates,
     pool_members,
-    pool_size,
+    pool_sizes,
     pools_of,
     readings_of_run,
     readings_of_tube,
@@ -53,7 +54,7 @@ from lis.queries.reports import (
     signers,
     turnarounds,
 )
-from lis.queries.tables import count_of, delete_rows, dump, insert_rows, next_number, update_row
+from lis.queries.tables import count_of, delete_rows, dump, insert_rows, next_number, next_numbers, update_row
 from lis.queries.tubes import (
     IN_RACK,
     UNREPORTED,
@@ -100,6 +101,7 @@ __all__ = [
     "due_first",
     "dump",
     "event_counts",
+    "file_head",
     "file_row",
     "files",
     "find_tubes",
@@ -108,6 +110,7 @@ __all__ = [
     "insert_rows",
     "latest_reports",
     "next_number",
+    "next_numbers",
     "occupied",
     "oldest_unreported",
     "open_alarms",
@@ -122,7 +125,7 @@ __all__ = [
     "plate_row",
     "plates",
     "pool_members",
-    "pool_size",
+    "pool_sizes",
     "pools_of",
     "queue_depths",
     "readings_of_run",

@@ -13,6 +13,12 @@ def file_row(conn: Connection, file_id: str) -> Row | None:
     return one_row(conn, select(file).where(file.c.file_id == file_id))
 
 
+def file_head(conn: Connection, file_id: str) -> Row | None:
+    """A received file without its content, or None."""
+    columns = [column for column in file.c if column.name != "content"]
+    return one_row(conn, select(*columns).where(file.c.file_id == file_id))
+
+
 def status_of_file(conn: Connection, file_id: str) -> Row | None:
     """What became of a file, or None."""
     return one_row(conn, select(file_status).where(file_status.c.file_id == file_id))
