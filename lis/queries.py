@@ -449,8 +449,9 @@ def status_of_file(conn: Connection, file_id: str) -> RowMapping | None:
 
 def files(conn: Connection, *states: str, limit: int = PAGE) -> list[RowMapping]:
     """Received files (without content) in these states, newest first."""
-    columns = [column for column in file.c if column.name != "content"]
-    found = select(*columns, file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id).join(
+    columns = [column for column in file.c if column.name not in {"content", "plate_id"}]
+    known = func.coalesce(func.nullif(file_status.c.plate_id, ""), file.c.plate_id).label("plate_id")
+    found = select(*columns, known, file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id).join(
         file_status, file_status.c.file_id == file.c.file_id
     )
     if states:
