@@ -236,7 +236,7 @@ def report_view(lab: Laboratory, report_id: str) -> printing.ReportView:
         version=row["version"],
         amends=row["amends"],
         reason=row["reason"],
-        original_result=original["result"] if original else "",
+        original_result=original["result"] if original else None,
         laboratory=lab.settings.laboratory,
         laboratory_zh=lab.settings.laboratory_zh,
         person_name=person["name"],
