@@ -26,9 +26,10 @@ def status_of_file(conn: Connection, file_id: str) -> Row | None:
 
 def files(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
     """Received files (without content) in these states, newest first."""
-    columns = [column for column in file.c if column.name != "content"]
+    columns = [column for column in file.c if column.name not in {"content", "plate_id"}]
+    known = func.coalesce(func.nullif(file_status.c.plate_id, ""), file.c.plate_id).label("plate_id")
     found = select(
-        *columns, file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id
+        *columns, known, file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id
     ).join(file_status, file_status.c.file_id == file.c.file_id)
     if states:
         found = found.where(file_status.c.state.in_(states))

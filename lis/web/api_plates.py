@@ -22,6 +22,9 @@ from lis.web.commands import Asked, Caller, digest_of
 from lis.web.payloads import LoadIn, PlateIn, ReasonIn, RetryIn, file_json, plate_json
 from scheduler.fill import Wait
 
+UPLOAD = "upload:"
+"""Prefix of the sender of a file that a person handed over without naming a cycler."""
+
 router = APIRouter(prefix="/api/v1")
 
 
@@ -161,7 +164,7 @@ def _device(asked: Caller, named: str) -> str:
     """An instrument speaks for itself only; a person says which instrument the file is from."""
     if asked.identity.role is Role.INSTRUMENT:
         return asked.identity.name
-    return named.strip()[:80] or f"upload by {asked.identity.name}"
+    return named.strip()[:80] or f"{UPLOAD}{asked.identity.name}"
 
 
 def handled_json(
