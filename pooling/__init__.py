@@ -83,7 +83,7 @@ from pooling.size import (
     singly,
     two_stage,
 )
-from pooling.split import DayTests, RiskSplit, Split, day_tests, split_risks, split_tubes
+from pooling.split import DayTests, RiskSplit, Split, day_tests, pools_of_day, split_risks, split_tubes
 from pooling.volume import Volume
 from pooling.worklist import PoolToMake, Transfer, by_hand, worklist, worklist_csv
 
@@ -160,6 +160,7 @@ __all__ = [
     "overlaps",
     "pmf_of_tests",
     "policy_from_toml",
+    "pools_of_day",
     "positivity",
     "predictive_values",
     "read_cqs",

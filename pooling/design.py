@@ -76,6 +76,8 @@ class Design:
 class _Question:
     prevalence: float
     accuracy: tuple[Accuracy, ...]
+    certain: tuple[Accuracy, ...]
+    """The same with a sensitivity of 1, without dilution; the same object when nothing is ever missed."""
     stages: int
     cap: int
     validated: int
@@ -128,7 +130,9 @@ def design(  # noqa: PLR0913  one question with many optional sides; all but the
     accuracy = _accuracies(sensitivity, specificity, used, detection)
     cap = min(max_size, max(detection)) if detection else max_size
     floor = FLOOR_SHARE * accuracy[-1].sensitivity if min_sensitivity is None else min_sensitivity
-    asked = _Question(prevalence, accuracy, stages, cap, validated or LARGEST_CAP, floor, volume)
+    misses = detection or any(one.sensitivity < 1 for one in accuracy)
+    certain = tuple(Accuracy(1.0, one.specificity) for one in accuracy) if misses else accuracy
+    asked = _Question(prevalence, accuracy, certain, stages, cap, validated or LARGEST_CAP, floor, volume)
     _check(asked, size, validated)
     if array is not None:
         if size is not None:
@@ -146,6 +150,8 @@ def _accuracies(
     detection: Mapping[int, float] | None,
 ) -> tuple[Accuracy, ...]:
     """One accuracy per stage, whichever of the two was given per stage."""
+    if isinstance(sensitivity, (int, float)) and isinstance(specificity, (int, float)):
+        return (Accuracy(sensitivity, specificity, detection),) * stages
     per_stage = []
     for name, given in (("sensitivity", sensitivity), ("specificity", specificity)):
         values = [given] * stages if isinstance(given, (int, float)) else list(given)
@@ -209,7 +215,7 @@ def _pools(found: Performance, shape: _Shape | None) -> tuple[int, ...]:
 
 def _if_none_were_missed(asked: _Question, found: Performance, shape: _Shape | None) -> float:
     """Tests per person of the same layout if every positive pool were recognised."""
-    certain = tuple(Accuracy(1.0, one.specificity) for one in asked.accuracy)
+    certain = asked.certain
     if shape is not None:
         sure = array_performance(asked.prevalence, shape.rows, shape.columns, certain, master=shape.master)
         return sure.tests_per_person
@@ -242,7 +248,7 @@ def _objections(asked: _Question, found: Performance, shape: _Shape | None = Non
         against.append(
             ("NO_SAVING", f"{found.tests_per_person:.4f} tests per person where single testing needs 1")
         )
-    elif (honest := _if_none_were_missed(asked, found, shape)) >= 1:
+    elif asked.certain is not asked.accuracy and (honest := _if_none_were_missed(asked, found, shape)) >= 1:
         against.append(
             (
                 "MISSED_POOLS",

@@ -48,15 +48,29 @@ def _both_positive(q: float, size: int, part: int, stages: tuple[Accuracy, ...],
     )
 
 
-def _part_tests(q: float, size: int, part: int, stages: tuple[Accuracy, ...], opened: float) -> float:
-    """Expected tests spent on one sub-pool of `part` after the first pool, which opens so often."""
-    if part == 1:
-        return opened
-    return opened + part * _both_positive(q, size, part, stages, 0)
+def _part_costs(q: float, size: int, stages: tuple[Accuracy, ...]) -> list[float]:
+    """Expected tests spent on one sub-pool of 1 to size - 1 members after the first pool.
 
-
-def _opened(q: float, size: int, first: Accuracy) -> float:
-    return positive(q**size, first.pool_sensitivity(size), first.specificity)
+    The same as `opened + part * _both_positive(...)`, with what all sizes share taken out of the loop: a
+    search asks for it some hundred times.
+    """
+    first, second, _ = stages
+    clean = [q**members for members in range(size + 1)]
+    pool_se, false, part_false = first.pool_sensitivity(size), 1 - first.specificity, 1 - second.specificity
+    opened = pool_se * (1 - clean[size]) + false * clean[size]
+    sensitivity = second.pool_sensitivity
+    return [
+        opened,
+        *(
+            opened
+            + part
+            * (
+                (1 - clean[part]) * pool_se * sensitivity(part)
+                + clean[part] * part_false * (pool_se + clean[size - part] * (false - pool_se))
+            )
+            for part in range(2, size)
+        ),
+    ]
 
 
 def three_stage(prevalence: float, parts: tuple[int, ...], accuracy: Stages = PERFECT) -> Performance:
@@ -76,7 +90,7 @@ def three_stage(prevalence: float, parts: tuple[int, ...], accuracy: Stages = PE
     first, second, last = stages
     q, size = 1 - prevalence, sum(parts)
     pool_se = first.pool_sensitivity(size)
-    opened = _opened(q, size, first)
+    opened = positive(q**size, pool_se, first.specificity)
     tests, found, reached, lowest = 1.0, 0.0, 0.0, 1.0
     for part, times in Counter(parts).items():
         share = times * part / size
@@ -86,7 +100,9 @@ def three_stage(prevalence: float, parts: tuple[int, ...], accuracy: Stages = PE
             if part > 1
             else positive(q ** (size - 1), pool_se, first.specificity)
         )
-        tests += times * _part_tests(q, size, part, stages, opened)
+        tests += times * opened
+        if part > 1:
+            tests += times * part * _both_positive(q, size, part, stages, 0)
         found += share * se
         reached += share * asked
         lowest = min(lowest, se)
@@ -98,10 +114,8 @@ def best_parts(prevalence: float, size: int, accuracy: Stages = PERFECT) -> tupl
     check_prevalence(prevalence)
     if size < 2:
         raise PoolDesignError("BAD_SIZE", f"A pool of {size} cannot be split.")
-    stages = per_stage(accuracy, 3)
-    q = 1 - prevalence
-    opened = _opened(q, size, stages[0])
-    return cheapest_cut(size, [_part_tests(q, size, part, stages, opened) for part in range(1, size)])[0]
+    costs = _part_costs(1 - prevalence, size, per_stage(accuracy, 3))
+    return cheapest_cut(size, costs)[0]
 
 
 def best_three_stage(
@@ -121,11 +135,15 @@ def cheapest_cut(total: int, costs: list[float]) -> tuple[tuple[int, ...], float
     """Cut `total` into parts of k at `costs[k - 1]` each, at the least sum; largest part first."""
     least, first = [0.0], [0]
     for length in range(1, total + 1):
-        reach = min(len(costs), length)
-        sums = list(map(add, costs[:reach], least[: -reach - 1 : -1]))
+        # The smallest part is at most half, or it is the whole.
+        reach = min(len(costs), length // 2)
+        sums = list(map(add, costs, least[: -reach - 1 : -1]))
+        if length <= len(costs):
+            sums.append(costs[length - 1])
         cost = min(sums)
         least.append(cost)
-        first.append(sums.index(cost) + 1)
+        part = sums.index(cost) + 1
+        first.append(part if part <= reach else length)
     parts, left = [], total
     while left:
         parts.append(first[left])
@@ -175,10 +193,11 @@ def halving_tree(size: int, stages: int | None = None) -> Tree:
 
 
 def _accuracies(tree: Tree, accuracy: Stages) -> tuple[Accuracy, ...]:
-    """The accuracy of every stage of a tree; a single test has that of the last one."""
-    if tree == 1 and not isinstance(accuracy, Accuracy):
-        return tuple(accuracy[-1:])
-    return per_stage(accuracy, stages_of(tree))
+    """The accuracy of every stage of a tree; a single test has that of the last, however early it comes."""
+    stages = stages_of(tree)
+    if isinstance(accuracy, Accuracy) or len(accuracy) <= stages:
+        return per_stage(accuracy, stages)
+    return (*accuracy[: stages - 1], accuracy[-1])
 
 
 def _children(tree: Tree) -> tuple[Tree, ...]:
@@ -226,7 +245,7 @@ def tree_performance(prevalence: float, tree: Tree, accuracy: Stages = PERFECT) 
     Args:
         prevalence: share of infected persons.
         tree: see `Tree`.
-        accuracy: one, or one per stage of the tree.
+        accuracy: one, or one per stage; of a tree with fewer stages the last is the single test's.
     """
     check_prevalence(prevalence)
     size, stages = persons(tree), _accuracies(tree, accuracy)

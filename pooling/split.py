@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 
-from pooling.hierarchy import Array, Tree, cheapest_cut, persons, pmf_of_tests
+from pooling.hierarchy import Array, Tree, best_parts, cheapest_cut, persons, pmf_of_tests
 from pooling.size import PERFECT, PoolDesignError, Stages, check_prevalence, check_size, per_stage, two_stage
 
 
@@ -31,6 +31,35 @@ def split_tubes(tubes: int, prevalence: float, max_size: int, accuracy: Stages =
     reach = range(1, min(max_size, max(tubes, 1)) + 1)
     costs = [two_stage(prevalence, size, accuracy).tests for size in reach]
     return Split(*cheapest_cut(tubes, costs))
+
+
+def pools_of_day(
+    tubes: int, size: int, prevalence: float, accuracy: Stages = PERFECT, stages: int = 2
+) -> tuple[Tree, ...]:
+    """The pools that a day of so many tubes is tested in, for `day_tests`.
+
+    Two stages: the cheapest pools up to `size`. Three: full pools of `size`, each split in its cheapest way,
+    and one smaller pool for the remainder.
+
+    Raises:
+        PoolDesignError: `BAD_STAGES`, `BAD_SIZE`, `BAD_PREVALENCE`.
+    """
+    if stages not in (1, 2, 3):
+        raise PoolDesignError("BAD_STAGES", f"Stages are 1, 2 or 3, not {stages}.")
+    if stages == 1 or size == 1:
+        return (1,) * tubes
+    if stages == 2:
+        return split_tubes(tubes, prevalence, size, accuracy).sizes
+    full, left = divmod(tubes, size)
+    rest = (_cheapest_tree(left, prevalence, accuracy),) if left else ()
+    return (_cheapest_tree(size, prevalence, accuracy),) * full + rest
+
+
+def _cheapest_tree(size: int, prevalence: float, accuracy: Stages) -> Tree:
+    if size == 1:
+        return 1
+    parts = best_parts(prevalence, size, accuracy)
+    return size if max(parts) == 1 else parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +171,7 @@ def day_tests(pools: Iterable[Tree], prevalence: float, accuracy: Stages = PERFE
     Args:
         pools: one entry per pool, such as `[10] * 200 + [4]`; see `Tree` for more stages.
         prevalence: share of infected persons.
-        accuracy: of every test, or one per stage when all pools have as many stages.
+        accuracy: of every test, or one per stage of the pool with the most stages.
     """
     counts = Counter(pools)
     kinds = [(pmf_of_tests(prevalence, tree, accuracy), times) for tree, times in counts.items()]
