@@ -1,4 +1,4 @@
-"""Commands about rules: interpretation, assays, pool design."""
+"""Commands about rules: interpretation and assays; pools are in `pool`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import IO, Any
 import click
 
 from lis.cli import data_option, json_option, print_json, print_table
+from lis.cli.pool import pool_command
 from lis.errors import Invalid
 
 
@@ -129,44 +130,5 @@ def check_command(file: Path, *, as_json: bool) -> None:
     else:
         click.echo(f"{file.name}: {rules.id} version {rules.version} is complete and unambiguous ({rules.digest[:12]})")
 
-
-@click.group("pool")
-def pool_command() -> None:
-    """Pools of single tubes."""
-
-
-@pool_command.command("design")
-@click.option("--prevalence", type=float, required=True, help="Share of positive persons, 0 to 1.")
-@click.option("--size", type=int, default=None, help="Pool size; without it the best one is searched.")
-@click.option("--sensitivity", type=float, default=1.0, show_default=True)
-@click.option("--specificity", type=float, default=1.0, show_default=True)
-@click.option("--stages", type=click.IntRange(1, 3), default=2, show_default=True)
-@click.option("--array", default=None, help="Rows x columns, such as 8x12.")
-@click.option("--max-size", type=int, default=None, help="Largest pool that may be used.")
-@click.option("--min-sensitivity", type=float, default=None, help="Sensitivity floor of the whole procedure.")
-@json_option
-def design_command(*, as_json: bool, array: str | None, **options: Any) -> None:
-    """Tests per person, sensitivity and predictive values of a pooling design."""
-    from pooling import design  # noqa: PLC0415
-
-    given = {name: value for name, value in options.items() if value is not None}
-    if array:
-        rows, _, columns = array.lower().partition("x")
-        if not (rows.isdigit() and columns.isdigit()):
-            raise Invalid("ARRAY", f"An array is rows x columns, such as 8x12, not {array}.")
-        given["array"] = (int(rows), int(columns))
-    found = design(given.pop("prevalence"), **given)
-    document = {name: getattr(found, name) for name in _DESIGN}
-    document["refused"] = [str(reason) for reason in found.refused]
-    if as_json:
-        print_json(document)
-        return
-    for name in _DESIGN:
-        click.echo(f"{name.replace('_', ' '):20} {document[name]}")
-    for reason in document["refused"]:
-        click.echo(f"refused: {reason}", err=True)
-
-
-_DESIGN = ("size", "stages", "tests_per_person", "sensitivity", "specificity", "ppv", "npv", "expected_tests", "saving")
 
 COMMANDS = {"interpret": interpret_command, "assays": assays_command, "pool": pool_command}
