@@ -89,7 +89,8 @@ def _paths(text: str) -> Iterator[tuple[int, list[set[str]]]]:
             yield number, table
         elif head:
             parts = _PART.findall(head[2])
-            table = [table[0] if table and parts[0] in table[0] else {parts[0]}, *({part} for part in parts[1:])]
+            first = table[0] if table and parts[0] in table[0] else {parts[0]}
+            table = [first, *({part} for part in parts[1:])]
             yield number, table
         elif assigned:
             if assigned[1] in ("name", "id") and len(table) == 1:

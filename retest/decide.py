@@ -141,7 +141,8 @@ class CaseRules:
 
     def kind(self, finding: Finding) -> str:
         """positive, negative, invalid, or the kind of a borderline finding."""
-        return self.kits.get(finding.kit, self.assay).kind(finding.rule, finding.call)
+        assay = self.kits.get(finding.kit, self.assay) if finding.kit else self.assay
+        return assay.kind(finding.rule, finding.call)
 
     def ladder(self, kind: str, rule: str) -> Ladder:
         """The assay's ladder for exactly this rule, else the policy's for the kind."""
@@ -226,8 +227,10 @@ class _Person:
     def of(cls, case: Case, rules: CaseRules) -> "_Person":
         """Split by specimen: the tube read last is the one on trial."""
         current = case.findings[-1].specimen
-        own = tuple(finding for finding in case.findings if finding.specimen == current)
-        rest = (*case.earlier, *(finding for finding in case.findings if finding.specimen != current))
+        own, rest = case.findings, case.earlier
+        if len(own) > 1:
+            own = tuple(finding for finding in case.findings if finding.specimen == current)
+            rest = (*rest, *(finding for finding in case.findings if finding.specimen != current))
         others = tuple(f for f in rest if f.material is Material.single and f.specimen != current)
         return cls(case, rules, own, tuple(map(rules.kind, own)), others)
 
@@ -257,8 +260,9 @@ def _doubted(person: _Person, kind: str) -> Decision | None:
 
     A signal that came again from the same specimen is no splash, and the ladder knows what it is.
     """
-    signals = sum(found not in ("negative", "invalid") for found in person.kinds)
-    if kind in ("negative", "invalid") or signals > 1:
+    if not person.case.evidence or kind in ("negative", "invalid"):
+        return None
+    if sum(found not in ("negative", "invalid") for found in person.kinds) > 1:
         return None
     rules = person.rules.policy.evidence
     for evidence in person.case.evidence:
@@ -279,7 +283,7 @@ def _check(person: _Person, step: str, reason: str, job: str) -> Decision:
 
 def _positive(person: _Person) -> Decision:
     confirm = person.rules.policy.confirm
-    positives = [finding for finding, kind in zip(person.own, person.kinds, strict=True) if kind == "positive"]
+    positives = [finding for finding in person.own if finding.call is Call.positive]
     confirmed = len(positives) > 1 and (confirm != "second-kit" or _second_kit(positives, person.rules))
     if confirm and not confirmed:
         return _check(person, confirm, "positive-confirm", "confirm")

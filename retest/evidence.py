@@ -112,7 +112,8 @@ def beside_strong(strongest: Mapping[str, float], rules: EvidenceRules) -> Mappi
             for across in (-1, 0, 1)
             if (down or across) and (row + down, column + across) in placed
         ]
-        strong = [(near, name) for name, near in around if near <= rules.strong_cq and cq - near >= rules.later_by]
+        latest = min(rules.strong_cq, cq - rules.later_by)
+        strong = [(near, name) for name, near in around if near <= latest]
         if strong:
             near, name = min(strong)
             found[well] = Evidence(BESIDE_STRONG, name, near)

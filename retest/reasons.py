@@ -128,7 +128,7 @@ REASONS: Final[Mapping[str, tuple[str, str]]] = {
         "复检后仍无明确结论,规则不再要求复检:按现有结果报告。",
     ),
     "contradictory-specimens": (
-        "This specimen is negative, an earlier one was positive: collect a further one before it is reported.",
+        "This specimen is negative, an earlier one was positive: collect a further one first.",
         "本次样本阴性而此前样本阳性:报告前须再次采样。",
     ),
     # evidence from outside the specimen

@@ -197,9 +197,7 @@ def _rule(section: Section) -> ReleaseRule:
         sentence = f"the rule '{rule_id}' protects every report and cannot be switched off. Set it to true."
         raise section.refuse("on", "rule-locked", sentence)
     limit = section.number("limit") if rule_id in _LIMITED else None
-    rule = ReleaseRule(
-        rule_id, on, limit, section.text("en"), section.text("zh"), section.text("reason", "")
-    )
+    rule = ReleaseRule(rule_id, on, limit, section.text("en"), section.text("zh"), section.text("reason", ""))
     section.close()
     return rule
 

@@ -172,6 +172,7 @@ class AssayRules:
     greys: Mapping[str, bool] = field(repr=False, compare=False)
     by_place: Mapping[tuple[str, str], Mapping[str, Bands]] = field(repr=False, compare=False)
     nexts: Mapping[str, Next] = field(repr=False, compare=False)
+    kinds: Mapping[str, str] = field(repr=False, compare=False)
 
     @classmethod
     def from_toml(cls, text: str, name: str = "") -> "AssayRules":
@@ -214,6 +215,7 @@ class AssayRules:
             greys=greys,
             by_place=_by_place(targets, overrides),
             nexts=_nexts(rows, ladder),
+            kinds=KIND_OF_BUILT_IN | {row.id: row.kind for row in rows if row.call is Call.borderline},
         )
         section.close()
         return rules
@@ -232,11 +234,8 @@ class AssayRules:
         """The kind of a finding by its rule id: a row of this table, a built-in, or its first word."""
         if call is not Call.borderline:
             return call.value
-        row = next((row for row in self.decision if row.id == rule and row.call is call), None)
-        if row is not None:
-            return row.kind
-        if rule in KIND_OF_BUILT_IN:
-            return KIND_OF_BUILT_IN[rule]
+        if rule in self.kinds:
+            return self.kinds[rule]
         return next((kind for kind in BORDERLINE_KINDS if rule.startswith(kind)), "inconclusive")
 
 
