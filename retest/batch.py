@@ -130,7 +130,7 @@ def _refuse_impossible(
     wrong = there & ~np.isnan(values) & ~(np.isfinite(values) & (values > 0))
     if wrong.any():
         row, target, well = np.argwhere(wrong)[0]
-        sentence = f"Cq {values[row, target, well]!r} of row {row} is no cycle. NaN means undetermined; check the data."
+        sentence = f"Cq {values[row, target, well]} of row {row} is no cycle. NaN means undetermined."
         raise ReadingError("cq-refused", rules.targets[target].name, sentence)
     unknown = (judged < 0) | (judged > len(CURVES))
     if unknown.any():

@@ -13,8 +13,8 @@ invalid again after extraction::
     flagged = 1 - (1 - p)^n * (1 - g0)
     back = (1 - iv) * flagged + iv * (again + (1 - again) * flagged)
 
-Each tube that is sent back becomes n single tubes, whose prevalence is p / back. Such a tube that is invalid twice
-is collected once more, so that each person sent back gives 1 + iv * again tubes.
+Each tube that is sent back becomes n single tubes, whose prevalence is p / back. Such a tube that is
+invalid twice is collected once more, so that each person sent back gives 1 + iv * again tubes.
 
 A positive person is found in any tube here, early or late: dilution is the matter of `pooling`.
 """
