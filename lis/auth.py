@@ -75,9 +75,13 @@ class Identity:
     csrf: str = ""
     purpose: str = "session"
 
+    def may(self, action: str) -> bool:
+        """Whether this role may do ``action``."""
+        return self.role in PERMISSIONS[action]
+
     def must(self, action: str) -> None:
         """Raise ``Forbidden`` unless this role may do ``action``."""
-        if self.role not in PERMISSIONS[action]:
+        if not self.may(action):
             who = ", ".join(sorted(PERMISSIONS[action]))
             raise Forbidden("ROLE", f"{self.name} is a {self.role} and may not do this. It needs: {who}.")
 
@@ -119,7 +123,7 @@ def create_account(unit: Unit, name: str, full_name: str, role: str, password: s
         "name": name,
         "full_name": full_name or name,
         "role": role,
-        "password": _hasher().hash(password),
+        "password": hash_password(password),
         "active": True,
         "created_at": unit.now,
     }
@@ -132,6 +136,11 @@ def check_password(password: str) -> None:
         raise Invalid("PASSWORD", f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters; any characters will do.")
     if password.lower() in COMMON:
         raise Invalid("PASSWORD", "This password is among the first that anybody tries. Choose another one.")
+
+
+def hash_password(password: str) -> str:
+    """What is stored of a password (argon2id)."""
+    return _hasher().hash(password)
 
 
 def verify(row_password: str, password: str) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
@@ -28,6 +28,9 @@ from sqlalchemy.pool import QueuePool
 from lis import schema
 from lis.clock import Clock, SystemClock
 from lis.errors import Busy, Conflict, LisError, StorageFull
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -265,13 +268,31 @@ def default_url(folder: Path) -> str:
     return f"sqlite:///{os.fspath(folder / 'lis.db')}"
 
 
-def migrate(database: Database) -> None:
-    """Bring the database to the newest schema (Alembic, one history for both databases)."""
-    from alembic import command  # noqa: PLC0415 - heavy, needed once at start
-    from alembic.config import Config  # noqa: PLC0415
+def revision(conn: Connection) -> str:
+    """The schema version this database is at."""
+    return str(conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+
+
+def newest_revision() -> str:
+    """The schema version this program needs."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - heavy, needed once at start
+
+    return str(ScriptDirectory.from_config(_alembic()).get_current_head())
+
+
+def _alembic() -> Config:
+    from alembic.config import Config  # noqa: PLC0415 - heavy, needed once at start
 
     config = Config()
     config.set_main_option("script_location", "lis:migrations")
+    return config
+
+
+def migrate(database: Database) -> None:
+    """Bring the database to the newest schema (Alembic, one history for both databases)."""
+    from alembic import command  # noqa: PLC0415 - heavy, needed once at start
+
+    config = _alembic()
     with database.engine.connect() as conn:
         config.attributes["connection"] = conn
         with conn.begin():

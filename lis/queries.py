@@ -54,6 +54,18 @@ IN_RACK: Final = (
 )
 """States in which a tube still needs its place in the rack."""
 
+UNREPORTED: Final = (
+    TubeState.SEALED,
+    TubeState.RECEIVED,
+    TubeState.POOLED,
+    TubeState.PLATED,
+    TubeState.RUNNING,
+    TubeState.RESULTED,
+    TubeState.AWAITING_RETEST,
+    TubeState.IN_REVIEW,
+)
+"""States in which somebody waits for the report of this very tube."""
+
 WORKLISTS: Final[Mapping[str, tuple[TubeState, ...]]] = {
     "receive": (TubeState.SEALED,),
     "plate": (TubeState.RECEIVED,),
@@ -201,6 +213,50 @@ def state_counts(conn: Connection, kinds: Collection[str] = ()) -> dict[str, int
     return {state: count for state, count in conn.execute(found)}
 
 
+def count_in_states(conn: Connection, *states: TubeState) -> dict[str, int]:
+    """How many tubes stand in each of these states; reads only their part of the index."""
+    found = select(tube.c.state, func.count()).where(tube.c.state.in_(states)).group_by(tube.c.state)
+    return {state: count for state, count in conn.execute(found)}
+
+
+def oldest_unreported(conn: Connection) -> datetime | None:
+    """When the tube that has waited longest for its report was sampled; None if none waits."""
+    first = [
+        conn.execute(select(func.min(tube.c.sampled_at)).where(tube.c.state == state)).scalar_one_or_none()
+        for state in UNREPORTED
+    ]
+    return min((moment for moment in first if moment is not None), default=None)
+
+
+def queue_depths(conn: Connection) -> dict[str, int]:
+    """What waits for a person besides tubes: open recalls and alarms, quarantined and waiting files."""
+    recalls = select(func.count()).select_from(recall).where(recall.c.closed_at.is_(None))
+    alarms = select(func.count()).select_from(alarm).where(alarm.c.cleared_at.is_(None))
+    states = select(file_status.c.state, func.count()).where(file_status.c.state.in_(("waiting", "quarantined")))
+    counted = {state: count for state, count in conn.execute(states.group_by(file_status.c.state))}
+    return {
+        "recalls": conn.execute(recalls).scalar_one(),
+        "alarms": conn.execute(alarms).scalar_one(),
+        "quarantined": counted.get("quarantined", 0),
+        "waiting": counted.get("waiting", 0),
+    }
+
+
+def due_first(conn: Connection, limit: int) -> list[Tube]:
+    """The tubes in the laboratory whose reports are due first."""
+    found: list[Tube] = []
+    for state in UNREPORTED:
+        waiting = select(*_TUBE).where(tube.c.state == state, tube.c.due_at.is_not(None))
+        found += [as_tube(row) for row in conn.execute(waiting.order_by(tube.c.due_at).limit(limit))]
+    return sorted(found, key=lambda one: (str(one.due_at), one.tube_id))[:limit]
+
+
+def latest_reports(conn: Connection, limit: int = PAGE, after: int = 0) -> list[RowMapping]:
+    """The reports issued last, newest first."""
+    found = select(report).order_by(report.c.issued_at.desc(), report.c.report_id.desc())
+    return list(conn.execute(found.limit(limit).offset(after)).mappings())
+
+
 def tubes_in_state(conn: Connection, *states: TubeState) -> list[Tube]:
     """All tubes in these states, most urgent first."""
     found = select(*_TUBE).where(tube.c.state.in_(states))
@@ -336,6 +392,12 @@ def other_singles(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[s
 
 
 # -- recalls, files, reports, alarms -------------------------------------------------------------
+
+
+def recalls_of_tube(conn: Connection, tube_id: str) -> list[RowMapping]:
+    """Who of a tube is or was called back, by person."""
+    found = select(recall).where(recall.c.tube_id == tube_id).order_by(recall.c.person_id)
+    return list(conn.execute(found).mappings())
 
 
 def open_recalls(conn: Connection, limit: int = PAGE) -> list[RowMapping]:

@@ -132,9 +132,8 @@ def restore_command(source: Path, data: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json(check.as_json())
     else:
-        click.echo(
-            f"restored; {check.events} events of {check.tubes} tubes {'verified' if check.ok else 'DO NOT verify'}"
-        )
+        verdict = "verified" if check.ok else "DO NOT verify"
+        click.echo(f"restored; {check.events} events of {check.tubes} tubes {verdict}")
     if not check.ok:
         raise Damaged("LOG_DAMAGED", check.problem)
 
