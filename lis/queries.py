@@ -722,3 +722,19 @@ def rule_versions(conn: Connection, kind: str) -> list[RowMapping]:
 def all_file_ids(conn: Connection) -> list[str]:
     """Every file ever received."""
     return list(conn.execute(select(file.c.file_id).order_by(file.c.received_at, file.c.file_id)).scalars())
+
+
+# -- the rule laboratory -------------------------------------------------------------------------
+
+
+def runs_between(
+    conn: Connection, assay: str, start: datetime | None, end: datetime | None
+) -> list[RowMapping]:
+    """Runs of an assay that were read from ``start`` on and before ``end``, oldest first; None = no limit."""
+    found = select(run, plate.c.assay_version).join(plate, plate.c.plate_id == run.c.plate_id)
+    found = found.where(plate.c.assay == assay)
+    if start is not None:
+        found = found.where(run.c.read_at >= start)
+    if end is not None:
+        found = found.where(run.c.read_at < end)
+    return list(conn.execute(found.order_by(run.c.read_at, run.c.run_id)).mappings())

@@ -1,4 +1,4 @@
-"""Commands about rules: interpretation, assays, pool design."""
+"""Commands about rules: interpretation, pool design."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lis.errors import Invalid
 @json_option
 def interpret_command(assay: str, instrument: str, laboratory: str, data: Path | None, *, as_json: bool) -> None:
     """Interpret Cq values read as CSV on stdin: specimen,<target>,<target>,...; an empty field = undetermined."""
-    from retest import interpret  # noqa: PLC0415
+    from retest import interpret
 
     rules = _assay(assay, data)
     found = []
@@ -44,8 +44,8 @@ def interpret_command(assay: str, instrument: str, laboratory: str, data: Path |
 
 
 def _assay(name: str, data: Path | None) -> Any:
-    from lis import config, rulebook  # noqa: PLC0415
-    from retest import AssayRules  # noqa: PLC0415
+    from lis import config, rulebook
+    from retest import AssayRules
 
     path = Path(name)
     if path.suffix == ".toml" or path.exists():
@@ -57,7 +57,7 @@ def _assay(name: str, data: Path | None) -> Any:
 
 
 def _specimens(stream: IO[str], rules: Any) -> Any:
-    from retest import Reading  # noqa: PLC0415
+    from retest import Reading
 
     table = csv.reader(stream)
     header = [cell.strip() for cell in next(table, [])]
@@ -84,52 +84,6 @@ def _number(cell: str, line: int) -> float | None:
         ) from None
 
 
-@click.group("assays", invoke_without_command=True)
-@data_option
-@json_option
-@click.pass_context
-def assays_command(ctx: click.Context, data: Path | None, *, as_json: bool) -> None:
-    """List the loaded assay rules with version and hash."""
-    if ctx.invoked_subcommand:
-        return
-    from lis import config, rulebook  # noqa: PLC0415
-    from retest import AssayRules  # noqa: PLC0415
-
-    found = [
-        AssayRules.from_toml(text, name) for name, text in rulebook.files("assays", config.load(data).data / "rules")
-    ]
-    if as_json:
-        print_json([_assay_json(rules) for rules in found])
-    else:
-        print_table(["id", "version", "hash", "name"], [[r.id, r.version, r.digest[:12], r.name] for r in found])
-
-
-def _assay_json(rules: Any) -> dict[str, Any]:
-    return {
-        "id": rules.id,
-        "name": rules.name,
-        "version": rules.version,
-        "hash": rules.digest,
-        "targets": [target.name for target in rules.targets],
-        "source": rules.source,
-        "notes": rules.notes,
-    }
-
-
-@assays_command.command("check")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@json_option
-def check_command(file: Path, *, as_json: bool) -> None:
-    """Validate a rule FILE: bands without gap or overlap, a complete and unambiguous decision table."""
-    from retest import AssayRules  # noqa: PLC0415
-
-    rules = AssayRules.from_toml(file.read_text(encoding="utf-8"), file.name)
-    if as_json:
-        print_json(_assay_json(rules) | {"ok": True})
-    else:
-        click.echo(f"{file.name}: {rules.id} version {rules.version} is complete and unambiguous ({rules.digest[:12]})")
-
-
 @click.group("pool")
 def pool_command() -> None:
     """Pools of single tubes."""
@@ -147,7 +101,7 @@ def pool_command() -> None:
 @json_option
 def design_command(*, as_json: bool, array: str | None, **options: Any) -> None:
     """Tests per person, sensitivity and predictive values of a pooling design."""
-    from pooling import design  # noqa: PLC0415
+    from pooling import design
 
     given = {name: value for name, value in options.items() if value is not None}
     if array:
@@ -169,4 +123,4 @@ def design_command(*, as_json: bool, array: str | None, **options: Any) -> None:
 
 _DESIGN = ("size", "stages", "tests_per_person", "sensitivity", "specificity", "ppv", "npv", "expected_tests", "saving")
 
-COMMANDS = {"interpret": interpret_command, "assays": assays_command, "pool": pool_command}
+COMMANDS = {"interpret": interpret_command, "pool": pool_command}
