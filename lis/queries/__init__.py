@@ -41,6 +41,7 @@ from lis.queries.plates import (
     rule_versions,
     run_row,
     run_with_plate,
+    runs_between,
     runs_of_plate,
     wells,
 )
@@ -139,6 +140,7 @@ __all__ = [
     "rule_versions",
     "run_row",
     "run_with_plate",
+    "runs_between",
     "runs_of_plate",
     "same_run",
     "signers",
