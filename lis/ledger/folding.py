@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, Table, delete, insert
+from sqlalchemy import Connection, Table, delete
 
 from lis import events as e
 from lis.clock import from_text
+from lis.db import insert_many
 from lis.events import FIELDS, KINDS, TIMES, Event, TubeKind
 from lis.ledger.rows import CHUNK, SHAPE
 from lis.schema import pool_member, recall, tube, tube_person
@@ -142,4 +143,4 @@ def _named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
 
 def _insert_all(conn: Connection, table: Table, values: Sequence[dict[str, Any]]) -> None:
     for start in range(0, len(values), CHUNK):
-        conn.execute(insert(table), list(values[start : start + CHUNK]))
+        insert_many(conn, table, values[start : start + CHUNK])

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 from lis import barcodes
 from lis import events as e
 from lis.clock import to_text
+from lis.db import among
 from lis.errors import NotFound
 from lis.events import COLUMNS, FIELDS, KINDS, TIMES, Event, TubeKind
 from lis.schema import chain, event, tube
@@ -41,16 +42,23 @@ Recorded = tuple[str, Event]
 
 
 def as_row(event_id: int, moved: Tube, fact: Event, at: datetime, actor: str) -> dict[str, Any]:
-    """The full row of an event, times as text, without its hash."""
+    """The row of an event, times as text, without its hash and the columns of other events."""
     kind = type(fact).__name__
-    row: dict[str, Any] = dict.fromkeys(SHAPE)
-    row.update(
-        event_id=event_id, tube_id=moved.tube_id, seq=moved.seq, kind=kind, at=to_text(at), actor=actor
-    )
+    row: dict[str, Any] = {
+        "event_id": event_id,
+        "tube_id": moved.tube_id,
+        "seq": moved.seq,
+        "kind": kind,
+        "at": to_text(at),
+        "actor": actor,
+    }
     for name in FIELDS[kind]:
         value = getattr(fact, name)
         row[name] = to_text(value) if name in TIMES else value
     return row
+
+
+_CANONICAL: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def link(previous: str, row: dict[str, Any]) -> str:
@@ -58,12 +66,7 @@ def link(previous: str, row: dict[str, Any]) -> str:
 
     Empty fields are left out, so a column added later does not change the hash of old rows.
     """
-    canonical = json.dumps(
-        {name: value for name, value in row.items() if value is not None},
-        ensure_ascii=False,
-        separators=(",", ":"),
-        sort_keys=True,
-    )
+    canonical = _CANONICAL.encode({name: value for name, value in row.items() if value is not None})
     return hashlib.sha256(f"{previous}{canonical}".encode()).hexdigest()
 
 
@@ -131,7 +134,7 @@ def tubes(conn: Connection, tube_ids: Iterable[str]) -> dict[str, Tube]:
     found: dict[str, Tube] = {}
     for start in range(0, len(wanted), CHUNK):
         part = wanted[start : start + CHUNK]
-        for row in conn.execute(select(*TUBE_COLUMNS).where(tube.c.tube_id.in_(part))):
+        for row in conn.execute(select(*TUBE_COLUMNS).where(among(tube.c.tube_id, part))):
             found[row.tube_id] = as_tube(row)
     return {tube_id: found.get(tube_id) or Tube(tube_id) for tube_id in wanted}
 

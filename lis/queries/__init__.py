@@ -16,6 +16,7 @@ from lis.queries.evidence import (
 )
 from lis.queries.files import (
     all_file_ids,
+    file_head,
     file_row,
     files,
     open_alarms,
@@ -42,7 +43,7 @@ from lis.queries.plates import (
     plate_row,
     plates,
     pool_members,
-    pool_size,
+    pool_sizes,
     pools_of,
     readings_of_run,
     readings_of_tube,
@@ -50,6 +51,7 @@ from lis.queries.plates import (
     rule_versions,
     run_row,
     run_with_plate,
+    runs_between,
     runs_of_plate,
     wells,
 )
@@ -63,7 +65,7 @@ from lis.queries.reports import (
     signers,
     turnarounds,
 )
-from lis.queries.tables import count_of, delete_rows, dump, insert_rows, next_number, update_row
+from lis.queries.tables import count_of, delete_rows, dump, insert_rows, next_number, next_numbers, update_row
 from lis.queries.tubes import (
     IN_RACK,
     UNREPORTED,
@@ -112,6 +114,7 @@ __all__ = [
     "due_first",
     "dump",
     "event_counts",
+    "file_head",
     "file_row",
     "files",
     "find_tubes",
@@ -122,6 +125,7 @@ __all__ = [
     "misplaced_readings",
     "misplaced_tubes",
     "next_number",
+    "next_numbers",
     "occupied",
     "oldest_unreported",
     "open_alarms",
@@ -137,7 +141,7 @@ __all__ = [
     "plate_row",
     "plates",
     "pool_members",
-    "pool_size",
+    "pool_sizes",
     "pools_of",
     "queue_depths",
     "readings_of_run",
@@ -151,6 +155,7 @@ __all__ = [
     "rule_versions",
     "run_row",
     "run_with_plate",
+    "runs_between",
     "runs_of_plate",
     "runs_with_readings",
     "same_run",

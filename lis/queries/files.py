@@ -13,6 +13,12 @@ def file_row(conn: Connection, file_id: str) -> Row | None:
     return one_row(conn, select(file).where(file.c.file_id == file_id))
 
 
+def file_head(conn: Connection, file_id: str) -> Row | None:
+    """A received file without its content, or None."""
+    columns = [column for column in file.c if column.name != "content"]
+    return one_row(conn, select(*columns).where(file.c.file_id == file_id))
+
+
 def status_of_file(conn: Connection, file_id: str) -> Row | None:
     """What became of a file, or None."""
     return one_row(conn, select(file_status).where(file_status.c.file_id == file_id))
@@ -20,9 +26,10 @@ def status_of_file(conn: Connection, file_id: str) -> Row | None:
 
 def files(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
     """Received files (without content) in these states, newest first."""
-    columns = [column for column in file.c if column.name != "content"]
+    columns = [column for column in file.c if column.name not in {"content", "plate_id"}]
+    known = func.coalesce(func.nullif(file_status.c.plate_id, ""), file.c.plate_id).label("plate_id")
     found = select(
-        *columns, file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id
+        *columns, known, file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id
     ).join(file_status, file_status.c.file_id == file.c.file_id)
     if states:
         found = found.where(file_status.c.state.in_(states))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
+from lis.db import among, insert_many
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
 from lis.schema import person, recall, tube_person
 
@@ -30,7 +31,7 @@ def people_of(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[str]]
     for part in parts(tube_ids):
         found = (
             select(tube_person.c.tube_id, tube_person.c.person_id)
-            .where(tube_person.c.tube_id.in_(part))
+            .where(among(tube_person.c.tube_id, part))
             .order_by(tube_person.c.tube_id, tube_person.c.place)
         )
         for tube_id, person_id in conn.execute(found):
@@ -42,7 +43,7 @@ def people(conn: Connection, person_ids: Iterable[str]) -> dict[str, Row]:
     """Person rows by id."""
     found: dict[str, Row] = {}
     for part in parts(person_ids):
-        rows = all_rows(conn, select(person).where(person.c.person_id.in_(part)))
+        rows = all_rows(conn, select(person).where(among(person.c.person_id, part)))
         found.update((row["person_id"], row) for row in rows)
     return found
 
@@ -51,7 +52,7 @@ def person_names(conn: Connection, person_ids: Iterable[str]) -> dict[str, str]:
     """Names of those persons who are known already."""
     found: dict[str, str] = {}
     for part in parts(person_ids):
-        rows = conn.execute(select(person.c.person_id, person.c.name).where(person.c.person_id.in_(part)))
+        rows = conn.execute(select(person.c.person_id, person.c.name).where(among(person.c.person_id, part)))
         found.update((row.person_id, row.name) for row in rows)
     return found
 
@@ -84,7 +85,7 @@ def recalls_of(conn: Connection, person_ids: Iterable[str]) -> dict[str, list[st
     held: dict[str, list[str]] = defaultdict(list)
     for part in parts(person_ids):
         found = select(recall.c.person_id, recall.c.tube_id).where(
-            recall.c.person_id.in_(part), recall.c.closed_at.is_(None)
+            among(recall.c.person_id, part), recall.c.closed_at.is_(None)
         )
         for row in conn.execute(found.order_by(recall.c.tube_id)):
             held[row.person_id].append(row.tube_id)
@@ -117,7 +118,7 @@ def open_recall_counts(conn: Connection, tube_ids: Iterable[str]) -> dict[str, i
     for part in parts(tube_ids):
         found = (
             select(recall.c.tube_id, func.count())
-            .where(recall.c.tube_id.in_(part), recall.c.closed_at.is_(None))
+            .where(among(recall.c.tube_id, part), recall.c.closed_at.is_(None))
             .group_by(recall.c.tube_id)
         )
         counts.update((tube_id, count) for tube_id, count in conn.execute(found))
@@ -126,5 +127,4 @@ def open_recall_counts(conn: Connection, tube_ids: Iterable[str]) -> dict[str, i
 
 def insert_people(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add persons."""
-    if rows:
-        conn.execute(insert(person), list(rows))
+    insert_many(conn, person, rows)

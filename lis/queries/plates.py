@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, select
 
+from lis.db import among
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
 from lis.schema import event, plate, plate_well, pool_member, reading, rulebook, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 
 def pool_members(conn: Connection, pool_ids: Iterable[str]) -> dict[str, list[str]]:
@@ -20,7 +22,7 @@ def pool_members(conn: Connection, pool_ids: Iterable[str]) -> dict[str, list[st
     for part in parts(pool_ids):
         found = (
             select(pool_member.c.pool_id, pool_member.c.tube_id)
-            .where(pool_member.c.pool_id.in_(part))
+            .where(among(pool_member.c.pool_id, part))
             .order_by(pool_member.c.pool_id, pool_member.c.place)
         )
         for pool_id, tube_id in conn.execute(found):
@@ -86,18 +88,20 @@ def pools_of(conn: Connection, tube_ids: Iterable[str]) -> dict[str, str]:
     for part in parts(tube_ids):
         found = (
             select(event.c.tube_id, event.c.pool_id)
-            .where(event.c.tube_id.in_(part), event.c.kind == "JoinedPool")
+            .where(among(event.c.tube_id, part), event.c.kind == "JoinedPool")
             .order_by(event.c.tube_id, event.c.seq)
         )
         pools.update((row.tube_id, row.pool_id) for row in conn.execute(found))
     return pools
 
 
-def pool_size(conn: Connection, pool_id: str) -> int:
-    """How many aliquots went into a pool: the true n."""
-    return conn.execute(
-        select(func.count()).select_from(pool_member).where(pool_member.c.pool_id == pool_id)
-    ).scalar_one()
+def pool_sizes(conn: Connection, pool_ids: Iterable[str]) -> dict[str, int]:
+    """Pool -> how many aliquots went into it: the true n."""
+    sizes: dict[str, int] = {}
+    for part in parts(pool_ids):
+        found = select(pool_member.c.pool_id, func.count()).where(among(pool_member.c.pool_id, part))
+        sizes.update((row[0], row[1]) for row in conn.execute(found.group_by(pool_member.c.pool_id)))
+    return sizes
 
 
 def rule_text(conn: Connection, kind: str, name: str, version: str) -> str | None:
@@ -111,3 +115,14 @@ def rule_text(conn: Connection, kind: str, name: str, version: str) -> str | Non
 def rule_versions(conn: Connection, kind: str) -> list[Row]:
     """Every rule file of a kind that ever spoke."""
     return all_rows(conn, select(rulebook).where(rulebook.c.kind == kind))
+
+
+def runs_between(conn: Connection, assay: str, start: datetime | None, end: datetime | None) -> list[Row]:
+    """Runs of an assay that were read from ``start`` on and before ``end``, oldest first; None = no limit."""
+    found = select(run, plate.c.assay_version).join(plate, plate.c.plate_id == run.c.plate_id)
+    found = found.where(plate.c.assay == assay)
+    if start is not None:
+        found = found.where(run.c.read_at >= start)
+    if end is not None:
+        found = found.where(run.c.read_at < end)
+    return all_rows(conn, found.order_by(run.c.read_at, run.c.run_id))

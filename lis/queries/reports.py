@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, select
 
+from lis.db import among
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
 from lis.schema import event, report, tube
 
@@ -46,7 +47,7 @@ def signers(conn: Connection, tube_ids: Iterable[str]) -> dict[str, tuple[str, .
     for part in parts(tube_ids):
         rows = conn.execute(
             select(event.c.tube_id, event.c.kind, event.c.actor)
-            .where(event.c.tube_id.in_(part), event.c.kind.in_(("Concluded", "Reviewed")))
+            .where(among(event.c.tube_id, part), event.c.kind.in_(("Concluded", "Reviewed")))
             .order_by(event.c.tube_id, event.c.seq)
         )
         for row in rows:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from lis.db import insert_many
 from lis.schema import (
     account,
     alarm,
@@ -41,7 +42,7 @@ def dump(conn: Connection, what: str) -> tuple[list[str], Iterator[tuple[Any, ..
         "plates": (plate, plate.c.created_at),
         "runs": (run, run.c.read_at),
     }[what]
-    found = conn.execution_options(yield_per=1000).execute(select(table).order_by(order))
+    found = conn.execute(select(table).order_by(order).execution_options(yield_per=1000))
     return list(found.keys()), (tuple(row) for row in found)
 
 
@@ -68,19 +69,21 @@ _TABLES = {
 
 def next_number(conn: Connection, name: str) -> int:
     """The next serial number of a series; the writer's turn makes it unique."""
-    changed = conn.execute(
-        update(counter).where(counter.c.name == name).values(value=counter.c.value + 1)
-    ).rowcount
-    if not changed:
-        conn.execute(insert(counter).values(name=name, value=1))
-    value: int = conn.execute(select(counter.c.value).where(counter.c.name == name)).scalar_one()
-    return value
+    return next_numbers(conn, name, 1)[0]
+
+
+def next_numbers(conn: Connection, name: str, count: int) -> range:
+    """The next ``count`` serial numbers of a series, taken in one go."""
+    step = update(counter).where(counter.c.name == name).values(value=counter.c.value + count)
+    if not conn.execute(step).rowcount:
+        conn.execute(insert(counter).values(name=name, value=count))
+    last: int = conn.execute(select(counter.c.value).where(counter.c.name == name)).scalar_one()
+    return range(last - count + 1, last + 1)
 
 
 def insert_rows(conn: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add rows to a table that is not tube state."""
-    if rows:
-        conn.execute(insert(_WRITABLE[table]), list(rows))
+    insert_many(conn, _WRITABLE[table], rows)
 
 
 def update_row(conn: Connection, table: str, key: Mapping[str, Any], **values: Any) -> int:

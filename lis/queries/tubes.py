@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, and_, func, literal, or_, select
 
+from lis.db import among
 from lis.ledger import as_tube
 from lis.queries.common import PAGE, parts
 from lis.schema import event, tube, tube_person
@@ -76,7 +77,7 @@ def occupied(conn: Connection, racks: Collection[str]) -> dict[tuple[str, str], 
     places: dict[tuple[str, str], str] = {}
     for part in parts(racks):
         found = select(tube.c.rack, tube.c.position, tube.c.tube_id).where(
-            tube.c.rack.in_(part), tube.c.state.in_(IN_RACK), tube.c.position != ""
+            among(tube.c.rack, part), tube.c.state.in_(IN_RACK), tube.c.position != ""
         )
         for row in conn.execute(found):
             places[row.rack, row.position] = row.tube_id
@@ -180,7 +181,7 @@ def households(conn: Connection, tube_ids: Iterable[str]) -> dict[str, str]:
     for part in parts(tube_ids):
         sites.update(
             (row.tube_id, row.site)
-            for row in conn.execute(select(tube.c.tube_id, tube.c.site).where(tube.c.tube_id.in_(part)))
+            for row in conn.execute(select(tube.c.tube_id, tube.c.site).where(among(tube.c.tube_id, part)))
         )
     return sites
 
@@ -214,7 +215,7 @@ def calls(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[CallRow]]
                 event.c.curve,
                 event.c.at,
             )
-            .where(event.c.tube_id.in_(part), event.c.kind == "Called")
+            .where(among(event.c.tube_id, part), event.c.kind == "Called")
             .order_by(event.c.tube_id, event.c.seq)
         )
         for row in rows:
@@ -235,7 +236,7 @@ def other_singles(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[s
             .join(theirs, and_(theirs.c.person_id == mine.c.person_id, theirs.c.tube_id != mine.c.tube_id))
             .join(tube, and_(tube.c.tube_id == theirs.c.tube_id, tube.c.kind == "single"))
             .where(tube.c.state.not_in(CLOSED))
-            .where(mine.c.tube_id.in_(part))
+            .where(among(mine.c.tube_id, part))
             .order_by(mine.c.tube_id, theirs.c.tube_id)
         )
         for row in conn.execute(found):

@@ -62,11 +62,9 @@ def release_ready(unit: Unit, rules: Rulebook, tube_ids: Iterable[str]) -> tuple
     blocked = {tube.tube_id: auto_verify(evidence[tube.tube_id].facts, rules.release) for tube in tubes}
     ready = [tube for tube in tubes if rules.auto_release and not blocked[tube.tube_id]]
     # apply
-    signed: list[Recorded] = [(tube.tube_id, e.Reviewed("accept", AUTO)) for tube in ready]
-    if signed:
-        ledger.append(Unit(unit.conn, unit.now, AUTO), signed)
-    issued = _issue(unit, ready, evidence)
-    held = tuple(Held(tube.tube_id, blocked[tube.tube_id]) for tube in tubes if tube not in ready)
+    issued = _issue(Unit(unit.conn, unit.now, AUTO), ready, evidence, signing=(AUTO,))
+    released = {tube.tube_id for tube in ready}
+    held = tuple(Held(tube.tube_id, blocked[tube.tube_id]) for tube in tubes if tube.tube_id not in released)
     return issued, held
 
 
@@ -184,6 +182,7 @@ class _Evidence:
     assay: str
     version: str
     pool: str
+    places: int
 
 
 def _evidence(unit: Unit, rules: Rulebook, tubes: Sequence[Tube]) -> dict[str, _Evidence]:
@@ -194,20 +193,23 @@ def _evidence(unit: Unit, rules: Rulebook, tubes: Sequence[Tube]) -> dict[str, _
     calls = queries.calls(conn, tested.values())
     people = queries.people_of(conn, [tube.tube_id for tube in tubes])
     held = queries.recalls_of(conn, [person for many in people.values() for person in many])
+    sizes = queries.pool_sizes(conn, {code for own, code in tested.items() if own != code})
     runs: dict[str, _Run] = {}
     found = {}
     for tube in tubes:
         code = tested[tube.tube_id]
         past = calls.get(code, [])
         run = _run(unit, runs, past[-1].run_id) if past else None
+        places = tube.persons if code == tube.tube_id else sizes.get(code, 0)
         own_held = any(
             other != tube.tube_id for p in people.get(tube.tube_id, ()) for other in held.get(p, ())
         )
         found[tube.tube_id] = _Evidence(
-            facts=_facts(unit, rules, tube, code, past, run, held=own_held),
+            facts=_facts(unit, rules, tube, code, past, run, places=places, held=own_held),
             assay=past[-1].assay if past else "",
             version=run.row["assay_version"] if run else "",
             pool=code if code != tube.tube_id else "",
+            places=places,
         )
     return found
 
@@ -246,7 +248,7 @@ def _place(well: str) -> tuple[int, int]:
     return ord(well[0]) - ord("A"), int(well[1:])
 
 
-def _facts(
+def _facts(  # noqa: PLR0913 - the facts of one result
     unit: Unit,
     rules: Rulebook,
     tube: Tube,
@@ -254,9 +256,9 @@ def _facts(
     past: Sequence[queries.CallRow],
     run: _Run | None,
     *,
+    places: int,
     held: bool,
 ) -> ReleaseFacts:
-    pool_n = queries.pool_size(unit.conn, code) if code != tube.tube_id else 0
     material = Material.pool if code != tube.tube_id else Material(tube.kind.value)
     if run is None or not past:
         return ReleaseFacts(
@@ -288,7 +290,7 @@ def _facts(
         batch_valid=run.batch.get(code, "") not in failed,
         controls_present=bool(run.row["valid"]) or "missing" not in run.row["verdict"],
         file_complete=True,  # an incomplete file never becomes a run
-        assay_validated=_validated(assay, material, tube.persons if code == tube.tube_id else pool_n),
+        assay_validated=_validated(assay, material, places),
         flags=tuple(flag for r in viral for flag in _doubts(r)),
         curves=tuple(r["curve"] or None for r in viral),
         ic_cq=None if not internal or None in internal else max(internal),
@@ -340,11 +342,10 @@ def _age(tube: Tube, started: datetime) -> float | None:
 # -- issuing -------------------------------------------------------------------------------------
 
 
-def _issue(unit: Unit, tubes: Sequence[Tube], evidence: Mapping[str, _Evidence]) -> Issued:
-    people = queries.people_of(unit.conn, [tube.tube_id for tube in tubes])
-    signers = queries.signers(unit.conn, [tube.tube_id for tube in tubes])
-    rows: list[dict[str, Any]] = []
-    facts: list[Recorded] = []
+def _issue(
+    unit: Unit, tubes: Sequence[Tube], evidence: Mapping[str, _Evidence], signing: tuple[str, ...] = ()
+) -> Issued:
+    """Write the reports of ``tubes``; ``signing`` are signatures given in the same act."""
     for tube in tubes:
         if tube.kind is TubeKind.MIXED and tube.result != "negative":
             raise Refused(
@@ -353,27 +354,31 @@ def _issue(unit: Unit, tubes: Sequence[Tube], evidence: Mapping[str, _Evidence])
                 "Call its persons back.",
                 tube=tube.tube_id,
             )
-        own = [
-            _report_row(unit, tube, person, evidence[tube.tube_id], signers.get(tube.tube_id, ()))
-            for person in people[tube.tube_id]
-        ]
-        rows += own
-        facts.append(
-            (tube.tube_id, e.Released(tube.result, len(own), ledger.seal_of([row["seal"] for row in own])))
-        )
-    queries.insert_rows(unit.conn, "report", rows)
-    ledger.append(unit, facts)
-    _close_recalls(unit, tubes, people)
+    if not tubes:
+        return Issued({})
+    people = queries.people_of(unit.conn, [tube.tube_id for tube in tubes])
+    signers = queries.signers(unit.conn, [tube.tube_id for tube in tubes])
+    numbers = iter(queries.next_numbers(unit.conn, "report", sum(map(len, people.values()))))
+    rows: list[dict[str, Any]] = []
+    facts: list[Recorded] = []
     by_tube: dict[str, tuple[str, ...]] = {}
-    for row in rows:
-        by_tube[row["tube_id"]] = (*by_tube.get(row["tube_id"], ()), row["report_id"])
+    for tube in tubes:
+        code = tube.tube_id
+        signed = (*signers.get(code, ()), *signing)
+        own = [_report_row(unit, tube, who, evidence[code], signed, next(numbers)) for who in people[code]]
+        rows += own
+        by_tube[code] = tuple(row["report_id"] for row in own)
+        facts += [(code, e.Reviewed("accept", name)) for name in signing]
+        facts.append((code, e.Released(tube.result, len(own), ledger.seal_of([row["seal"] for row in own]))))
+    queries.insert_rows(unit.conn, "report", rows)
+    ledger.append(unit, facts, {tube.tube_id: tube for tube in tubes})
+    _close_recalls(unit, tubes, people)
     return Issued(by_tube)
 
 
 def _report_row(
-    unit: Unit, tube: Tube, person: str, evidence: _Evidence, signed: Sequence[str]
+    unit: Unit, tube: Tube, person: str, evidence: _Evidence, signed: Sequence[str], number: int
 ) -> dict[str, Any]:
-    number = queries.next_number(unit.conn, "report")
     row = {
         "report_id": f"R{unit.now:%y%m%d}-{number:07d}",
         "version": 1,
@@ -382,7 +387,7 @@ def _report_row(
         "person_id": person,
         "result": tube.result,
         "mode": "pool" if evidence.pool else tube.kind.value,
-        "places": queries.pool_size(unit.conn, evidence.pool) if evidence.pool else tube.persons,
+        "places": evidence.places,
         "tests": tube.tests,
         "assay": evidence.assay,
         "assay_version": evidence.version,

@@ -112,7 +112,7 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
     """
     # gather
     status = queries.status_of_file(unit.conn, file_id)
-    row = queries.file_row(unit.conn, file_id)
+    row = queries.file_head(unit.conn, file_id)
     if status is None or row is None:
         raise LookupError(file_id)
     if status["state"] != "waiting":
@@ -136,7 +136,7 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
     facts += [(tube.tube_id, _void(rules, plate, run_id, well, verdict, tube)) for tube, well in voided]
     # apply
     _save_run(unit, plate, _Read(run_id, file_id, row["device"], run, verdict), measured)
-    ledger.append(unit, facts)
+    ledger.append(unit, facts, plate.tubes)
     decisions = _tally(judged, voided)
     done = Ingested(file_id, "read", "", "", plate.plate_id, run_id, tuple(sorted(plate.tubes)), decisions)
     queries.update_row(
