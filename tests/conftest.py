@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from bench import bench_fixture, embedded_fixture, make_bench_fixture  # noqa: F401 - fixtures
 from hypothesis import HealthCheck, settings
 
 from lis.clock import FixedClock
