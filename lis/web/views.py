@@ -44,7 +44,16 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.globals |= {"t": _t, "word": _word, "reason": _reason, "device": _device, "when": _when, "day": _day, "left": _left, "signs": SIGNS}
+    env.globals |= {
+        "t": _t,
+        "word": _word,
+        "reason": _reason,
+        "device": _device,
+        "when": _when,
+        "day": _day,
+        "left": _left,
+        "signs": SIGNS,
+    }
     return env
 
 
@@ -200,7 +209,11 @@ def draw_plate(
 
 
 def _well(
-    name: str, place: tuple[int, int], well: Mapping[str, Any] | None, outcomes: Mapping[str, str], language: str
+    name: str,
+    place: tuple[int, int],
+    well: Mapping[str, Any] | None,
+    outcomes: Mapping[str, str],
+    language: str,
 ) -> WellView:
     if well is None:
         return WellView(name, *place, "", "empty", "empty", f"{name}: {say('plate.empty', language)}", "")

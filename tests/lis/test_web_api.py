@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from conftest import NOON
 from web_bench import PASSWORD, bench, people, plate, receive, run_file, tube_code, upload
 
-from conftest import NOON
 from lis import auth, queries
 from lis.clock import FixedClock
 from lis.ledger import verify
