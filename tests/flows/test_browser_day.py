@@ -103,7 +103,9 @@ def page(browser, server: Server):
     context = browser.new_context(viewport={"width": 1366, "height": 768})
     tab = context.new_page()
     tab.foreign, tab.faults = [], []
-    tab.on("request", lambda r: None if r.url.startswith((server.url, "data:")) else tab.foreign.append(r.url))
+    tab.on(
+        "request", lambda r: None if r.url.startswith((server.url, "data:")) else tab.foreign.append(r.url)
+    )
     tab.on("pageerror", lambda error: tab.faults.append(str(error)))
     tab.goto(f"{server.url}/reception")
     tab.fill("input[name=name]", "anna")
@@ -121,7 +123,10 @@ def prepare(server: Server, numbers: range) -> list[str]:
     client = httpx.Client(base_url=server.url, trust_env=False)
     token = client.post("/api/v1/sign-in", json={"name": "bo", "password": PASSWORD}).json()["token"]
     codes = [tube_code(n) for n in numbers]
-    orders = [{"barcode": c, "persons": [p], "sealed": True} for c, p in zip(codes, people(len(codes), f"B{numbers.start}"), strict=True)]
+    orders = [
+        {"barcode": c, "persons": [p], "sealed": True}
+        for c, p in zip(codes, people(len(codes), f"B{numbers.start}"), strict=True)
+    ]
     client.cookies.clear()
     answer = client.post("/api/v1/tubes", json=orders, headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 201, answer.text

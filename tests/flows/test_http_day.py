@@ -49,7 +49,11 @@ def test_a_day_from_swab_to_report(served):
     truth = {sick: 22.0, weak: 33.0, mixed[1]: 28.0, pools[0]["barcode"]: 27.0}
 
     made = plate(anna)
-    assert {well["tube"] for well in made["wells"] if well["tube"]} == {*alone, *mixed, *(p["barcode"] for p in pools)}
+    assert {well["tube"] for well in made["wells"] if well["tube"]} == {
+        *alone,
+        *mixed,
+        *(p["barcode"] for p in pools),
+    }
     clock.advance(timedelta(hours=3))
     data = run_file(served, made, truth, only={weak: "ORF1ab"}, no_ic={empty})
     first = upload(anna, data, "run1.txt").json()
