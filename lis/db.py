@@ -410,9 +410,7 @@ def _as_lis_error(error: Exception) -> LisError:
             "keep the tubes and call the administrator.",
         )
     if any(words in text for words in BUSY_WORDS):
-        return Busy(
-            "DATABASE_BUSY", "The database is busy. Nothing was written; the same scan may be sent again."
-        )
+        return _busy()
     return LisError("DATABASE_ERROR", f"The database refused: {_first_line(error)}. Nothing was written.")
 
 

@@ -9,8 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import NOON, ROOT
-from web_bench import PASSWORD, bench, people, plate, receive, run_file, tube_code, upload
+from web_bench import NOON, PASSWORD, ROOT, bench, people, plate, receive, run_file, tube_code, upload
 
 from lis import events
 from lis.auth import Role
