@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ from lis.privacy import Vault
 from lis.rulebook import load
 from lis.web.serving import serving
 
-ROOT = Path(__file__).resolve().parents[1]
-NOON = datetime(2022, 12, 21, 12, 0, tzinfo=UTC)
 PASSWORD = "a bench of tubes"
 ACCOUNTS = {
     "anna": "technician",
