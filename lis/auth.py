@@ -99,9 +99,13 @@ class Identity:
     csrf: str = ""
     purpose: str = "session"
 
+    def may(self, action: str) -> bool:
+        """Whether this role may do ``action``."""
+        return self.role in PERMISSIONS[action]
+
     def must(self, action: str) -> None:
         """Raise ``Forbidden`` unless this role may do ``action``."""
-        if self.role not in PERMISSIONS[action]:
+        if not self.may(action):
             who = ", ".join(sorted(PERMISSIONS[action]))
             raise Forbidden("ROLE", f"{self.name} is a {self.role} and may not do this. It needs: {who}.")
 
@@ -116,7 +120,7 @@ class SignIn:
 
 @lru_cache(maxsize=1)
 def _hasher() -> PasswordHash:
-    from pwdlib import PasswordHash  # noqa: PLC0415 - argon2 is loaded when somebody signs in
+    from pwdlib import PasswordHash
 
     return PasswordHash.recommended()
 
@@ -143,7 +147,7 @@ def create_account(unit: Unit, name: str, full_name: str, role: str, password: s
         "name": name,
         "full_name": full_name or name,
         "role": role,
-        "password": _hasher().hash(password),
+        "password": hash_password(password),
         "active": True,
         "created_at": unit.now,
     }
@@ -158,6 +162,11 @@ def check_password(password: str) -> None:
         )
     if password.lower() in COMMON:
         raise Invalid("PASSWORD", "This password is among the first that anybody tries. Choose another one.")
+
+
+def hash_password(password: str) -> str:
+    """What is stored of a password (argon2id)."""
+    return _hasher().hash(password)
 
 
 def verify(row_password: str, password: str) -> bool:

@@ -14,9 +14,11 @@ import os
 import sqlite3
 import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -45,9 +47,9 @@ from lis.clock import Clock, SystemClock, to_text
 from lis.errors import Busy, Conflict, LisError, StorageFull
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from types import ModuleType
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from alembic.config import Config
     from sqlalchemy import Dialect
 
 log = logging.getLogger(__name__)
@@ -405,13 +407,31 @@ def default_url(folder: Path) -> str:
     return f"sqlite:///{os.fspath(folder / 'lis.db')}"
 
 
-def migrate(database: Database) -> None:
-    """Bring the database to the newest schema (Alembic, one history for both databases)."""
-    from alembic import command
+def revision(conn: Connection) -> str:
+    """The schema version this database is at."""
+    return str(conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+
+
+def newest_revision() -> str:
+    """The schema version this program needs."""
+    from alembic.script import ScriptDirectory
+
+    return str(ScriptDirectory.from_config(_alembic()).get_current_head())
+
+
+def _alembic() -> Config:
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "lis:migrations")
+    return config
+
+
+def migrate(database: Database) -> None:
+    """Bring the database to the newest schema (Alembic, one history for both databases)."""
+    from alembic import command
+
+    config = _alembic()
     with database.engine.connect() as conn:
         config.attributes["connection"] = conn
         with conn.begin():

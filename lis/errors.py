@@ -8,6 +8,8 @@
     │   ├── IllegalMove     409     the tube's state does not allow this event
     │   └── Conflict        409     the same identity with another content
     ├── Invalid             422     the request itself is malformed (barcode, id number, count)
+    │   └── TooLarge        413     more bytes than are taken
+    ├── TooManyTries        429     wait before trying to sign in again
     ├── Forbidden           403     this role may not do that
     │   └── NotSignedIn     401     no or expired credentials
     ├── Busy                503     the database is locked or away: nothing was written, try again
@@ -43,13 +45,13 @@ class LisError(Exception):
         return f"{self.code}: {self.sentence}"
 
 
-class NotFound(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
+class NotFound(LisError):
     """No such tube, plate, person, run or report."""
 
     status = 404
 
 
-class Refused(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
+class Refused(LisError):
     """The request contradicts what is already recorded."""
 
     status = 409
@@ -63,13 +65,25 @@ class Conflict(Refused):
     """The same identity arrived with another content; nothing was changed."""
 
 
-class Invalid(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
+class Invalid(LisError):
     """The request itself is malformed."""
 
     status = 422
 
 
-class Forbidden(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
+class TooLarge(Invalid):
+    """More bytes than are taken; none of them was kept."""
+
+    status = 413
+
+
+class TooManyTries(LisError):
+    """Too many wrong passwords for one name. ``details["seconds"]`` says how long to wait."""
+
+    status = 429
+
+
+class Forbidden(LisError):
     """This role may not do that."""
 
     status = 403
@@ -81,7 +95,7 @@ class NotSignedIn(Forbidden):
     status = 401
 
 
-class Busy(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
+class Busy(LisError):
     """The database is locked or away. Nothing was written; the same request may be sent again."""
 
     status = 503
@@ -93,7 +107,7 @@ class StorageFull(Busy):
     status = 507
 
 
-class Damaged(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
+class Damaged(LisError):
     """The log does not verify."""
 
     status = 500

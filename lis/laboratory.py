@@ -17,7 +17,8 @@ from sqlalchemy.engine import make_url
 from instruments import InstrumentError, RunFile, read
 from lis import config, ledger, queries, rulebook
 from lis.clock import Clock, SystemClock
-from lis.db import Database, default_url, migrate
+from lis.config import Settings
+from lis.db import Database, Unit, default_url, migrate
 from lis.errors import LisError, NotFound
 from lis.events import TubeKind
 from lis.privacy import Vault
@@ -120,7 +121,7 @@ class Handled:
 
 def parse(lab: Laboratory, name: str, data: bytes) -> Parsed:
     """Read a cycler's file without touching the laboratory."""
-    from instruments.checking import verdicts  # noqa: PLC0415 - numpy is loaded when a file comes
+    from instruments.checking import verdicts
 
     try:
         run: RunFile = read(name, data, lab.rules.tables, zone=lab.zone)
@@ -143,12 +144,19 @@ def process(lab: Laboratory, file_id: str, actor: str) -> tuple[Ingested, Issued
         raise NotFound("FILE_UNKNOWN", "No such file was received.")
     parsed = parse(lab, row["name"], row["content"])
     with lab.database.write(actor) as unit:
-        ingested = results.ingest(unit, lab.rules, file_id, parsed)
-        if ingested.state != "read":
-            return ingested, Issued({}), ()
-        members = queries.pool_members(unit.conn, ingested.tubes)
-        concerned = {*ingested.tubes, *(tube for many in members.values() for tube in many)}
-        issued, held = reports.release_ready(unit, lab.rules, concerned)
+        return settle(unit, lab.rules, file_id, parsed)
+
+
+def settle(
+    unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed
+) -> tuple[Ingested, Issued, tuple[Held, ...]]:
+    """Decide the tubes of a kept and parsed file and release what the rules release, in one transaction."""
+    ingested = results.ingest(unit, rules, file_id, parsed)
+    if ingested.state != "read":
+        return ingested, Issued({}), ()
+    members = queries.pool_members(unit.conn, ingested.tubes)
+    concerned = {*ingested.tubes, *(tube for many in members.values() for tube in many)}
+    issued, held = reports.release_ready(unit, rules, concerned)
     return ingested, issued, held
 
 

@@ -26,7 +26,7 @@ CONTROL_TASKS = frozenset({"ntc", "nac", "nrt", "positive_control", "negative_co
 SHOWN = 5
 
 
-class Mismatch(LisError):  # noqa: N818 - a state of affairs at the bench, named as one
+class Mismatch(LisError):
     """The file and the plate contradict each other; the file is quarantined as a whole."""
 
     status = 422

@@ -192,7 +192,7 @@ def _named(texts: Mapping[str, str], name: str) -> str:
 
 def own_tables(own: Path) -> Iterator[TableMapping]:
     """The laboratory's descriptions of tables that no reader knows."""
-    from instruments import TableMapping  # noqa: PLC0415 - only laboratories with own tables pay for it
+    from instruments import TableMapping
 
     folder = own / "tables"
     for path in sorted(folder.glob("*.toml")) if folder.is_dir() else ():

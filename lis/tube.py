@@ -277,7 +277,14 @@ def _pool_formed(tube: Tube, event: e.PoolFormed, at: datetime) -> dict[str, obj
 
 
 def _joined(tube: Tube, event: e.JoinedPool, at: datetime) -> dict[str, object]:
-    del tube, at
+    del at
+    if tube.tests or tube.test != "first":
+        raise IllegalMove(
+            "TESTED_ALREADY",
+            f"Tube {tube.tube_id} has a finding or a test of its own to come; it must be tested singly. "
+            "Leave it out of the pool.",
+            tube=tube.tube_id,
+        )
     return {"pool_id": event.pool_id}
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from lis.queries.common import PAGE, Row, all_rows, one_row
-from lis.schema import alarm, file, file_status
+from lis.schema import alarm, file, file_status, recall
 
 
 def file_row(conn: Connection, file_id: str) -> Row | None:
@@ -26,9 +26,10 @@ def status_of_file(conn: Connection, file_id: str) -> Row | None:
 
 def files(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
     """Received files (without content) in these states, newest first."""
-    columns = [column for column in file.c if column.name != "content"]
+    columns = [column for column in file.c if column.name not in {"content", "plate_id"}]
+    known = func.coalesce(func.nullif(file_status.c.plate_id, ""), file.c.plate_id).label("plate_id")
     found = select(
-        *columns, file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id
+        *columns, known, file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id
     ).join(file_status, file_status.c.file_id == file.c.file_id)
     if states:
         found = found.where(file_status.c.state.in_(states))
@@ -52,6 +53,22 @@ def same_run(conn: Connection, device_name: str, run_name: str) -> list[Row]:
         file.c.device == device_name, file.c.run == run_name
     )
     return all_rows(conn, found.order_by(file.c.received_at))
+
+
+def queue_depths(conn: Connection) -> dict[str, int]:
+    """What waits for a person besides tubes: open recalls and alarms, quarantined and waiting files."""
+    recalls = select(func.count()).select_from(recall).where(recall.c.closed_at.is_(None))
+    alarms = select(func.count()).select_from(alarm).where(alarm.c.cleared_at.is_(None))
+    states = select(file_status.c.state, func.count()).where(
+        file_status.c.state.in_(("waiting", "quarantined"))
+    )
+    counted = {row.state: row[1] for row in conn.execute(states.group_by(file_status.c.state))}
+    return {
+        "recalls": conn.execute(recalls).scalar_one(),
+        "alarms": conn.execute(alarms).scalar_one(),
+        "quarantined": counted.get("quarantined", 0),
+        "waiting": counted.get("waiting", 0),
+    }
 
 
 def open_alarms(conn: Connection, limit: int = PAGE) -> list[Row]:

@@ -60,6 +60,12 @@ def person_by_fingerprint(conn: Connection, fingerprint: str) -> Row | None:
     return one_row(conn, select(person).where(person.c.document_hash == fingerprint))
 
 
+def recalls_of_tube(conn: Connection, tube_id: str) -> list[Row]:
+    """Who of a tube is or was called back, by person."""
+    found = select(recall).where(recall.c.tube_id == tube_id).order_by(recall.c.person_id)
+    return all_rows(conn, found)
+
+
 def open_recalls(conn: Connection, limit: int = PAGE) -> list[Row]:
     """Persons to be called back, most urgent first."""
     found = (

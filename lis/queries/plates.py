@@ -13,6 +13,7 @@ from lis.schema import event, plate, plate_well, pool_member, reading, rulebook,
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 
 def pool_members(conn: Connection, pool_ids: Iterable[str]) -> dict[str, list[str]]:
@@ -114,3 +115,14 @@ def rule_text(conn: Connection, kind: str, name: str, version: str) -> str | Non
 def rule_versions(conn: Connection, kind: str) -> list[Row]:
     """Every rule file of a kind that ever spoke."""
     return all_rows(conn, select(rulebook).where(rulebook.c.kind == kind))
+
+
+def runs_between(conn: Connection, assay: str, start: datetime | None, end: datetime | None) -> list[Row]:
+    """Runs of an assay that were read from ``start`` on and before ``end``, oldest first; None = no limit."""
+    found = select(run, plate.c.assay_version).join(plate, plate.c.plate_id == run.c.plate_id)
+    found = found.where(plate.c.assay == assay)
+    if start is not None:
+        found = found.where(run.c.read_at >= start)
+    if end is not None:
+        found = found.where(run.c.read_at < end)
+    return all_rows(conn, found.order_by(run.c.read_at, run.c.run_id))

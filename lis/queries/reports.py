@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, func, select
 
 from lis.db import among
-from lis.queries.common import Row, all_rows, one_row, parts
+from lis.queries.common import PAGE, Row, all_rows, one_row, parts
 from lis.schema import event, report, tube
 
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ def reports_of_tube(conn: Connection, tube_id: str) -> list[Row]:
     """All reports issued for a tube, oldest first."""
     found = select(report).where(report.c.tube_id == tube_id).order_by(report.c.issued_at, report.c.report_id)
     return all_rows(conn, found)
+
+
+def latest_reports(conn: Connection, limit: int = PAGE, after: int = 0) -> list[Row]:
+    """The reports issued last, newest first."""
+    found = select(report).order_by(report.c.issued_at.desc(), report.c.report_id.desc())
+    return all_rows(conn, found.limit(limit).offset(after))
 
 
 def amended_by(conn: Connection, report_id: str) -> str:

@@ -31,6 +31,18 @@ IN_RACK: Final = (
 """States in which a tube still needs its place in the rack."""
 
 
+UNREPORTED: Final = (
+    TubeState.SEALED,
+    TubeState.RECEIVED,
+    TubeState.POOLED,
+    TubeState.PLATED,
+    TubeState.RUNNING,
+    TubeState.RESULTED,
+    TubeState.AWAITING_RETEST,
+    TubeState.IN_REVIEW,
+)
+"""States in which somebody waits for the report of this very tube."""
+
 WORKLISTS: Final[Mapping[str, tuple[TubeState, ...]]] = {
     "receive": (TubeState.SEALED,),
     "plate": (TubeState.RECEIVED,),
@@ -124,7 +136,31 @@ def state_counts(conn: Connection, kinds: Collection[str] = ()) -> dict[str, int
     found = select(tube.c.state, func.count()).group_by(tube.c.state).order_by(tube.c.state)
     if kinds:
         found = found.where(tube.c.kind.in_(kinds))
-    return dict(conn.execute(found))
+    return {row.state: row[1] for row in conn.execute(found)}
+
+
+def count_in_states(conn: Connection, *states: TubeState) -> dict[str, int]:
+    """How many tubes stand in each of these states; reads only their part of the index."""
+    found = select(tube.c.state, func.count()).where(tube.c.state.in_(states)).group_by(tube.c.state)
+    return {row.state: row[1] for row in conn.execute(found)}
+
+
+def oldest_unreported(conn: Connection) -> datetime | None:
+    """When the tube that has waited longest for its report was sampled; None if none waits."""
+    first = [
+        conn.execute(select(func.min(tube.c.sampled_at)).where(tube.c.state == state)).scalar_one_or_none()
+        for state in UNREPORTED
+    ]
+    return min((moment for moment in first if moment is not None), default=None)
+
+
+def due_first(conn: Connection, limit: int) -> list[Tube]:
+    """The tubes in the laboratory whose reports are due first."""
+    found: list[Tube] = []
+    for state in UNREPORTED:
+        waiting = select(*_TUBE).where(tube.c.state == state, tube.c.due_at.is_not(None))
+        found += [as_tube(row) for row in conn.execute(waiting.order_by(tube.c.due_at).limit(limit))]
+    return sorted(found, key=lambda one: (str(one.due_at), one.tube_id))[:limit]
 
 
 def tubes_in_state(conn: Connection, *states: TubeState) -> list[Tube]:

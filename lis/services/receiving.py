@@ -386,14 +386,28 @@ def clear_hold(unit: Unit, barcode: str, reason: str) -> Tube:
 
 
 def reject(unit: Unit, rules: Rulebook, barcode: str, reason: str) -> Tube:
-    """Refuse to test a tube; its persons, if known, are called back for a new specimen."""
+    """Refuse to test a tube; its persons, if known, are called back for a new specimen.
+
+    The members of a rejected pool are retained: they are tested singly.
+    """
     # gather
     tube = ledger.known(unit.conn, barcode)
     persons = queries.persons_in(unit.conn, tube.tube_id)
+    members = ledger.tubes(unit.conn, queries.pool_members(unit.conn, [tube.tube_id])[tube.tube_id])
     # decide
     facts: list[Recorded] = [(tube.tube_id, e.Rejected(_needed(reason)))]
     if persons:
         facts += ledger.recalls(tube.tube_id, persons, reason, unit.now + timedelta(hours=rules.recall_hours))
+    facts += [
+        (
+            code,
+            e.RetestOrdered(
+                "singly", f"pool-rejected: {reason}", rules.void_priority(one), one.due_at or unit.now
+            ),
+        )
+        for code, one in members.items()
+        if one.state is TubeState.POOLED
+    ]
     # apply
     return ledger.append(unit, facts)[tube.tube_id]
 

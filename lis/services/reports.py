@@ -75,6 +75,12 @@ def why_held(unit: Unit, rules: Rulebook, tube: Tube) -> tuple[Blocked, ...]:
     return auto_verify(_evidence(unit, rules, [tube])[tube.tube_id].facts, rules.release)
 
 
+def why_each_held(unit: Unit, rules: Rulebook, tubes: Sequence[Tube]) -> dict[str, tuple[Blocked, ...]]:
+    """The same for many tubes; every run is read once."""
+    evidence = _evidence(unit, rules, tubes)
+    return {code: auto_verify(found.facts, rules.release) for code, found in evidence.items()}
+
+
 # -- review --------------------------------------------------------------------------------------
 
 
@@ -120,6 +126,11 @@ def _accept(unit: Unit, rules: Rulebook, tube: Tube, reason: str) -> list[Record
     if broken:
         raise Refused("NOT_RELEASABLE", f"Tube {tube.tube_id}: {broken[0].sentence_en}", tube=tube.tube_id)
     return [(tube.tube_id, e.Reviewed("accept", reason.strip()))]
+
+
+def missing_signatures(tube: Tube, rules: Rulebook) -> int:
+    """How many people still have to sign the result of a tube."""
+    return max(signatures_needed(tube.result, Material(tube.kind.value), rules.release) - tube.signatures, 0)
 
 
 def release(unit: Unit, rules: Rulebook, barcodes: Sequence[str] = ()) -> Issued:
