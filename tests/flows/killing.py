@@ -216,7 +216,9 @@ class World:
                     ask("SELECT tube_id FROM event WHERE kind IN ('Registered', 'Received') "
                         "GROUP BY tube_id, kind HAVING count(*) > 1").fetchall(),
                 ]  # fmt: skip
-        lost = [(number, value) for number, value in self.acked.heads if number and hashes.get(number) != value]
+        lost = [
+            (number, value) for number, value in self.acked.heads if number and hashes.get(number) != value
+        ]
         assert not lost, f"acknowledged rows of the log are missing or changed: {lost[:3]}"
         missing = {name: value for name, value in acked.items() if files.get(name) != value}
         assert not missing, f"acknowledged files are missing or changed: {missing}"
@@ -293,7 +295,9 @@ class World:
             spoiled = self.batch == 1 and start == 0
             self.cycler.write(f"{plate}.txt", self._export(plate, held, tests, number, spoiled=spoiled))
 
-    def _export(self, plate: str, held: dict[str, str], tests: dict[str, int], seed: int, *, spoiled: bool) -> bytes:
+    def _export(
+        self, plate: str, held: dict[str, str], tests: dict[str, int], seed: int, *, spoiled: bool
+    ) -> bytes:
         wells = [self._well(well, code, tests[code]) for well, code in held.items()]
         for well, kind in CONTROLS.items():
             viral = 25.0 if kind == "PC" or (kind == "NTC" and spoiled) else None

@@ -29,7 +29,9 @@ def unkilled(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_day_survives_kills_of_its_server(kind: str, tmp_path: Path, unkilled, request: pytest.FixtureRequest):
+def test_a_day_survives_kills_of_its_server(
+    kind: str, tmp_path: Path, unkilled, request: pytest.FixtureRequest
+):
     """Whatever moment the server dies at: nothing acknowledged is lost, nothing is doubled, every tube ends alike."""
     url = "" if kind == "sqlite" else request.getfixturevalue("postgresql")()
     world, ending = day(tmp_path / "day", url, kills=KILLS, seed=20221221, batches=BATCHES)
