@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import NOON
+from moments import NOON
 from web_bench import PASSWORD, bench, people, plate, receive, run_file, tube_code, upload
 
 from lis import auth, queries

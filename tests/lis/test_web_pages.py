@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import NOON, ROOT
+from moments import NOON
 from web_bench import PASSWORD, bench, people, plate, receive, run_file, tube_code, upload
 
 from lis import events
@@ -20,6 +20,7 @@ from lis.web import words
 from lis.web.words import LANGUAGES, error_zh, reason_text, say, table
 from retest import REASONS
 
+ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "lis" / "web"
 CJK = re.compile(r"[\u4e00-\u9fff]")
 
