@@ -105,7 +105,7 @@ def open_tasks(conn: Connection, person_ids: Iterable[str]) -> dict[str, list[Ta
     tasks: dict[str, list[Task]] = defaultdict(list)
     for part in parts(person_ids):
         found = select(recall.c.person_id, recall.c.tube_id, recall.c.opened_at).where(
-            recall.c.person_id.in_(part), recall.c.closed_at.is_(None)
+            among(recall.c.person_id, part), recall.c.closed_at.is_(None)
         )
         for row in conn.execute(found.order_by(recall.c.tube_id)):
             tasks[row.person_id].append(Task(row.tube_id, row.opened_at))
