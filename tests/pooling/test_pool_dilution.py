@@ -120,6 +120,14 @@ def test_a_lost_pool_far_away_keeps_the_fit_finite():
     assert 4 < fit.sd < 12
 
 
+def test_mostly_lost_pools_still_end():
+    """Three pools read and sixty lost: the fit stops after its rounds, far beyond the cutoff, and finite."""
+    fit = pooling.fit_spread([0.0, 0.1, 0.2], [0.2] * 60)
+    assert 0.2 < fit.bias < 10
+    assert 0 < fit.sd < 10
+    assert fit.pairs == 63
+
+
 def test_a_plain_list_of_cqs():
     """One Cq per line, with or without header, BOM, blank lines and undetermined ones."""
     for text in ("30.5\n\n22\n", "Cq\n30.5\n22\n", "\ufeffcq\r\n30.5\r\n22\r\n"):
