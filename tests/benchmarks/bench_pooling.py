@@ -1,7 +1,7 @@
 """How fast pooling designs are found, against limits and against binGroup2.
 
-Run by hand on a quiet machine: `python tests/benchmarks/bench_pooling.py`, or by pytest with `-m benchmark -s`.
-`-m benchmark -s`. Each figure is the fastest of many rounds in one process; one above its limit fails.
+Run by hand on a quiet machine: `python tests/benchmarks/bench_pooling.py`, or by pytest with
+`-m benchmark -s`. Each figure is the fastest of many rounds in one process; above its limit it fails.
 """
 
 import time
