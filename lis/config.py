@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from lis.errors import LisError
 
@@ -57,7 +62,7 @@ class Settings(BaseSettings):
         del dotenv_settings, file_secret_settings
         folder = Path(os.environ.get("LIS_DATA", "lis-data"))
         given = init_settings().get("data")
-        path = Path(given if given else folder) / "lis.toml"
+        path = Path(given or folder) / "lis.toml"
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path))
 
 
@@ -67,7 +72,7 @@ def load(data: Path | str | None = None, **values: object) -> Settings:
     Raises:
         LisError: ``BAD_SETTINGS`` names each wrong value and where it can be set.
     """
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
     if data is not None:
         values["data"] = Path(data)

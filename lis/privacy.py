@@ -43,7 +43,8 @@ class Vault:
             return AESGCM(self.key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None).decode()
         except InvalidTag:
             raise Damaged(
-                "SEAL_BROKEN", "Personal data cannot be opened: the key file is another one, or the data was changed."
+                "SEAL_BROKEN",
+                "Personal data cannot be opened: another key file, or changed data.",
             ) from None
 
     def fingerprint(self, text: str) -> str:
@@ -67,10 +68,12 @@ def document_number(kind: str, raw: str) -> str:
         except ValidationError as error:
             raise Invalid(
                 "DOCUMENT_NUMBER",
-                f"Resident id ending in {number[-4:] or '(nothing)'} is not valid ({error}). Read the card again.",
+                f"Resident id ending in {number[-4:]} is not valid ({error}). Read the card again.",
             ) from None
     if not 4 <= len(number) <= 32 or not number.isalnum():
-        raise Invalid("DOCUMENT_NUMBER", "A document number has 4 to 32 letters and digits. Read the document again.")
+        raise Invalid(
+            "DOCUMENT_NUMBER", "A document number has 4 to 32 letters and digits. Read the document again."
+        )
     return number
 
 

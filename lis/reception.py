@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from instruments.bridge import Bridge, BridgeEvent, KeyPair, Limits, Receipt, Refused, Shipment, new_keypair
 from lis import laboratory, queries
@@ -95,7 +96,7 @@ class Reception:
         """What agents must know to trust this bridge."""
         return bridge_keys(self.lab.settings.data).public
 
-    def __enter__(self) -> Reception:
+    def __enter__(self) -> Self:
         """Listen, and read what the last server left."""
         for file_id in self._waiting():
             self._kept.put(file_id)
@@ -174,7 +175,7 @@ class Reception:
                     unit,
                     file_id,
                     "READ_FAILED",
-                    "The program failed on this file. It is kept; send it to the makers with the log of this moment.",
+                    "The program failed on this file. It is kept; send it to the makers with the log.",
                 )
         except LisError as error:
             log.warning("file %s waits: %s", file_id[:12], error.sentence)
@@ -186,6 +187,8 @@ class Reception:
             return
         try:
             with self.lab.database.write("bridge") as unit:
-                inbox.refuse_delivery(unit, event.device or "unknown device", event.kind.upper(), event.detail)
+                inbox.refuse_delivery(
+                    unit, event.device or "unknown device", event.kind.upper(), event.detail
+                )
         except LisError as error:
             log.warning("an alarm could not be recorded (%s): %s", event.kind, error.sentence)

@@ -21,7 +21,10 @@ PLANTED = {
     "the agent fits an old PC": ("instruments/agent.py", "import pandas"),
     "layers inside lis": ("lis/tube.py", "import lis.queries"),
     "bench stations do not call each other": ("lis/services/plates.py", "import lis.services.pools"),
-    "only the data layer touches the schema": ("lis/services/pools.py", "from lis.schema import tube as _tube"),
+    "only the data layer touches the schema": (
+        "lis/services/pools.py",
+        "from lis.schema import tube as _tube",
+    ),
 }
 
 
@@ -29,7 +32,12 @@ def lint(tree: Path) -> str:
     """What import-linter says about a tree."""
     program = Path(sys.executable).with_name("lint-imports")
     found = subprocess.run(
-        [program, "--no-cache"], cwd=tree, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(tree)}
+        [program, "--no-cache"],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(tree)},
     )
     return found.stdout + found.stderr
 
@@ -73,15 +81,15 @@ def test_only_the_ledger_writes_tubes():
     offenders = [
         str(path.relative_to(ROOT))
         for path in (ROOT / "lis").rglob("*.py")
-        if "ledger" not in path.stem and writes.search(path.read_text(encoding="utf-8"))
+        if "ledger" not in path.parts and writes.search(path.read_text(encoding="utf-8"))
     ]
     assert offenders == []
 
 
 def test_catch_alls_stand_only_where_a_loop_must_go_on():
-    """``except Exception`` is allowed in the command line, the web handler and the loops that must survive."""
-    allowed = {"lis/cli/__init__.py"}
-    loops = re.compile(r"(bridge|desk|intake|agent|reception|app|problems|demo)\.py$")
+    """``except Exception`` stands only around foreign parsers, in the command line, the web and loops."""
+    allowed = {"lis/cli/__init__.py", "instruments/formats/__init__.py"}
+    loops = re.compile(r"(bridge|desk|intake|agent|reception|app|problems|border|demo)\.py$")
     found = set()
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
@@ -98,6 +106,10 @@ def test_every_test_says_what_it_guarantees():
     silent = []
     for path in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node):
+            if (
+                isinstance(node, ast.FunctionDef)
+                and node.name.startswith("test_")
+                and not ast.get_docstring(node)
+            ):
                 silent.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
     assert silent == []

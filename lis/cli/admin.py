@@ -17,7 +17,7 @@ OPERATOR = "administrator@console"
 
 
 def _open(data: Path | None) -> Any:
-    from lis import config, laboratory  # noqa: PLC0415
+    from lis import config, laboratory
 
     return laboratory.open_laboratory(config.load(data))
 
@@ -27,7 +27,7 @@ def _open(data: Path | None) -> Any:
 @json_option
 def verify_command(data: Path | None, *, as_json: bool) -> None:
     """Fold the log, compare it with every table that follows from it; on damage name the first bad row."""
-    from lis.services import admin  # noqa: PLC0415
+    from lis.services import admin
 
     with _open(data) as lab, lab.database.read() as conn:
         check = admin.verify_log(conn)
@@ -44,7 +44,7 @@ def verify_command(data: Path | None, *, as_json: bool) -> None:
 @json_option
 def rebuild_command(data: Path | None, *, as_json: bool) -> None:
     """Write the tube table anew from the log (after a repair; the log itself is never changed)."""
-    from lis import ledger  # noqa: PLC0415
+    from lis import ledger
 
     with _open(data) as lab, lab.database.write(OPERATOR) as unit:
         count = ledger.rebuild(unit)
@@ -59,7 +59,7 @@ def rebuild_command(data: Path | None, *, as_json: bool) -> None:
 @data_option
 def export_command(what: str, data: Path | None) -> None:
     """Write WHAT as CSV to stdout. Personal data stay masked."""
-    from lis import queries  # noqa: PLC0415
+    from lis import queries
 
     with _open(data) as lab, lab.database.read() as conn:
         names, rows = queries.dump(conn, what)
@@ -90,12 +90,17 @@ def backup_command(target: Path, data: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json({"target": str(target), "bytes": size})
     else:
-        click.echo(f"{size:,} bytes in {target}. The key in it opens personal data: keep it as safe as the data.")
+        click.echo(
+            f"{size:,} bytes in {target}. The key in it opens personal data: keep it as safe as the data."
+        )
 
 
 def _embedded(lab: Any) -> None:
     if lab.database.dialect != "sqlite":
-        raise LisError("NOT_EMBEDDED", "This laboratory is on PostgreSQL: back it up with pg_basebackup, and copy the keys.")
+        raise LisError(
+            "NOT_EMBEDDED",
+            "This laboratory is on PostgreSQL: back it up with pg_basebackup, and copy the keys.",
+        )
 
 
 def _copy_private(source: Path, target: Path) -> None:
@@ -109,12 +114,14 @@ def _copy_private(source: Path, target: Path) -> None:
 @json_option
 def restore_command(source: Path, data: Path | None, *, as_json: bool) -> None:
     """Put the backup in SOURCE into an empty data folder and verify its log."""
-    from lis import config  # noqa: PLC0415
-    from lis.services import admin  # noqa: PLC0415
+    from lis import config
+    from lis.services import admin
 
     folder = config.load(data).data
     if folder.exists() and any(folder.iterdir()):
-        raise Refused("DATA_NOT_EMPTY", f"{folder} is not empty. Restore into a new folder; nothing was changed.")
+        raise Refused(
+            "DATA_NOT_EMPTY", f"{folder} is not empty. Restore into a new folder; nothing was changed."
+        )
     if not (source / "lis.db").is_file():
         raise Invalid("NOT_A_BACKUP", f"{source} holds no lis.db. Name the folder that lis backup wrote.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +132,8 @@ def restore_command(source: Path, data: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json(check.as_json())
     else:
-        click.echo(f"restored; {check.events} events of {check.tubes} tubes {'verified' if check.ok else 'DO NOT verify'}")
+        verdict = "verified" if check.ok else "DO NOT verify"
+        click.echo(f"restored; {check.events} events of {check.tubes} tubes {verdict}")
     if not check.ok:
         raise Damaged("LOG_DAMAGED", check.problem)
 
@@ -146,7 +154,7 @@ def user_command() -> None:
 @data_option
 def user_add(name: str, role: str, full_name: str, password: str | None, data: Path | None) -> None:
     """Add the account NAME."""
-    from lis import auth  # noqa: PLC0415
+    from lis import auth
 
     secret = password or click.prompt("Password", hide_input=True, confirmation_prompt=True)
     with _open(data) as lab, lab.database.write(OPERATOR) as unit:
@@ -159,7 +167,7 @@ def user_add(name: str, role: str, full_name: str, password: str | None, data: P
 @json_option
 def user_list(data: Path | None, *, as_json: bool) -> None:
     """List the accounts."""
-    from lis import queries  # noqa: PLC0415
+    from lis import queries
 
     names = ["name", "full_name", "role", "active"]
     with _open(data) as lab, lab.database.read() as conn:
@@ -173,7 +181,7 @@ def user_list(data: Path | None, *, as_json: bool) -> None:
 @data_option
 def user_token(name: str, days: int, data: Path | None) -> None:
     """Print an access token for the account NAME; it is shown once and never stored."""
-    from lis import auth  # noqa: PLC0415
+    from lis import auth
 
     with _open(data) as lab, lab.database.write(OPERATOR) as unit:
         ticket = auth.open_token(unit, name, days=days)
@@ -188,11 +196,13 @@ def device_command() -> None:
 @device_command.command("add")
 @click.argument("name")
 @click.option("--kind", default="cycler", show_default=True)
-@click.option("--key", required=True, help="Public key of the agent (40 characters), as its first start printed it.")
+@click.option(
+    "--key", required=True, help="Public key of the agent (40 characters), as its first start printed it."
+)
 @data_option
 def device_add(name: str, kind: str, key: str, data: Path | None) -> None:
     """Enrol the device NAME under its public key."""
-    from lis.services import admin  # noqa: PLC0415
+    from lis.services import admin
 
     with _open(data) as lab, lab.database.write(OPERATOR) as unit:
         admin.enrol_device(unit, name, kind, key)
@@ -204,7 +214,7 @@ def device_add(name: str, kind: str, key: str, data: Path | None) -> None:
 @json_option
 def device_list(data: Path | None, *, as_json: bool) -> None:
     """List the enrolled devices."""
-    from lis import queries  # noqa: PLC0415
+    from lis import queries
 
     names = ["name", "kind", "public_key", "enrolled_at", "revoked_at", "last_seen_at"]
     with _open(data) as lab, lab.database.read() as conn:
@@ -217,7 +227,7 @@ def device_list(data: Path | None, *, as_json: bool) -> None:
 @data_option
 def device_revoke(name: str, data: Path | None) -> None:
     """Stop taking anything from the device NAME, from its next message on."""
-    from lis.services import admin  # noqa: PLC0415
+    from lis.services import admin
 
     with _open(data) as lab, lab.database.write(OPERATOR) as unit:
         admin.revoke_device(unit, name)
@@ -244,7 +254,7 @@ def config_command() -> None:
 @json_option
 def config_show(data: Path | None, *, as_json: bool) -> None:
     """Show the settings in force; the password of a database URL is masked."""
-    from lis import config, laboratory  # noqa: PLC0415
+    from lis import config, laboratory
 
     settings = config.load(data).model_dump(mode="json")
     if settings["database"]:
@@ -252,7 +262,9 @@ def config_show(data: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json(settings)
     else:
-        print_table(["setting", "value", "environment"], [[k, v, f"LIS_{k.upper()}"] for k, v in settings.items()])
+        print_table(
+            ["setting", "value", "environment"], [[k, v, f"LIS_{k.upper()}"] for k, v in settings.items()]
+        )
 
 
 @click.group("docs")
@@ -263,9 +275,17 @@ def docs_command() -> None:
 @docs_command.command("states")
 def docs_states() -> None:
     """The tube's state diagram (Mermaid), generated from the transition table."""
-    from lis.tube import diagram  # noqa: PLC0415
+    from lis.tube import diagram
 
     click.echo(diagram())
+
+
+@docs_command.command("rules")
+def docs_rules() -> None:
+    """The page of all shipped rules (Markdown), generated from the rule files."""
+    from lis.services.rule_lab import shipped_page
+
+    click.echo(shipped_page(), nl=False)
 
 
 COMMANDS = {

@@ -21,8 +21,8 @@ def read_command(file: Path, data: Path | None, *, as_json: bool) -> None:
     An unknown or incomplete file exits with 1; with --json it still prints what could be read, with
     "complete": false and the reasons.
     """
-    from instruments import InstrumentError, read  # noqa: PLC0415
-    from lis import config, rulebook  # noqa: PLC0415
+    from instruments import InstrumentError, read
+    from lis import config, rulebook
 
     tables = tuple(rulebook.own_tables(config.load(data).data / "rules"))
     try:
@@ -58,8 +58,12 @@ def _nothing_read(name: str, error: Any) -> dict[str, Any]:
 
 
 def _print_run(document: dict[str, Any]) -> None:
-    click.echo(f"{document['name']}: {document['format']}, {document['instrument']} {document['serial']}".rstrip())
-    click.echo(f"run {document['run_started'] or '?'} to {document['run_ended'] or '?'}, {document['curves']} curves")
+    click.echo(
+        f"{document['name']}: {document['format']}, {document['instrument']} {document['serial']}".rstrip()
+    )
+    click.echo(
+        f"run {document['run_started'] or '?'} to {document['run_ended'] or '?'}, {document['curves']} curves"
+    )
     names = ["well", "sample", "task", "target", "dye", "cq", "call", "flags"]
     rows = [[", ".join(w["flags"]) if n == "flags" else w[n] for n in names] for w in document["wells"]]
     print_table(names, rows)
@@ -69,16 +73,20 @@ def _print_run(document: dict[str, Any]) -> None:
 
 @click.command("call")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--method", type=click.Choice(["abi", "cfx", "threshold"]), default=None, help="How Cq is called.")
+@click.option(
+    "--method", type=click.Choice(["abi", "cfx", "threshold"]), default=None, help="How Cq is called."
+)
 @json_option
-def call_command(file: Path, method: str | None, *, as_json: bool) -> None:
+def call_command(file: Path, method: Any, *, as_json: bool) -> None:
     """Call Cq from the raw curves of FILE and put it beside the instrument's own."""
-    from instruments import InstrumentError, read  # noqa: PLC0415
-    from instruments.checking import call_run  # noqa: PLC0415
+    from instruments import InstrumentError, read
+    from instruments.checking import call_run
 
     run = read(file.name, file.read_bytes())
     if not run.curves:
-        raise InstrumentError("NO_CURVES", "The file holds no amplification curves. Export them too.", file=file.name)
+        raise InstrumentError(
+            "NO_CURVES", "The file holds no amplification curves. Export them too.", file=file.name
+        )
     document = call_run(run, method)
     if as_json:
         print_json(document)
@@ -100,8 +108,8 @@ def _short(value: Any) -> Any:
 @json_option
 def import_command(file: Path, plate: str, device: str, data: Path | None, *, as_json: bool) -> None:
     """Take FILE over for a plate, exactly as the bridge would; exits 1 if it was quarantined."""
-    from lis import config, laboratory  # noqa: PLC0415
-    from lis.services.inbox import Delivery  # noqa: PLC0415
+    from lis import config, laboratory
+    from lis.services.inbox import Delivery
 
     content = file.read_bytes()
     with laboratory.open_laboratory(config.load(data)) as lab:
@@ -118,7 +126,9 @@ def import_command(file: Path, plate: str, device: str, data: Path | None, *, as
 
 
 def _print_import(document: dict[str, Any]) -> None:
-    click.echo(f"{document['state']} ({document['status']}) plate {document['plate']} run {document['run_id']}")
+    click.echo(
+        f"{document['state']} ({document['status']}) plate {document['plate']} run {document['run_id']}"
+    )
     names = ["tube", "outcome", "rule", "state", "test", "reason", "result"]
     print_table(names, [[tube[name] for name in names] for tube in document["tubes"]])
 

@@ -73,7 +73,7 @@ def _shares(ctx: click.Context, param: click.Parameter, value: str) -> float | l
 @json_option
 def design_command(*, as_json: bool, **options: Any) -> None:
     """Tests per person, sensitivity and predictive values of a pooling design, and why sizes were refused."""
-    from pooling import design  # noqa: PLC0415
+    from pooling import design
 
     tubes = options.pop("tubes")
     given = _design_options(options)
@@ -112,7 +112,7 @@ _DESIGN = (
 
 def _design_options(options: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `pooling.design` from those of the command line."""
-    from pooling import Volume  # noqa: PLC0415
+    from pooling import Volume
 
     tube_ul, pool_ul, single_ul = (options.pop(name) for name in ("tube_ul", "pool_ul", "single_ul"))
     path, cutoff, spread = (options.pop(name) for name in ("cq_shift", "cutoff", "spread"))
@@ -134,8 +134,8 @@ def _design_options(options: dict[str, Any]) -> dict[str, Any]:
 
 def _detection(path: Path, cutoff: float, spread: float | None, given: dict[str, Any]) -> dict[int, float]:
     """Detection by pool size from a file of measured Cqs; what was used is said on stderr."""
-    from pooling import OBSERVED, Spread, detection_by_size, read_cqs  # noqa: PLC0415
-    from pooling.design import DEFAULT_CAP  # noqa: PLC0415
+    from pooling import OBSERVED, Spread, detection_by_size, read_cqs
+    from pooling.design import DEFAULT_CAP
 
     try:
         evidence = read_cqs(path.read_text(encoding="utf-8-sig"), cutoff)
@@ -157,8 +157,8 @@ def _detection(path: Path, cutoff: float, spread: float | None, given: dict[str,
 
 def _day(tubes: int, found: Any, given: dict[str, Any]) -> dict[str, Any]:
     """The tests of a day of so many tubes: pools of the size found, the remainder in the cheapest pools."""
-    from pooling import Accuracy, day_tests, pools_of_day  # noqa: PLC0415
-    from pooling.hierarchy import persons  # noqa: PLC0415
+    from pooling import Accuracy, day_tests, pools_of_day
+    from pooling.hierarchy import persons
 
     if found.array:
         raise Invalid(

@@ -12,18 +12,26 @@ from lis.cli import data_option, json_option, print_json
 
 
 @click.command("demo")
-@click.option("--data", type=click.Path(path_type=Path), default=None, help="New folder to keep; else a temporary one.")
-@click.option("--files", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Feed the exports found here.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), default=None, help="New folder to keep; else a temporary one."
+)
+@click.option(
+    "--files",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Feed the exports found here.",
+)
 @click.option("--once", is_flag=True, help="Play one day to its end without a browser, print the summary.")
 @click.option("--seed", type=int, default=20221221, show_default=True, help="Of the drawn day.")
 @click.option("--speed", type=float, default=120.0, show_default=True, help="Played minutes per real minute.")
-@click.option("--port", type=int, default=8080, show_default=True, help="Of the web server; 0 = any free one.")
+@click.option(
+    "--port", type=int, default=8080, show_default=True, help="Of the web server; 0 = any free one."
+)
 @json_option
 def demo_command(
     *, data: Path | None, files: Path | None, once: bool, seed: int, speed: float, port: int, as_json: bool
 ) -> None:
     """Play a laboratory day on this machine: server, bridge, agents and virtual cyclers, all synthetic."""
-    from lis.demo import Options, run_forever, run_once  # noqa: PLC0415
+    from lis.demo import Options, run_forever, run_once
 
     with tempfile.TemporaryDirectory(prefix="lis-demo-") as temporary:
         folder = data or Path(temporary) / "data"
@@ -52,11 +60,13 @@ def _say(sentence: str) -> None:
 @click.option("--port", type=int, default=None, help="Port to listen on (LIS_PORT).")
 def serve_command(data: Path | None, host: str | None, port: int | None) -> None:
     """Run the server: web, API and instrument bridge, until it is stopped."""
-    from lis import config, laboratory  # noqa: PLC0415
-    from lis.reception import Reception  # noqa: PLC0415
-    from lis.web.serving import serve  # noqa: PLC0415
+    from lis import config, laboratory
+    from lis.reception import Reception
+    from lis.web.serving import serve
 
-    given: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    given: dict[str, Any] = {
+        name: value for name, value in (("host", host), ("port", port)) if value is not None
+    }
     with laboratory.open_laboratory(config.load(data, **given)) as lab, Reception(lab) as reception:
         click.echo(f"bridge on {reception.endpoint}, public key {reception.public_key.decode()}", err=True)
         serve(lab, lab.settings.host, lab.settings.port)
@@ -67,7 +77,7 @@ def serve_command(data: Path | None, host: str | None, port: int | None) -> None
 @click.pass_context
 def agent_command(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     """Ship the finished files of a folder to the bridge; `lis agent --help` lists its options."""
-    from instruments.agent import main  # noqa: PLC0415
+    from instruments.agent import main
 
     try:
         status = main(arguments)

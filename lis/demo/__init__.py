@@ -159,7 +159,9 @@ def _play(
     started = [
         machines.start_agent(reception, options.data, c.name, c.folder, patterns[c.layout]) for c in cyclers
     ]
-    say(f"{day.tubes} tubes of {int(day.persons.sum())} persons will come; {len(cyclers)} cyclers are running")
+    say(
+        f"{day.tubes} tubes of {int(day.persons.sum())} persons will come; {len(cyclers)} cyclers are running"
+    )
     with _agents(*started):
         play(stage, _environment(options))
 
@@ -196,9 +198,7 @@ def _feed(
 @contextlib.contextmanager
 def _web(lab: Laboratory, options: Options) -> Iterator[str]:
     """The web server in a thread; yields its address."""
-    from lis.web.serving import serving  # noqa: PLC0415 - FastAPI is loaded only when there is an audience
+    from lis.web.serving import serving
 
     with serving(lab, lab.settings.host, options.port) as url:
         yield url
-
-

@@ -58,9 +58,19 @@ def enrol(database: Database, data: Path, name: str) -> Path:
     return path
 
 
-def start_agent(reception: Reception, data: Path, name: str, folder: Path, patterns: Sequence[str]) -> subprocess.Popen[bytes]:
+def start_agent(
+    reception: Reception, data: Path, name: str, folder: Path, patterns: Sequence[str]
+) -> subprocess.Popen[bytes]:
     """An agent process of its own, watching ``folder``; its log stands beside the database."""
-    command = [sys.executable, "-m", "instruments.agent", "--folder", folder, "--endpoint", reception.endpoint]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "instruments.agent",
+        "--folder",
+        folder,
+        "--endpoint",
+        reception.endpoint,
+    ]
     command += ["--instrument", name, "--server-key", reception.public_key.decode()]
     command += ["--key-file", data / f"{name}.key_secret", "--outbox", data / f"{name}.outbox.db"]
     command += ["--plate-regex", "P[0-9]{8}", "--settle", str(SETTLE_SECONDS), "--poll", str(POLL_SECONDS)]
@@ -77,7 +87,13 @@ Truth = Mapping[str, tuple[str, Mapping[str, float | None]]]
 
 
 def write_run(
-    cycler: Cycler, plate: str, assay: AssayRules, truth: Truth, controls: Mapping[str, str], times: tuple[datetime, datetime], seed: int
+    cycler: Cycler,
+    plate: str,
+    assay: AssayRules,
+    truth: Truth,
+    controls: Mapping[str, str],
+    times: tuple[datetime, datetime],
+    seed: int,
 ) -> Path:
     """Draw the curves of a plate and put the export into the cycler's folder, in one move.
 

@@ -9,7 +9,24 @@ from stdnum.cn import ric
 from lis.services.receiving import PersonData
 
 SURNAMES = "陈李黄张梁林吴何谭周邓罗冯赵余区麦伍甄司徒"
-GIVEN = ("伟", "芳", "娜", "敏", "静", "强", "磊", "洋", "艳", "勇", "嘉欣", "子轩", "浩然", "梓涵", "文杰", "秀英")
+GIVEN = (
+    "伟",
+    "芳",
+    "娜",
+    "敏",
+    "静",
+    "强",
+    "磊",
+    "洋",
+    "艳",
+    "勇",
+    "嘉欣",
+    "子轩",
+    "浩然",
+    "梓涵",
+    "文杰",
+    "秀英",
+)
 DISTRICT = "440700"
 """Jiangmen."""
 

@@ -190,7 +190,8 @@ def _receive(stage: Stage) -> None:
         return
     rack = f"R{stage.number('rack'):03d}"
     scans = [
-        Scan(code, rack, f"{'ABCDEFGH'[i % 8]}{i // 8 % 12 + 1}") for i, code in enumerate(list(stage.arrived)[:96])
+        Scan(code, rack, f"{'ABCDEFGH'[i % 8]}{i // 8 % 12 + 1}")
+        for i, code in enumerate(list(stage.arrived)[:96])
     ]
     with stage.lab.database.write(TECHNICIAN) as unit:
         results = receiving.receive(unit, stage.lab.rules, scans)
@@ -204,9 +205,15 @@ def _receive(stage: Stage) -> None:
 def _pool(stage: Stage) -> None:
     """Pool what came for pooling, five at a time; a lone tube goes onto a plate by itself."""
     with stage.lab.database.write(TECHNICIAN) as unit:
-        waiting = [t for t in queries.tubes_in_state(unit.conn, TubeState.RECEIVED) if t.tube_id in stage.pooled]
+        waiting = [
+            t for t in queries.tubes_in_state(unit.conn, TubeState.RECEIVED) if t.tube_id in stage.pooled
+        ]
         groups = [waiting[i : i + 5] for i in range(0, len(waiting), 5)]
-        made = [pools.form(unit, stage.lab.rules, [t.tube_id for t in group]) for group in groups if len(group) > 2]
+        made = [
+            pools.form(unit, stage.lab.rules, [t.tube_id for t in group])
+            for group in groups
+            if len(group) > 2
+        ]
     if made:
         sizes = "+".join(str(pool.persons) for pool in made)
         stage.say(stage.clock.moment, f"pooling: {len(made)} pools of {sizes} tubes")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy import Text
 
 from lis.schema import guards
 
-revision = '0001'
+revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -16,413 +15,461 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply."""
-    op.create_table('account',
-    sa.Column('name', sa.String(length=80), nullable=False),
-    sa.Column('full_name', sa.Text(), nullable=False),
-    sa.Column('role', sa.String(length=16), nullable=False),
-    sa.Column('password', sa.Text(), nullable=False),
-    sa.Column('active', sa.Boolean(), nullable=False),
-    sa.Column('created_at', sa.String(length=27), nullable=False),
-    sa.CheckConstraint("role IN ('technician', 'reviewer', 'manager', 'administrator', 'instrument')", name=op.f('ck_account_role_known')),
-    sa.PrimaryKeyConstraint('name', name=op.f('pk_account'))
+    op.create_table(
+        "account",
+        sa.Column("name", sa.String(length=80), nullable=False),
+        sa.Column("full_name", sa.Text(), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("password", sa.Text(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.String(length=27), nullable=False),
+        sa.CheckConstraint(
+            "role IN ('technician', 'reviewer', 'manager', 'administrator', 'instrument')",
+            name=op.f("ck_account_role_known"),
+        ),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_account")),
     )
-    op.create_table('alarm',
-    sa.Column('alarm_id', sa.Integer(), nullable=False),
-    sa.Column('at', sa.String(length=27), nullable=False),
-    sa.Column('code', sa.String(length=40), nullable=False),
-    sa.Column('subject', sa.String(length=80), nullable=False),
-    sa.Column('sentence', sa.Text(), nullable=False),
-    sa.Column('cleared_at', sa.String(length=27), nullable=True),
-    sa.Column('cleared_by', sa.String(length=80), nullable=False),
-    sa.PrimaryKeyConstraint('alarm_id', name=op.f('pk_alarm'))
+    op.create_table(
+        "alarm",
+        sa.Column("alarm_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("code", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.String(length=80), nullable=False),
+        sa.Column("sentence", sa.Text(), nullable=False),
+        sa.Column("cleared_at", sa.String(length=27), nullable=True),
+        sa.Column("cleared_by", sa.String(length=80), nullable=False),
+        sa.PrimaryKeyConstraint("alarm_id", name=op.f("pk_alarm")),
     )
-    with op.batch_alter_table('alarm', schema=None) as batch_op:
-        batch_op.create_index('ix_alarm_open', ['cleared_at', 'at'], unique=False)
+    with op.batch_alter_table("alarm", schema=None) as batch_op:
+        batch_op.create_index("ix_alarm_open", ["cleared_at", "at"], unique=False)
 
-    op.create_table('chain',
-    sa.Column('id', sa.Integer(), nullable=False),
-    sa.Column('event_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('hash', sa.String(length=64), nullable=False),
-    sa.Column('at', sa.String(length=27), nullable=False),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_chain'))
+    op.create_table(
+        "chain",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("event_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_chain")),
     )
-    op.create_table('counter',
-    sa.Column('name', sa.String(length=40), nullable=False),
-    sa.Column('value', sa.Integer(), nullable=False),
-    sa.PrimaryKeyConstraint('name', name=op.f('pk_counter'))
+    op.create_table(
+        "counter",
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("value", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_counter")),
     )
-    op.create_table('device',
-    sa.Column('name', sa.String(length=80), nullable=False),
-    sa.Column('kind', sa.String(length=40), nullable=False),
-    sa.Column('public_key', sa.String(length=40), nullable=False),
-    sa.Column('enrolled_at', sa.String(length=27), nullable=False),
-    sa.Column('enrolled_by', sa.String(length=80), nullable=False),
-    sa.Column('revoked_at', sa.String(length=27), nullable=True),
-    sa.Column('last_seen_at', sa.String(length=27), nullable=True),
-    sa.PrimaryKeyConstraint('name', name=op.f('pk_device')),
-    sa.UniqueConstraint('public_key', name=op.f('uq_device_public_key'))
+    op.create_table(
+        "device",
+        sa.Column("name", sa.String(length=80), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("public_key", sa.String(length=40), nullable=False),
+        sa.Column("enrolled_at", sa.String(length=27), nullable=False),
+        sa.Column("enrolled_by", sa.String(length=80), nullable=False),
+        sa.Column("revoked_at", sa.String(length=27), nullable=True),
+        sa.Column("last_seen_at", sa.String(length=27), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_device")),
+        sa.UniqueConstraint("public_key", name=op.f("uq_device_public_key")),
     )
-    op.create_table('event',
-    sa.Column('event_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
-    sa.Column('tube_id', sa.String(length=40), nullable=False),
-    sa.Column('seq', sa.Integer(), nullable=False),
-    sa.Column('kind', sa.String(length=32), nullable=False),
-    sa.Column('at', sa.String(length=27), nullable=False),
-    sa.Column('actor', sa.String(length=80), nullable=False),
-    sa.Column('tube_kind', sa.Text(), nullable=True),
-    sa.Column('capacity', sa.Integer(), nullable=True),
-    sa.Column('tier', sa.Text(), nullable=True),
-    sa.Column('site', sa.Text(), nullable=True),
-    sa.Column('sampled_at', sa.String(length=27), nullable=True),
-    sa.Column('due_at', sa.String(length=27), nullable=True),
-    sa.Column('person_id', sa.Text(), nullable=True),
-    sa.Column('place', sa.Integer(), nullable=True),
-    sa.Column('count', sa.Integer(), nullable=True),
-    sa.Column('reason', sa.Text(), nullable=True),
-    sa.Column('rack', sa.Text(), nullable=True),
-    sa.Column('position', sa.Text(), nullable=True),
-    sa.Column('hold_number', sa.Integer(), nullable=True),
-    sa.Column('pool_id', sa.Text(), nullable=True),
-    sa.Column('plate_id', sa.Text(), nullable=True),
-    sa.Column('well', sa.Text(), nullable=True),
-    sa.Column('assay', sa.Text(), nullable=True),
-    sa.Column('test', sa.Text(), nullable=True),
-    sa.Column('instrument', sa.Text(), nullable=True),
-    sa.Column('run_id', sa.Text(), nullable=True),
-    sa.Column('outcome', sa.Text(), nullable=True),
-    sa.Column('rule', sa.Text(), nullable=True),
-    sa.Column('assay_version', sa.Text(), nullable=True),
-    sa.Column('curve', sa.Text(), nullable=True),
-    sa.Column('scope', sa.Text(), nullable=True),
-    sa.Column('priority', sa.Integer(), nullable=True),
-    sa.Column('other_tube', sa.Text(), nullable=True),
-    sa.Column('result', sa.Text(), nullable=True),
-    sa.Column('verdict', sa.Text(), nullable=True),
-    sa.Column('seal', sa.Text(), nullable=True),
-    sa.Column('report_id', sa.Text(), nullable=True),
-    sa.Column('hash', sa.String(length=64), nullable=False),
-    sa.PrimaryKeyConstraint('event_id', name=op.f('pk_event')),
-    sa.UniqueConstraint('tube_id', 'seq', name=op.f('uq_event_tube_id_seq'))
+    op.create_table(
+        "event",
+        sa.Column(
+            "event_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("tube_id", sa.String(length=40), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("tube_kind", sa.Text(), nullable=True),
+        sa.Column("capacity", sa.Integer(), nullable=True),
+        sa.Column("tier", sa.Text(), nullable=True),
+        sa.Column("site", sa.Text(), nullable=True),
+        sa.Column("sampled_at", sa.String(length=27), nullable=True),
+        sa.Column("due_at", sa.String(length=27), nullable=True),
+        sa.Column("person_id", sa.Text(), nullable=True),
+        sa.Column("place", sa.Integer(), nullable=True),
+        sa.Column("count", sa.Integer(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("rack", sa.Text(), nullable=True),
+        sa.Column("position", sa.Text(), nullable=True),
+        sa.Column("hold_number", sa.Integer(), nullable=True),
+        sa.Column("pool_id", sa.Text(), nullable=True),
+        sa.Column("plate_id", sa.Text(), nullable=True),
+        sa.Column("well", sa.Text(), nullable=True),
+        sa.Column("assay", sa.Text(), nullable=True),
+        sa.Column("test", sa.Text(), nullable=True),
+        sa.Column("instrument", sa.Text(), nullable=True),
+        sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("rule", sa.Text(), nullable=True),
+        sa.Column("assay_version", sa.Text(), nullable=True),
+        sa.Column("curve", sa.Text(), nullable=True),
+        sa.Column("scope", sa.Text(), nullable=True),
+        sa.Column("priority", sa.Integer(), nullable=True),
+        sa.Column("other_tube", sa.Text(), nullable=True),
+        sa.Column("result", sa.Text(), nullable=True),
+        sa.Column("verdict", sa.Text(), nullable=True),
+        sa.Column("seal", sa.Text(), nullable=True),
+        sa.Column("report_id", sa.Text(), nullable=True),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event")),
+        sa.UniqueConstraint("tube_id", "seq", name=op.f("uq_event_tube_id_seq")),
     )
-    op.create_table('file',
-    sa.Column('file_id', sa.String(length=64), nullable=False),
-    sa.Column('sha256', sa.String(length=64), nullable=False),
-    sa.Column('device', sa.String(length=80), nullable=False),
-    sa.Column('run', sa.Text(), nullable=False),
-    sa.Column('plate_id', sa.String(length=40), nullable=False),
-    sa.Column('name', sa.Text(), nullable=False),
-    sa.Column('size', sa.Integer(), nullable=False),
-    sa.Column('content', sa.LargeBinary(), nullable=False),
-    sa.Column('received_at', sa.String(length=27), nullable=False),
-    sa.Column('produced_at', sa.Text(), nullable=False),
-    sa.PrimaryKeyConstraint('file_id', name=op.f('pk_file')),
-    sa.UniqueConstraint('device', 'run', 'sha256', name=op.f('uq_file_device_run_sha256'))
+    op.create_table(
+        "file",
+        sa.Column("file_id", sa.String(length=64), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("device", sa.String(length=80), nullable=False),
+        sa.Column("run", sa.Text(), nullable=False),
+        sa.Column("plate_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("received_at", sa.String(length=27), nullable=False),
+        sa.Column("produced_at", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("file_id", name=op.f("pk_file")),
+        sa.UniqueConstraint("device", "run", "sha256", name=op.f("uq_file_device_run_sha256")),
     )
-    with op.batch_alter_table('file', schema=None) as batch_op:
-        batch_op.create_index('ix_file_run', ['device', 'run'], unique=False)
+    with op.batch_alter_table("file", schema=None) as batch_op:
+        batch_op.create_index("ix_file_run", ["device", "run"], unique=False)
 
-    op.create_table('idempotency',
-    sa.Column('key', sa.String(length=120), nullable=False),
-    sa.Column('account', sa.String(length=80), nullable=False),
-    sa.Column('request', sa.String(length=64), nullable=False),
-    sa.Column('status', sa.Integer(), nullable=False),
-    sa.Column('reply', sa.Text(), nullable=False),
-    sa.Column('at', sa.String(length=27), nullable=False),
-    sa.PrimaryKeyConstraint('key', 'account', name=op.f('pk_idempotency'))
+    op.create_table(
+        "idempotency",
+        sa.Column("key", sa.String(length=120), nullable=False),
+        sa.Column("account", sa.String(length=80), nullable=False),
+        sa.Column("request", sa.String(length=64), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("reply", sa.Text(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.PrimaryKeyConstraint("key", "account", name=op.f("pk_idempotency")),
     )
-    op.create_table('person',
-    sa.Column('person_id', sa.String(length=40), nullable=False),
-    sa.Column('name', sa.Text(), nullable=False),
-    sa.Column('document_type', sa.String(length=24), nullable=False),
-    sa.Column('document_sealed', sa.LargeBinary(), nullable=False),
-    sa.Column('document_masked', sa.String(length=40), nullable=False),
-    sa.Column('document_hash', sa.String(length=64), nullable=False),
-    sa.Column('phone_sealed', sa.LargeBinary(), nullable=False),
-    sa.Column('phone_masked', sa.String(length=24), nullable=False),
-    sa.Column('created_at', sa.String(length=27), nullable=False),
-    sa.PrimaryKeyConstraint('person_id', name=op.f('pk_person')),
-    sa.UniqueConstraint('document_hash', name=op.f('uq_person_document_hash'))
+    op.create_table(
+        "person",
+        sa.Column("person_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("document_type", sa.String(length=24), nullable=False),
+        sa.Column("document_sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("document_masked", sa.String(length=40), nullable=False),
+        sa.Column("document_hash", sa.String(length=64), nullable=False),
+        sa.Column("phone_sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("phone_masked", sa.String(length=24), nullable=False),
+        sa.Column("created_at", sa.String(length=27), nullable=False),
+        sa.PrimaryKeyConstraint("person_id", name=op.f("pk_person")),
+        sa.UniqueConstraint("document_hash", name=op.f("uq_person_document_hash")),
     )
-    op.create_table('plate',
-    sa.Column('plate_id', sa.String(length=40), nullable=False),
-    sa.Column('size', sa.Integer(), nullable=False),
-    sa.Column('template', sa.String(length=40), nullable=False),
-    sa.Column('assay', sa.Text(), nullable=False),
-    sa.Column('assay_version', sa.Text(), nullable=False),
-    sa.Column('state', sa.String(length=16), nullable=False),
-    sa.Column('instrument', sa.String(length=80), nullable=False),
-    sa.Column('created_at', sa.String(length=27), nullable=False),
-    sa.Column('created_by', sa.String(length=80), nullable=False),
-    sa.Column('started_at', sa.String(length=27), nullable=True),
-    sa.Column('closed_at', sa.String(length=27), nullable=True),
-    sa.Column('reason', sa.Text(), nullable=False),
-    sa.CheckConstraint("state IN ('planned', 'loaded', 'running', 'read', 'failed', 'void')", name=op.f('ck_plate_state_known')),
-    sa.PrimaryKeyConstraint('plate_id', name=op.f('pk_plate'))
+    op.create_table(
+        "plate",
+        sa.Column("plate_id", sa.String(length=40), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("template", sa.String(length=40), nullable=False),
+        sa.Column("assay", sa.Text(), nullable=False),
+        sa.Column("assay_version", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("instrument", sa.String(length=80), nullable=False),
+        sa.Column("created_at", sa.String(length=27), nullable=False),
+        sa.Column("created_by", sa.String(length=80), nullable=False),
+        sa.Column("started_at", sa.String(length=27), nullable=True),
+        sa.Column("closed_at", sa.String(length=27), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('planned', 'loaded', 'running', 'read', 'failed', 'void')",
+            name=op.f("ck_plate_state_known"),
+        ),
+        sa.PrimaryKeyConstraint("plate_id", name=op.f("pk_plate")),
     )
-    with op.batch_alter_table('plate', schema=None) as batch_op:
-        batch_op.create_index('ix_plate_state', ['state', 'created_at'], unique=False)
+    with op.batch_alter_table("plate", schema=None) as batch_op:
+        batch_op.create_index("ix_plate_state", ["state", "created_at"], unique=False)
 
-    op.create_table('pool_member',
-    sa.Column('pool_id', sa.String(length=40), nullable=False),
-    sa.Column('place', sa.Integer(), autoincrement=False, nullable=False),
-    sa.Column('tube_id', sa.String(length=40), nullable=False),
-    sa.PrimaryKeyConstraint('pool_id', 'place', name=op.f('pk_pool_member')),
-    sa.UniqueConstraint('pool_id', 'tube_id', name=op.f('uq_pool_member_pool_id_tube_id'))
+    op.create_table(
+        "pool_member",
+        sa.Column("pool_id", sa.String(length=40), nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("tube_id", sa.String(length=40), nullable=False),
+        sa.PrimaryKeyConstraint("pool_id", "place", name=op.f("pk_pool_member")),
+        sa.UniqueConstraint("pool_id", "tube_id", name=op.f("uq_pool_member_pool_id_tube_id")),
     )
-    with op.batch_alter_table('pool_member', schema=None) as batch_op:
-        batch_op.create_index('ix_pool_member_tube_id', ['tube_id'], unique=False)
+    with op.batch_alter_table("pool_member", schema=None) as batch_op:
+        batch_op.create_index("ix_pool_member_tube_id", ["tube_id"], unique=False)
 
-    op.create_table('recall',
-    sa.Column('tube_id', sa.String(length=40), nullable=False),
-    sa.Column('person_id', sa.String(length=40), nullable=False),
-    sa.Column('reason', sa.Text(), nullable=False),
-    sa.Column('opened_at', sa.String(length=27), nullable=False),
-    sa.Column('due_at', sa.String(length=27), nullable=False),
-    sa.Column('closed_at', sa.String(length=27), nullable=True),
-    sa.Column('other_tube', sa.String(length=40), nullable=False),
-    sa.Column('result', sa.String(length=16), nullable=False),
-    sa.PrimaryKeyConstraint('tube_id', 'person_id', name=op.f('pk_recall'))
+    op.create_table(
+        "recall",
+        sa.Column("tube_id", sa.String(length=40), nullable=False),
+        sa.Column("person_id", sa.String(length=40), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.String(length=27), nullable=False),
+        sa.Column("due_at", sa.String(length=27), nullable=False),
+        sa.Column("closed_at", sa.String(length=27), nullable=True),
+        sa.Column("other_tube", sa.String(length=40), nullable=False),
+        sa.Column("result", sa.String(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("tube_id", "person_id", name=op.f("pk_recall")),
     )
-    with op.batch_alter_table('recall', schema=None) as batch_op:
-        batch_op.create_index('ix_recall_open', ['closed_at', 'due_at'], unique=False)
-        batch_op.create_index('ix_recall_person_id', ['person_id', 'closed_at'], unique=False)
+    with op.batch_alter_table("recall", schema=None) as batch_op:
+        batch_op.create_index("ix_recall_open", ["closed_at", "due_at"], unique=False)
+        batch_op.create_index("ix_recall_person_id", ["person_id", "closed_at"], unique=False)
 
-    op.create_table('report',
-    sa.Column('report_id', sa.String(length=24), nullable=False),
-    sa.Column('version', sa.Integer(), nullable=False),
-    sa.Column('amends', sa.String(length=24), nullable=False),
-    sa.Column('tube_id', sa.String(length=40), nullable=False),
-    sa.Column('person_id', sa.String(length=40), nullable=False),
-    sa.Column('result', sa.String(length=16), nullable=False),
-    sa.Column('mode', sa.String(length=16), nullable=False),
-    sa.Column('places', sa.Integer(), nullable=False),
-    sa.Column('tests', sa.Integer(), nullable=False),
-    sa.Column('assay', sa.Text(), nullable=False),
-    sa.Column('assay_version', sa.Text(), nullable=False),
-    sa.Column('sampled_at', sa.String(length=27), nullable=True),
-    sa.Column('received_at', sa.String(length=27), nullable=True),
-    sa.Column('issued_at', sa.String(length=27), nullable=False),
-    sa.Column('due_at', sa.String(length=27), nullable=True),
-    sa.Column('signed_by', sa.Text(), nullable=False),
-    sa.Column('reason', sa.Text(), nullable=False),
-    sa.Column('seal', sa.String(length=64), nullable=False),
-    sa.PrimaryKeyConstraint('report_id', name=op.f('pk_report'))
+    op.create_table(
+        "report",
+        sa.Column("report_id", sa.String(length=24), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("amends", sa.String(length=24), nullable=False),
+        sa.Column("tube_id", sa.String(length=40), nullable=False),
+        sa.Column("person_id", sa.String(length=40), nullable=False),
+        sa.Column("result", sa.String(length=16), nullable=False),
+        sa.Column("mode", sa.String(length=16), nullable=False),
+        sa.Column("places", sa.Integer(), nullable=False),
+        sa.Column("tests", sa.Integer(), nullable=False),
+        sa.Column("assay", sa.Text(), nullable=False),
+        sa.Column("assay_version", sa.Text(), nullable=False),
+        sa.Column("sampled_at", sa.String(length=27), nullable=True),
+        sa.Column("received_at", sa.String(length=27), nullable=True),
+        sa.Column("issued_at", sa.String(length=27), nullable=False),
+        sa.Column("due_at", sa.String(length=27), nullable=True),
+        sa.Column("signed_by", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("seal", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("report_id", name=op.f("pk_report")),
     )
-    with op.batch_alter_table('report', schema=None) as batch_op:
-        batch_op.create_index('ix_report_issued_at', ['issued_at'], unique=False)
-        batch_op.create_index('ix_report_person_id', ['person_id'], unique=False)
-        batch_op.create_index('ix_report_tube_id', ['tube_id'], unique=False)
+    with op.batch_alter_table("report", schema=None) as batch_op:
+        batch_op.create_index("ix_report_issued_at", ["issued_at"], unique=False)
+        batch_op.create_index("ix_report_person_id", ["person_id"], unique=False)
+        batch_op.create_index("ix_report_tube_id", ["tube_id"], unique=False)
 
-    op.create_table('rulebook',
-    sa.Column('kind', sa.String(length=16), nullable=False),
-    sa.Column('name', sa.String(length=80), nullable=False),
-    sa.Column('version', sa.String(length=40), nullable=False),
-    sa.Column('digest', sa.String(length=64), nullable=False),
-    sa.Column('content', sa.Text(), nullable=False),
-    sa.Column('loaded_at', sa.String(length=27), nullable=False),
-    sa.PrimaryKeyConstraint('kind', 'name', 'version', name=op.f('pk_rulebook'))
+    op.create_table(
+        "rulebook",
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=80), nullable=False),
+        sa.Column("version", sa.String(length=40), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("loaded_at", sa.String(length=27), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "name", "version", name=op.f("pk_rulebook")),
     )
-    op.create_table('tube',
-    sa.Column('tube_id', sa.String(length=40), nullable=False),
-    sa.Column('kind', sa.String(length=16), nullable=False),
-    sa.Column('state', sa.String(length=32), nullable=False),
-    sa.Column('seq', sa.Integer(), nullable=False),
-    sa.Column('capacity', sa.Integer(), nullable=False),
-    sa.Column('persons', sa.Integer(), nullable=False),
-    sa.Column('tier', sa.String(length=32), nullable=False),
-    sa.Column('site', sa.Text(), nullable=False),
-    sa.Column('sampled_at', sa.String(length=27), nullable=True),
-    sa.Column('received_at', sa.String(length=27), nullable=True),
-    sa.Column('due_at', sa.String(length=27), nullable=True),
-    sa.Column('rack', sa.Text(), nullable=False),
-    sa.Column('position', sa.Text(), nullable=False),
-    sa.Column('hold_number', sa.Integer(), nullable=False),
-    sa.Column('pool_id', sa.String(length=40), nullable=False),
-    sa.Column('plate_id', sa.String(length=40), nullable=False),
-    sa.Column('well', sa.String(length=4), nullable=False),
-    sa.Column('assay', sa.Text(), nullable=False),
-    sa.Column('test', sa.String(length=16), nullable=False),
-    sa.Column('priority', sa.Integer(), nullable=False),
-    sa.Column('reason', sa.Text(), nullable=False),
-    sa.Column('outcome', sa.String(length=16), nullable=False),
-    sa.Column('rule', sa.Text(), nullable=False),
-    sa.Column('result', sa.String(length=16), nullable=False),
-    sa.Column('tests', sa.Integer(), nullable=False),
-    sa.Column('signatures', sa.Integer(), nullable=False),
-    sa.Column('open_recalls', sa.Integer(), nullable=False),
-    sa.Column('updated_at', sa.String(length=27), nullable=False),
-    sa.CheckConstraint("kind IN ('single', 'mixed', 'pool', 'unknown')", name=op.f('ck_tube_kind_known')),
-    sa.CheckConstraint("state IN ('absent', 'registered', 'sealed', 'received', 'on_hold_unknown', 'on_hold_damaged', 'rejected', 'pooled', 'plated', 'running', 'resulted', 'awaiting_retest', 'awaiting_recollection', 'in_review', 'released', 'resolved', 'stored', 'discarded')", name=op.f('ck_tube_state_known')),
-    sa.PrimaryKeyConstraint('tube_id', name=op.f('pk_tube'))
+    op.create_table(
+        "tube",
+        sa.Column("tube_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=32), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("capacity", sa.Integer(), nullable=False),
+        sa.Column("persons", sa.Integer(), nullable=False),
+        sa.Column("tier", sa.String(length=32), nullable=False),
+        sa.Column("site", sa.Text(), nullable=False),
+        sa.Column("sampled_at", sa.String(length=27), nullable=True),
+        sa.Column("received_at", sa.String(length=27), nullable=True),
+        sa.Column("due_at", sa.String(length=27), nullable=True),
+        sa.Column("rack", sa.Text(), nullable=False),
+        sa.Column("position", sa.Text(), nullable=False),
+        sa.Column("hold_number", sa.Integer(), nullable=False),
+        sa.Column("pool_id", sa.String(length=40), nullable=False),
+        sa.Column("plate_id", sa.String(length=40), nullable=False),
+        sa.Column("well", sa.String(length=4), nullable=False),
+        sa.Column("assay", sa.Text(), nullable=False),
+        sa.Column("test", sa.String(length=16), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("result", sa.String(length=16), nullable=False),
+        sa.Column("tests", sa.Integer(), nullable=False),
+        sa.Column("signatures", sa.Integer(), nullable=False),
+        sa.Column("open_recalls", sa.Integer(), nullable=False),
+        sa.Column("updated_at", sa.String(length=27), nullable=False),
+        sa.CheckConstraint("kind IN ('single', 'mixed', 'pool', 'unknown')", name=op.f("ck_tube_kind_known")),
+        sa.CheckConstraint(
+            "state IN ('absent', 'registered', 'sealed', 'received', 'on_hold_unknown', 'on_hold_damaged', 'rejected', 'pooled', 'plated', 'running', 'resulted', 'awaiting_retest', 'awaiting_recollection', 'in_review', 'released', 'resolved', 'stored', 'discarded')",
+            name=op.f("ck_tube_state_known"),
+        ),
+        sa.PrimaryKeyConstraint("tube_id", name=op.f("pk_tube")),
     )
-    with op.batch_alter_table('tube', schema=None) as batch_op:
-        batch_op.create_index('ix_tube_plate_id', ['plate_id'], unique=False)
-        batch_op.create_index('ix_tube_pool_id', ['pool_id'], unique=False)
-        batch_op.create_index('ix_tube_rack', ['rack', 'position'], unique=False)
-        batch_op.create_index('ix_tube_state_due', ['state', 'due_at'], unique=False)
-        batch_op.create_index('ix_tube_worklist', ['state', 'priority', 'due_at'], unique=False)
+    with op.batch_alter_table("tube", schema=None) as batch_op:
+        batch_op.create_index("ix_tube_plate_id", ["plate_id"], unique=False)
+        batch_op.create_index("ix_tube_pool_id", ["pool_id"], unique=False)
+        batch_op.create_index("ix_tube_rack", ["rack", "position"], unique=False)
+        batch_op.create_index("ix_tube_state_due", ["state", "due_at"], unique=False)
+        batch_op.create_index("ix_tube_worklist", ["state", "priority", "due_at"], unique=False)
 
-    op.create_table('file_status',
-    sa.Column('file_id', sa.String(length=64), nullable=False),
-    sa.Column('state', sa.String(length=16), nullable=False),
-    sa.Column('code', sa.String(length=40), nullable=False),
-    sa.Column('reason', sa.Text(), nullable=False),
-    sa.Column('plate_id', sa.String(length=40), nullable=False),
-    sa.Column('run_id', sa.String(length=64), nullable=False),
-    sa.Column('decided_at', sa.String(length=27), nullable=True),
-    sa.Column('decided_by', sa.String(length=80), nullable=False),
-    sa.CheckConstraint("state IN ('waiting', 'read', 'quarantined', 'dismissed')", name=op.f('ck_file_status_state_known')),
-    sa.ForeignKeyConstraint(['file_id'], ['file.file_id'], name=op.f('fk_file_status_file_id')),
-    sa.PrimaryKeyConstraint('file_id', name=op.f('pk_file_status'))
+    op.create_table(
+        "file_status",
+        sa.Column("file_id", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("code", sa.String(length=40), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("plate_id", sa.String(length=40), nullable=False),
+        sa.Column("run_id", sa.String(length=64), nullable=False),
+        sa.Column("decided_at", sa.String(length=27), nullable=True),
+        sa.Column("decided_by", sa.String(length=80), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'read', 'quarantined', 'dismissed')",
+            name=op.f("ck_file_status_state_known"),
+        ),
+        sa.ForeignKeyConstraint(["file_id"], ["file.file_id"], name=op.f("fk_file_status_file_id")),
+        sa.PrimaryKeyConstraint("file_id", name=op.f("pk_file_status")),
     )
-    with op.batch_alter_table('file_status', schema=None) as batch_op:
-        batch_op.create_index('ix_file_status_state', ['state'], unique=False)
+    with op.batch_alter_table("file_status", schema=None) as batch_op:
+        batch_op.create_index("ix_file_status_state", ["state"], unique=False)
 
-    op.create_table('plate_well',
-    sa.Column('plate_id', sa.String(length=40), nullable=False),
-    sa.Column('well', sa.String(length=4), nullable=False),
-    sa.Column('tube_id', sa.String(length=40), nullable=True),
-    sa.Column('control', sa.String(length=8), nullable=True),
-    sa.Column('batch', sa.String(length=48), nullable=False),
-    sa.Column('test', sa.String(length=16), nullable=False),
-    sa.Column('targets', sa.Text(), nullable=False),
-    sa.CheckConstraint('(tube_id IS NULL) <> (control IS NULL)', name=op.f('ck_plate_well_tube_or_control')),
-    sa.ForeignKeyConstraint(['plate_id'], ['plate.plate_id'], name=op.f('fk_plate_well_plate_id')),
-    sa.PrimaryKeyConstraint('plate_id', 'well', name=op.f('pk_plate_well')),
-    sa.UniqueConstraint('plate_id', 'tube_id', 'targets', name=op.f('uq_plate_well_plate_id_tube_id_targets'))
+    op.create_table(
+        "plate_well",
+        sa.Column("plate_id", sa.String(length=40), nullable=False),
+        sa.Column("well", sa.String(length=4), nullable=False),
+        sa.Column("tube_id", sa.String(length=40), nullable=True),
+        sa.Column("control", sa.String(length=8), nullable=True),
+        sa.Column("batch", sa.String(length=48), nullable=False),
+        sa.Column("test", sa.String(length=16), nullable=False),
+        sa.Column("targets", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "(tube_id IS NULL) <> (control IS NULL)", name=op.f("ck_plate_well_tube_or_control")
+        ),
+        sa.ForeignKeyConstraint(["plate_id"], ["plate.plate_id"], name=op.f("fk_plate_well_plate_id")),
+        sa.PrimaryKeyConstraint("plate_id", "well", name=op.f("pk_plate_well")),
+        sa.UniqueConstraint(
+            "plate_id", "tube_id", "targets", name=op.f("uq_plate_well_plate_id_tube_id_targets")
+        ),
     )
-    with op.batch_alter_table('plate_well', schema=None) as batch_op:
-        batch_op.create_index('ix_plate_well_tube_id', ['tube_id'], unique=False)
+    with op.batch_alter_table("plate_well", schema=None) as batch_op:
+        batch_op.create_index("ix_plate_well_tube_id", ["tube_id"], unique=False)
 
-    op.create_table('run',
-    sa.Column('run_id', sa.String(length=64), nullable=False),
-    sa.Column('plate_id', sa.String(length=40), nullable=False),
-    sa.Column('file_id', sa.String(length=64), nullable=False),
-    sa.Column('device', sa.String(length=80), nullable=False),
-    sa.Column('format', sa.String(length=40), nullable=False),
-    sa.Column('instrument', sa.Text(), nullable=False),
-    sa.Column('serial', sa.Text(), nullable=False),
-    sa.Column('started_at', sa.String(length=27), nullable=True),
-    sa.Column('ended_at', sa.String(length=27), nullable=True),
-    sa.Column('read_at', sa.String(length=27), nullable=False),
-    sa.Column('valid', sa.Boolean(), nullable=False),
-    sa.Column('failed_batches', sa.Text(), nullable=False),
-    sa.Column('verdict', sa.Text(), nullable=False),
-    sa.ForeignKeyConstraint(['file_id'], ['file.file_id'], name=op.f('fk_run_file_id')),
-    sa.ForeignKeyConstraint(['plate_id'], ['plate.plate_id'], name=op.f('fk_run_plate_id')),
-    sa.PrimaryKeyConstraint('run_id', name=op.f('pk_run'))
+    op.create_table(
+        "run",
+        sa.Column("run_id", sa.String(length=64), nullable=False),
+        sa.Column("plate_id", sa.String(length=40), nullable=False),
+        sa.Column("file_id", sa.String(length=64), nullable=False),
+        sa.Column("device", sa.String(length=80), nullable=False),
+        sa.Column("format", sa.String(length=40), nullable=False),
+        sa.Column("instrument", sa.Text(), nullable=False),
+        sa.Column("serial", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.String(length=27), nullable=True),
+        sa.Column("ended_at", sa.String(length=27), nullable=True),
+        sa.Column("read_at", sa.String(length=27), nullable=False),
+        sa.Column("valid", sa.Boolean(), nullable=False),
+        sa.Column("failed_batches", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["file_id"], ["file.file_id"], name=op.f("fk_run_file_id")),
+        sa.ForeignKeyConstraint(["plate_id"], ["plate.plate_id"], name=op.f("fk_run_plate_id")),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_run")),
     )
-    with op.batch_alter_table('run', schema=None) as batch_op:
-        batch_op.create_index('ix_run_plate_id', ['plate_id'], unique=False)
+    with op.batch_alter_table("run", schema=None) as batch_op:
+        batch_op.create_index("ix_run_plate_id", ["plate_id"], unique=False)
 
-    op.create_table('ticket',
-    sa.Column('digest', sa.String(length=64), nullable=False),
-    sa.Column('account', sa.String(length=80), nullable=False),
-    sa.Column('purpose', sa.String(length=16), nullable=False),
-    sa.Column('csrf', sa.String(length=64), nullable=False),
-    sa.Column('created_at', sa.String(length=27), nullable=False),
-    sa.Column('expires_at', sa.String(length=27), nullable=False),
-    sa.ForeignKeyConstraint(['account'], ['account.name'], name=op.f('fk_ticket_account')),
-    sa.PrimaryKeyConstraint('digest', name=op.f('pk_ticket'))
+    op.create_table(
+        "ticket",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("account", sa.String(length=80), nullable=False),
+        sa.Column("purpose", sa.String(length=16), nullable=False),
+        sa.Column("csrf", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.String(length=27), nullable=False),
+        sa.Column("expires_at", sa.String(length=27), nullable=False),
+        sa.ForeignKeyConstraint(["account"], ["account.name"], name=op.f("fk_ticket_account")),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_ticket")),
     )
-    op.create_table('tube_person',
-    sa.Column('tube_id', sa.String(length=40), nullable=False),
-    sa.Column('place', sa.Integer(), autoincrement=False, nullable=False),
-    sa.Column('person_id', sa.String(length=40), nullable=False),
-    sa.ForeignKeyConstraint(['person_id'], ['person.person_id'], name=op.f('fk_tube_person_person_id')),
-    sa.ForeignKeyConstraint(['tube_id'], ['tube.tube_id'], name=op.f('fk_tube_person_tube_id'), initially='DEFERRED', deferrable=True),
-    sa.PrimaryKeyConstraint('tube_id', 'place', name=op.f('pk_tube_person')),
-    sa.UniqueConstraint('tube_id', 'person_id', name=op.f('uq_tube_person_tube_id_person_id'))
+    op.create_table(
+        "tube_person",
+        sa.Column("tube_id", sa.String(length=40), nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("person_id", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["person_id"], ["person.person_id"], name=op.f("fk_tube_person_person_id")),
+        sa.ForeignKeyConstraint(
+            ["tube_id"],
+            ["tube.tube_id"],
+            name=op.f("fk_tube_person_tube_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
+        sa.PrimaryKeyConstraint("tube_id", "place", name=op.f("pk_tube_person")),
+        sa.UniqueConstraint("tube_id", "person_id", name=op.f("uq_tube_person_tube_id_person_id")),
     )
-    with op.batch_alter_table('tube_person', schema=None) as batch_op:
-        batch_op.create_index('ix_tube_person_person_id', ['person_id'], unique=False)
+    with op.batch_alter_table("tube_person", schema=None) as batch_op:
+        batch_op.create_index("ix_tube_person_person_id", ["person_id"], unique=False)
 
-    op.create_table('reading',
-    sa.Column('run_id', sa.String(length=64), nullable=False),
-    sa.Column('well', sa.String(length=4), nullable=False),
-    sa.Column('target', sa.String(length=80), nullable=False),
-    sa.Column('dye', sa.String(length=24), nullable=False),
-    sa.Column('tube_id', sa.String(length=40), nullable=True),
-    sa.Column('control', sa.String(length=8), nullable=True),
-    sa.Column('sample', sa.Text(), nullable=False),
-    sa.Column('cq', sa.Float(), nullable=True),
-    sa.Column('raw_cq', sa.Text(), nullable=False),
-    sa.Column('curve', sa.String(length=12), nullable=False),
-    sa.Column('call', sa.Text(), nullable=False),
-    sa.Column('flags', sa.Text(), nullable=False),
-    sa.ForeignKeyConstraint(['run_id'], ['run.run_id'], name=op.f('fk_reading_run_id')),
-    sa.PrimaryKeyConstraint('run_id', 'well', 'target', 'dye', name=op.f('pk_reading'))
+    op.create_table(
+        "reading",
+        sa.Column("run_id", sa.String(length=64), nullable=False),
+        sa.Column("well", sa.String(length=4), nullable=False),
+        sa.Column("target", sa.String(length=80), nullable=False),
+        sa.Column("dye", sa.String(length=24), nullable=False),
+        sa.Column("tube_id", sa.String(length=40), nullable=True),
+        sa.Column("control", sa.String(length=8), nullable=True),
+        sa.Column("sample", sa.Text(), nullable=False),
+        sa.Column("cq", sa.Float(), nullable=True),
+        sa.Column("raw_cq", sa.Text(), nullable=False),
+        sa.Column("curve", sa.String(length=12), nullable=False),
+        sa.Column("call", sa.Text(), nullable=False),
+        sa.Column("flags", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_reading_run_id")),
+        sa.PrimaryKeyConstraint("run_id", "well", "target", "dye", name=op.f("pk_reading")),
     )
-    with op.batch_alter_table('reading', schema=None) as batch_op:
-        batch_op.create_index('ix_reading_tube_id', ['tube_id'], unique=False)
+    with op.batch_alter_table("reading", schema=None) as batch_op:
+        batch_op.create_index("ix_reading_tube_id", ["tube_id"], unique=False)
 
     for statement in guards(op.get_bind().dialect.name):
-        op.execute(sa.DDL(statement.replace('%', '%%')))
+        op.execute(sa.text(statement))
 
 
 def downgrade() -> None:
     """Take back."""
-    with op.batch_alter_table('reading', schema=None) as batch_op:
-        batch_op.drop_index('ix_reading_tube_id')
+    with op.batch_alter_table("reading", schema=None) as batch_op:
+        batch_op.drop_index("ix_reading_tube_id")
 
-    op.drop_table('reading')
-    with op.batch_alter_table('tube_person', schema=None) as batch_op:
-        batch_op.drop_index('ix_tube_person_person_id')
+    op.drop_table("reading")
+    with op.batch_alter_table("tube_person", schema=None) as batch_op:
+        batch_op.drop_index("ix_tube_person_person_id")
 
-    op.drop_table('tube_person')
-    op.drop_table('ticket')
-    with op.batch_alter_table('run', schema=None) as batch_op:
-        batch_op.drop_index('ix_run_plate_id')
+    op.drop_table("tube_person")
+    op.drop_table("ticket")
+    with op.batch_alter_table("run", schema=None) as batch_op:
+        batch_op.drop_index("ix_run_plate_id")
 
-    op.drop_table('run')
-    with op.batch_alter_table('plate_well', schema=None) as batch_op:
-        batch_op.drop_index('ix_plate_well_tube_id')
+    op.drop_table("run")
+    with op.batch_alter_table("plate_well", schema=None) as batch_op:
+        batch_op.drop_index("ix_plate_well_tube_id")
 
-    op.drop_table('plate_well')
-    with op.batch_alter_table('file_status', schema=None) as batch_op:
-        batch_op.drop_index('ix_file_status_state')
+    op.drop_table("plate_well")
+    with op.batch_alter_table("file_status", schema=None) as batch_op:
+        batch_op.drop_index("ix_file_status_state")
 
-    op.drop_table('file_status')
-    with op.batch_alter_table('tube', schema=None) as batch_op:
-        batch_op.drop_index('ix_tube_worklist')
-        batch_op.drop_index('ix_tube_state_due')
-        batch_op.drop_index('ix_tube_rack')
-        batch_op.drop_index('ix_tube_pool_id')
-        batch_op.drop_index('ix_tube_plate_id')
+    op.drop_table("file_status")
+    with op.batch_alter_table("tube", schema=None) as batch_op:
+        batch_op.drop_index("ix_tube_worklist")
+        batch_op.drop_index("ix_tube_state_due")
+        batch_op.drop_index("ix_tube_rack")
+        batch_op.drop_index("ix_tube_pool_id")
+        batch_op.drop_index("ix_tube_plate_id")
 
-    op.drop_table('tube')
-    op.drop_table('rulebook')
-    with op.batch_alter_table('report', schema=None) as batch_op:
-        batch_op.drop_index('ix_report_tube_id')
-        batch_op.drop_index('ix_report_person_id')
-        batch_op.drop_index('ix_report_issued_at')
+    op.drop_table("tube")
+    op.drop_table("rulebook")
+    with op.batch_alter_table("report", schema=None) as batch_op:
+        batch_op.drop_index("ix_report_tube_id")
+        batch_op.drop_index("ix_report_person_id")
+        batch_op.drop_index("ix_report_issued_at")
 
-    op.drop_table('report')
-    with op.batch_alter_table('recall', schema=None) as batch_op:
-        batch_op.drop_index('ix_recall_person_id')
-        batch_op.drop_index('ix_recall_open')
+    op.drop_table("report")
+    with op.batch_alter_table("recall", schema=None) as batch_op:
+        batch_op.drop_index("ix_recall_person_id")
+        batch_op.drop_index("ix_recall_open")
 
-    op.drop_table('recall')
-    with op.batch_alter_table('pool_member', schema=None) as batch_op:
-        batch_op.drop_index('ix_pool_member_tube_id')
+    op.drop_table("recall")
+    with op.batch_alter_table("pool_member", schema=None) as batch_op:
+        batch_op.drop_index("ix_pool_member_tube_id")
 
-    op.drop_table('pool_member')
-    with op.batch_alter_table('plate', schema=None) as batch_op:
-        batch_op.drop_index('ix_plate_state')
+    op.drop_table("pool_member")
+    with op.batch_alter_table("plate", schema=None) as batch_op:
+        batch_op.drop_index("ix_plate_state")
 
-    op.drop_table('plate')
-    op.drop_table('person')
-    op.drop_table('idempotency')
-    with op.batch_alter_table('file', schema=None) as batch_op:
-        batch_op.drop_index('ix_file_run')
+    op.drop_table("plate")
+    op.drop_table("person")
+    op.drop_table("idempotency")
+    with op.batch_alter_table("file", schema=None) as batch_op:
+        batch_op.drop_index("ix_file_run")
 
-    op.drop_table('file')
-    op.drop_table('event')
-    op.drop_table('device')
-    op.drop_table('counter')
-    op.drop_table('chain')
-    with op.batch_alter_table('alarm', schema=None) as batch_op:
-        batch_op.drop_index('ix_alarm_open')
+    op.drop_table("file")
+    op.drop_table("event")
+    op.drop_table("device")
+    op.drop_table("counter")
+    op.drop_table("chain")
+    with op.batch_alter_table("alarm", schema=None) as batch_op:
+        batch_op.drop_index("ix_alarm_open")
 
-    op.drop_table('alarm')
-    op.drop_table('account')
+    op.drop_table("alarm")
+    op.drop_table("account")
