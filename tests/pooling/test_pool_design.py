@@ -185,6 +185,24 @@ def test_the_validated_size_of_the_assay_is_kept():
     assert design(0.01, size=5, validated=5).refused == ()
 
 
+def test_sub_pools_keep_the_floor_too():
+    """Where the cheapest sub-pools would fall below the floor, the cheapest that keep it are taken."""
+    detection = {2: 0.99, 3: 0.97, 4: 0.9, 16: 0.88}
+    free = design(0.01, stages=3, size=16, detection=detection, min_sensitivity=0.0)
+    held = design(0.01, stages=3, size=16, detection=detection, min_sensitivity=0.85)
+    assert free.layout == (4, 4, 4, 4)
+    assert (max(held.layout), sum(held.layout), held.refused) == (3, 16, ())
+    assert held.sensitivity >= 0.85
+    assert held.tests_per_person > free.tests_per_person
+    edge = design(0.01, stages=3, size=16, detection=detection, min_sensitivity=0.88 * 0.97)
+    assert (max(edge.layout), edge.refused) == (3, ())
+    singly = design(0.01, stages=3, size=16, detection=detection, min_sensitivity=0.88)
+    assert (singly.layout, singly.refused) == ((1,) * 16, ())
+    hopeless = design(0.01, stages=3, size=16, detection=detection, min_sensitivity=0.9)
+    assert hopeless.layout == (4, 4, 4, 4)
+    assert [one.code for one in hopeless.refused] == ["BELOW_FLOOR"]
+
+
 def test_a_master_pool_counts_as_a_pool():
     """A master pool of 96 meets the cap; the array is answered with three stages and its objection."""
     found = design(0.001, array=(8, 12), master=True)
