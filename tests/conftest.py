@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from moments import NOON
 
 from lis.clock import FixedClock
 from lis.db import Database, migrate
@@ -18,7 +18,6 @@ settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
-NOON = datetime(2022, 12, 21, 12, 0, tzinfo=UTC)
 _numbers = itertools.count(1)
 
 

@@ -18,12 +18,13 @@ from typing import assert_never
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
 from lis import ledger, queries
 from lis.db import Unit
 from lis.errors import Conflict, Invalid, Refused
 from lis.events import TubeKind
+from lis.queries import Row
 from lis.rulebook import Rulebook, files
 from lis.tube import Tube
 from retest import (
@@ -160,7 +161,7 @@ def period(text: str, zone: ZoneInfo) -> tuple[datetime | None, datetime | None]
 class _Run:
     """A past run as it lies in the database."""
 
-    row: RowMapping
+    row: Row
     tubes: tuple[Tube, ...]
     wells: Mapping[str, str]  # tube -> its first well
     batches: Mapping[str, str]  # tube -> extraction batch
@@ -180,7 +181,7 @@ def diff(
     Raises:
         Invalid: ``TARGET_UNKNOWN``: the new rules have no name for a target that was measured.
     """
-    found: list[tuple[RowMapping, str, str, Answer, Answer]] = []
+    found: list[tuple[Row, str, str, Answer, Answer]] = []
     runs = specimens = 0
     for row in queries.runs_between(conn, old.id, *between):
         run = _gather(conn, row)
@@ -199,9 +200,7 @@ def diff(
     return Difference(_named(old), _named(new), runs, specimens, tuple(_recorded(conn, found)))
 
 
-def _recorded(
-    conn: Connection, found: Sequence[tuple[RowMapping, str, str, Answer, Answer]]
-) -> Iterator[Change]:
+def _recorded(conn: Connection, found: Sequence[tuple[Row, str, str, Answer, Answer]]) -> Iterator[Change]:
     """The changes beside what was recorded at the time."""
     calls = queries.calls(conn, {tube for _, tube, _, _, _ in found})
     said = {
@@ -216,7 +215,7 @@ def _named(rules: AssayRules) -> str:
     return f"{rules.id}@{rules.version}"
 
 
-def _gather(conn: Connection, row: RowMapping) -> _Run:
+def _gather(conn: Connection, row: Row) -> _Run:
     """Readings by tube and by control; wells that the operator took out count as not measured."""
     by_well: dict[str, list[Reading]] = defaultdict(list)
     for one in queries.readings_of_run(conn, row["run_id"]):

@@ -159,7 +159,9 @@ def tube_document(asked: Caller, conn: Connection, barcode: str) -> dict[str, An
 def find_tubes(asked: Asked, q: Annotated[str, Query(min_length=1, max_length=80)]) -> Response:
     """Tubes whose code starts with ``q``, or that are on the plate, in the pool or in the rack ``q``."""
     text = barcodes.clean(q)
-    return asked.read("look", lambda conn: {"tubes": [tube_json(t) for t in queries.find_tubes(conn, text, 50)]})
+    return asked.read(
+        "look", lambda conn: {"tubes": [tube_json(t) for t in queries.find_tubes(conn, text, 50)]}
+    )
 
 
 @router.get("/worklists/{name}", tags=["worklists"])
@@ -196,7 +198,13 @@ def recall_json(row: Any, *, full: bool) -> dict[str, Any]:
     """One person to call back."""
     masked = person_json({**row, "document_type": ""}, full=full)
     kept = {name: masked[name] for name in ("person_id", "name", "document", "phone")}
-    return {"tube": row["tube_id"], **kept, "reason": row["reason"], "opened_at": row["opened_at"], "due": row["due_at"]}
+    return {
+        "tube": row["tube_id"],
+        **kept,
+        "reason": row["reason"],
+        "opened_at": row["opened_at"],
+        "due": row["due_at"],
+    }
 
 
 # -- pools ---------------------------------------------------------------------------------------
@@ -237,12 +245,14 @@ def review_results(reviews: Reviews, asked: Asked) -> Response:
 
     def act(unit: Unit) -> dict[str, Any]:
         after: list[Tube] = [
-            reports.review(unit, asked.lab.rules, one.tube, one.verdict, one.reason) for one in listed(reviews)
+            reports.review(unit, asked.lab.rules, one.tube, one.verdict, one.reason)
+            for one in listed(reviews)
         ]
         rules = asked.lab.rules
         return {
             "tubes": [
-                tube_json(tube) | {"signatures_missing": reports.missing_signatures(tube, rules)} for tube in after
+                tube_json(tube) | {"signatures_missing": reports.missing_signatures(tube, rules)}
+                for tube in after
             ]
         }
 

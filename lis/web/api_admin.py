@@ -37,7 +37,13 @@ def sign_in(order: SignInIn, request: Request) -> Response:
     signed = sessions.sign_in(order.name, order.password)
     who = signed.identity
     answer = reply(
-        {"token": signed.secret, "csrf": who.csrf, "name": who.name, "full_name": who.full_name, "role": who.role.value}
+        {
+            "token": signed.secret,
+            "csrf": who.csrf,
+            "name": who.name,
+            "full_name": who.full_name,
+            "role": who.role.value,
+        }
     )
     sessions.set_cookie(answer, signed.secret)
     return answer
@@ -59,7 +65,9 @@ async def sign_out(request: Request) -> Response:
 def who_am_i(asked: Asked) -> Response:
     """Name and role of the caller."""
     who = asked.identity
-    return reply({"name": who.name, "full_name": who.full_name, "role": who.role.value, "purpose": who.purpose})
+    return reply(
+        {"name": who.name, "full_name": who.full_name, "role": who.role.value, "purpose": who.purpose}
+    )
 
 
 # -- alarms and persons --------------------------------------------------------------------------
@@ -165,7 +173,9 @@ def metrics(request: Request) -> Response:
 
 
 @open_router.get("/api/v1/verify/{report_id}", tags=["reports"])
-def verify_json(report_id: str, request: Request, seal: Annotated[str, Query(max_length=64)] = "") -> Response:
+def verify_json(
+    report_id: str, request: Request, seal: Annotated[str, Query(max_length=64)] = ""
+) -> Response:
     """Whether this laboratory issued such a report; nothing about the person."""
     return reply(verified(request.app.state.lab, report_id, seal))
 

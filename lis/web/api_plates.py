@@ -22,6 +22,9 @@ from lis.web.commands import Asked, Caller, digest_of
 from lis.web.payloads import LoadIn, PlateIn, ReasonIn, RetryIn, file_json, plate_json
 from scheduler.fill import Wait
 
+UPLOAD = "upload:"
+"""Prefix of the sender of a file that a person handed over without naming a cycler."""
+
 router = APIRouter(prefix="/api/v1")
 
 
@@ -29,7 +32,9 @@ router = APIRouter(prefix="/api/v1")
 
 
 @router.get("/plates/proposal", tags=["plates"])
-def propose_plate(asked: Asked, template: str = "", assay: str = "", *, now_whatever: bool = True) -> Response:
+def propose_plate(
+    asked: Asked, template: str = "", assay: str = "", *, now_whatever: bool = True
+) -> Response:
     """What the scheduler would put on the next plate, or why it would rather wait."""
     order = PlateOrder(template=template, assay=assay, now_whatever=now_whatever)
     return asked.read("plate", lambda conn: plate_proposal(asked, conn, order))
@@ -74,7 +79,9 @@ def plate_document(conn: Connection, plate_id: str) -> dict[str, Any]:
     """
     row = queries.plate_row(conn, plate_id)
     if row is None:
-        raise NotFound("PLATE_UNKNOWN", f"Plate {plate_id[:40]} is not known here. Check the code.", plate=plate_id)
+        raise NotFound(
+            "PLATE_UNKNOWN", f"Plate {plate_id[:40]} is not known here. Check the code.", plate=plate_id
+        )
     names = ("run_id", "device", "format", "instrument", "read_at", "valid", "verdict")
     runs = [{name: run[name] for name in names} for run in queries.runs_of_plate(conn, plate_id)]
     return plate_json(row, queries.wells(conn, plate_id)) | {"runs": runs}
@@ -118,7 +125,7 @@ def void_plate(plate_id: str, order: ReasonIn, asked: Asked) -> Response:
 
 
 @router.post("/runs", tags=["files"])
-def upload_run(  # noqa: PLR0913 - the fields of the form
+def upload_run(
     request: Request,
     asked: Asked,
     file: Annotated[UploadFile, File()],
@@ -134,7 +141,7 @@ def upload_run(  # noqa: PLR0913 - the fields of the form
     asked.identity.must("upload")
     data = file.file.read(MAX_BYTES + 1)
     name = (file.filename or "upload")[-200:]
-    fields = "\0".join((name, plate, run, device)).encode()
+    fields = f"{name}\0{plate}\0{run}\0{device}".encode()
     asked = Caller(asked.lab, asked.identity, asked.key, digest_of(request, fields, data))
     with asked.lab.database.read() as conn:
         stored = asked.stored(conn)
@@ -161,12 +168,10 @@ def _device(asked: Caller, named: str) -> str:
     """An instrument speaks for itself only; a person says which instrument the file is from."""
     if asked.identity.role is Role.INSTRUMENT:
         return asked.identity.name
-    return named.strip()[:80] or f"upload by {asked.identity.name}"
+    return named.strip()[:80] or f"{UPLOAD}{asked.identity.name}"
 
 
-def handled_json(
-    kept: Stored, ingested: Ingested, issued: Issued, held: tuple[Held, ...]
-) -> dict[str, Any]:
+def handled_json(kept: Stored, ingested: Ingested, issued: Issued, held: tuple[Held, ...]) -> dict[str, Any]:
     """What became of a delivery, up to the reports it led to."""
     return {
         "file_id": kept.file_id,

@@ -54,7 +54,7 @@ def create_app(lab: Laboratory) -> FastAPI:
 
 def _docs_assets() -> Path:
     """Swagger UI as it comes with an installed package: the documentation asks no other host."""
-    import fastapi_offline  # noqa: PLC0415 - only for its files
+    import fastapi_offline
 
     return Path(fastapi_offline.__file__).parent / "static"
 

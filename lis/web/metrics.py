@@ -40,8 +40,15 @@ def create(lab: Laboratory) -> Metrics:
     registry.register(_Queues(lab))
     return Metrics(
         registry,
-        Counter("lis_requests_total", "Requests by route and status", ["method", "route", "status"], registry=registry),
-        Histogram("lis_request_seconds", "Seconds until the reply", ["route"], registry=registry, buckets=BUCKETS),
+        Counter(
+            "lis_requests_total",
+            "Requests by route and status",
+            ["method", "route", "status"],
+            registry=registry,
+        ),
+        Histogram(
+            "lis_request_seconds", "Seconds until the reply", ["route"], registry=registry, buckets=BUCKETS
+        ),
         Counter("lis_errors_total", "Refused or failed requests by code", ["code"], registry=registry),
         Counter("lis_person_lookups_total", "Times personal data were opened", ["how"], registry=registry),
     )
@@ -75,7 +82,9 @@ class _Queues:
         yield tubes
         yield _gauge("lis_retest_queue", "Tubes waiting for a retest", states.get("awaiting_retest", 0))
         age = (self.lab.database.clock.now() - oldest).total_seconds() if oldest else 0.0
-        yield _gauge("lis_oldest_unreported_age_seconds", "Age of the oldest tube without a report", max(age, 0.0))
+        yield _gauge(
+            "lis_oldest_unreported_age_seconds", "Age of the oldest tube without a report", max(age, 0.0)
+        )
         yield _gauge("lis_recalls_open", "Persons whose new specimen is awaited", depths["recalls"])
         yield _gauge("lis_files_quarantined", "Files that wait for a person", depths["quarantined"])
         yield _gauge("lis_alarms_open", "Alarms nobody has cleared", depths["alarms"])

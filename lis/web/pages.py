@@ -1,5 +1,7 @@
-"""Pages around the bench: sign in, what to do now, tubes, reports, alarms, errors. They only look;
-every change goes through the API."""
+"""Pages around the bench: sign in, what to do now, tubes, reports, alarms, errors.
+
+They only look; every change goes through the API.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ async def sign_in(request: Request) -> Response:
             raise
         request.app.state.metrics.errors.labels(error.code).inc()
         text = error_values(error, language_of(request), error_zh(error.code, error.details))["sentence"]
-        answer: Response = page(request, "sign_in.html", status=error.status, next=target, failed=text, name=name)
+        answer: Response = page(
+            request, "sign_in.html", status=error.status, next=target, failed=text, name=name
+        )
         if "seconds" in error.details:
             answer.headers["Retry-After"] = error.details["seconds"]
         return answer
@@ -106,7 +110,9 @@ async def choose_language(request: Request) -> Response:
     answer = RedirectResponse(_inside(fields.get("next", "/")), 303)
     if chosen in LANGUAGES:
         secure = request.app.state.lab.settings.secure_cookies
-        answer.set_cookie(LANGUAGE_COOKIE, chosen, max_age=31_536_000, samesite="strict", secure=secure, httponly=True)
+        answer.set_cookie(
+            LANGUAGE_COOKIE, chosen, max_age=31_536_000, samesite="strict", secure=secure, httponly=True
+        )
     return answer
 
 
@@ -119,7 +125,12 @@ async def _form(request: Request) -> dict[str, str]:
 def _inside(target: str) -> str:
     """``target`` if it is an address of this server, else the start page: no open redirect."""
     parts = urlsplit(target)
-    safe = not parts.scheme and not parts.netloc and target.startswith("/") and not target.startswith(("//", "/\\"))
+    safe = (
+        not parts.scheme
+        and not parts.netloc
+        and target.startswith("/")
+        and not target.startswith(("//", "/\\"))
+    )
     return target if safe and target.isprintable() else "/"
 
 
@@ -134,7 +145,9 @@ def home(request: Request, caller: Seen) -> Response:
         depths = queries.queue_depths(conn)
         urgent = queries.due_first(conn, 8)
         alarms = queries.open_alarms(conn, 3)
-    return page(request, "home.html", caller.identity, counts=counts, depths=depths, urgent=urgent, alarms=alarms)
+    return page(
+        request, "home.html", caller.identity, counts=counts, depths=depths, urgent=urgent, alarms=alarms
+    )
 
 
 @router.get("/search")
@@ -161,7 +174,9 @@ def tube_page(request: Request, caller: Seen, barcode: str) -> Response:
     with caller.lab.database.read() as conn:
         tube = tube_document(caller, conn, barcode)
         recalls = queries.recalls_of_tube(conn, barcode)
-    return page(request, "tube.html", caller.identity, tube=tube, recalls=recalls, runs=_by_run(tube["readings"]))
+    return page(
+        request, "tube.html", caller.identity, tube=tube, recalls=recalls, runs=_by_run(tube["readings"])
+    )
 
 
 def _by_run(readings: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -170,7 +185,12 @@ def _by_run(readings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for reading in readings:
         run = runs.setdefault(
             reading["run_id"],
-            {"plate": reading["plate_id"], "at": reading["read_at"], "valid": reading["valid"], "readings": []},
+            {
+                "plate": reading["plate_id"],
+                "at": reading["read_at"],
+                "valid": reading["valid"],
+                "readings": [],
+            },
         )
         run["readings"].append(reading)
     return list(runs.values())
@@ -211,7 +231,9 @@ def alarms_page(request: Request, caller: Seen) -> Response:
 
 
 @router.get("/verify/{report_id}")
-def verify_page(request: Request, report_id: str, seal: Annotated[str, Query(max_length=64)] = "") -> Response:
+def verify_page(
+    request: Request, report_id: str, seal: Annotated[str, Query(max_length=64)] = ""
+) -> Response:
     """For whoever holds a printed report: is it genuine. Nothing about the person."""
     return page(request, "verify.html", found=verified(request.app.state.lab, report_id, seal))
 

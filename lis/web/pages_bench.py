@@ -41,7 +41,9 @@ def collection(request: Request, caller: Seen, tube: Annotated[str, Query(max_le
             rows = queries.people(conn, ids)
             people = [person_json(rows[one], full=True) for one in ids]
     tiers = caller.lab.rules.tiers.tiers
-    return page(request, "collection.html", caller.identity, tube=found, people=people, tiers=tiers, places=PLACES)
+    return page(
+        request, "collection.html", caller.identity, tube=found, people=people, tiers=tiers, places=PLACES
+    )
 
 
 @router.get("/reception")
@@ -77,7 +79,8 @@ def plating(request: Request, caller: Seen, template: str = "", assay: str = "")
     rules = caller.lab.rules
     return page(
         request, "plating.html", caller.identity, proposal=proposal, drawing=drawing, under_way=under_way,
-        done=done, templates=sorted(rules.templates), assays=sorted(rules.assays), template=template, assay=assay,
+        done=done, templates=sorted(rules.templates), assays=sorted(rules.assays), template=template,
+        assay=assay,
         default_assay=rules.default_assay,
     )  # fmt: skip
 
@@ -160,6 +163,7 @@ def worklist(request: Request, caller: Seen, name: str, after: After = 0) -> Res
                 for row in queries.open_recalls(conn, queries.PAGE)
             ]
     return page(
-        request, "worklist.html", caller.identity, name=name, tubes=tubes, recalls=recalls, after=after, rows=ROWS,
+        request, "worklist.html", caller.identity, name=name, tubes=tubes, recalls=recalls, after=after,
+        rows=ROWS,
         total=sum(total.values()), may_person=caller.identity.may("person"),
     )  # fmt: skip

@@ -243,12 +243,31 @@ def entry_json(entry: Entry) -> dict[str, Any]:
     """One row of a tube's history."""
     kind = type(entry.fact).__name__
     facts = {name: getattr(entry.fact, name) for name in FIELDS[kind]}
-    return {"event_id": entry.event_id, "seq": entry.seq, "kind": kind, "at": entry.at, "actor": entry.actor, **facts}
+    return {
+        "event_id": entry.event_id,
+        "seq": entry.seq,
+        "kind": kind,
+        "at": entry.at,
+        "actor": entry.actor,
+        **facts,
+    }
 
 
 def reading_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a cycler said of one target of one well."""
-    names = ("run_id", "plate_id", "well", "target", "dye", "cq", "raw_cq", "curve", "call", "read_at", "valid")
+    names = (
+        "run_id",
+        "plate_id",
+        "well",
+        "target",
+        "dye",
+        "cq",
+        "raw_cq",
+        "curve",
+        "call",
+        "read_at",
+        "valid",
+    )
     return {name: row[name] for name in names} | {"flags": [flag for flag in row["flags"].split(",") if flag]}
 
 
@@ -276,15 +295,29 @@ def masked_name(name: str) -> str:
 
 def file_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """A received file without its content."""
-    names = ("file_id", "device", "run", "plate_id", "name", "size", "received_at", "state", "code", "reason", "run_id")
+    names = (
+        "file_id",
+        "device",
+        "run",
+        "plate_id",
+        "name",
+        "size",
+        "received_at",
+        "state",
+        "code",
+        "reason",
+        "run_id",
+    )
     return {name: row[name] for name in names}
 
 
 def plate_json(row: Mapping[str, Any], wells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """A plate with its map."""
-    names = ("plate_id", "size", "template", "assay", "assay_version", "state", "instrument", "created_at")
-    names += ("created_by", "started_at", "closed_at", "reason")
-    return {name: row[name] for name in names} | {"wells": [well_json(well) for well in sorted(wells, key=well_place)]}
+    about = ("plate_id", "size", "template", "assay", "assay_version", "state", "instrument", "created_at")
+    names = (*about, "created_by", "started_at", "closed_at", "reason")
+    return {name: row[name] for name in names} | {
+        "wells": [well_json(well) for well in sorted(wells, key=well_place)]
+    }
 
 
 def well_json(well: Mapping[str, Any]) -> dict[str, Any]:

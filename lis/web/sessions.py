@@ -47,7 +47,9 @@ class Throttle:
         left = (until - self.clock.now()).total_seconds()
         if count >= FREE_TRIES and left > 0:
             wait = str(ceil(left))
-            raise TooManyTries("WAIT", f"Too many wrong passwords. Try again in {wait} seconds.", seconds=wait)
+            raise TooManyTries(
+                "WAIT", f"Too many wrong passwords. Try again in {wait} seconds.", seconds=wait
+            )
 
     def failed(self, name: str) -> None:
         """Count one more wrong password; from the fifth on the wait doubles each time."""

@@ -44,7 +44,16 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.globals |= {"t": _t, "word": _word, "reason": _reason, "when": _when, "day": _day, "left": _left, "signs": SIGNS}
+    env.globals |= {
+        "t": _t,
+        "word": _word,
+        "reason": _reason,
+        "device": _device,
+        "when": _when,
+        "day": _day,
+        "left": _left,
+        "signs": SIGNS,
+    }
     return env
 
 
@@ -61,6 +70,13 @@ def _word(context: Context, section: str, value: str) -> str:
 @pass_context
 def _reason(context: Context, reason: str) -> str:
     return reason_text(reason, context["language"])
+
+
+@pass_context
+def _device(context: Context, name: str) -> str:
+    """A cycler by its name, or who uploaded the file."""
+    who = name.removeprefix("upload:")
+    return name if who == name else say("files.uploaded_by", context["language"], name=who)
 
 
 @pass_context
@@ -193,7 +209,11 @@ def draw_plate(
 
 
 def _well(
-    name: str, place: tuple[int, int], well: Mapping[str, Any] | None, outcomes: Mapping[str, str], language: str
+    name: str,
+    place: tuple[int, int],
+    well: Mapping[str, Any] | None,
+    outcomes: Mapping[str, str],
+    language: str,
 ) -> WellView:
     if well is None:
         return WellView(name, *place, "", "empty", "empty", f"{name}: {say('plate.empty', language)}", "")

@@ -65,7 +65,12 @@ def error_zh(code: str, details: Mapping[str, str]) -> str:
 def outcome_zh(result: ScanResult) -> str:
     """What became of a scan, in Chinese."""
     tube = result.tube
-    known = {"barcode": result.barcode, "tube": result.barcode, "rack": result.rack, "position": result.position}
+    known = {
+        "barcode": result.barcode,
+        "tube": result.barcode,
+        "rack": result.rack,
+        "position": result.position,
+    }
     if tube is not None:
         known |= {"state": tube.state.value, "hold": str(tube.hold_number)}
     code = "TUBE_HELD" if result.code == "TUBE_UNKNOWN" and result.outcome == "held" else result.code
@@ -80,7 +85,11 @@ def reason_text(reason: str, language: str) -> str:
         return zh if language == "zh" else en
     if colon and head in table()["reason"]:
         rest = "；".join(reason_text(part, language) for part in tail.split(", "))
-        return f"{label('reason', head, language)}：{rest}" if language == "zh" else f"{label('reason', head, language)}: {rest}"
+        return (
+            f"{label('reason', head, language)}：{rest}"
+            if language == "zh"
+            else f"{label('reason', head, language)}: {rest}"
+        )
     return label("reason", reason, language) if language == "en" else _in_chinese(reason)
 
 

@@ -108,6 +108,11 @@ for (const field of document.querySelectorAll("[data-keep]")) {
 for (const field of document.querySelectorAll("[data-submit]")) {
   field.addEventListener("change", () => field.form.requestSubmit());
 }
+for (const field of document.querySelectorAll("[data-show-name]")) {
+  const shown = field.parentElement.querySelector("span");
+  const nothing = shown.textContent;
+  field.addEventListener("change", () => (shown.textContent = field.files[0]?.name ?? nothing));
+}
 const said = sessionStorage.getItem("lis.said");
 if (said) {
   sessionStorage.removeItem("lis.said");
