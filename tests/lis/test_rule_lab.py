@@ -2,56 +2,25 @@
 
 import csv
 import io
-import itertools
 import json
-import shutil
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from bench import Bench
 from pypdf import PdfReader
 
-from lis import barcodes, cli, config, laboratory, queries
-from lis.clock import FixedClock
+from lis import cli, laboratory, queries
 from lis.errors import Conflict, Invalid, NotFound, Refused
 from lis.printing.rulesheet import as_rulesheet
 from lis.rulebook import files
-from lis.services import plates, receiving, rule_lab
-from lis.services.inbox import Delivery
-from lis.services.plates import PlateOrder, WellOrder
-from lis.services.receiving import PersonData, Scan, TubeData
+from lis.services import rule_lab
 from retest import AssayRules, RulesError
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 ASSAY = "kinghawk"
-TABLE = """\
-name = "rule laboratory"
-instrument = "synthetic cycler"
-contains = ["SYNTHETIC"]
-delimiter = ","
-block = 96
-decimal = "."
-no_cq = ["-"]
-end_mark = "END"
-[columns]
-well = "well"
-sample = "sample"
-task = "task"
-target = "target"
-cq = "cq"
-[tasks]
-"ntc" = "ntc"
-"pc" = "positive_control"
-"ec" = "negative_control"
-"unknown" = "unknown"
-[keys]
-plate = "plate"
-run_started = "started"
-run_ended = "ended"
-"""
-GOOD = {"NTC": (None, None, None), "PC": (25.0, 25.0, 27.0), "EC": (None, None, 27.0)}
-NUMBERS = itertools.count(1)
 
 
 def shipped():
@@ -67,77 +36,27 @@ def stricter(version="2", late="36.0"):
     )
 
 
-def open_lab(folder: Path, url: str, clock: FixedClock):
-    """A laboratory that uses the assay and reads the table above."""
-    tables = folder / "rules" / "tables"
-    tables.mkdir(parents=True, exist_ok=True)
-    (tables / "own.toml").write_text(TABLE, encoding="utf-8")
-    return laboratory.open_laboratory(config.load(folder, database=url, assay=ASSAY), clock)
-
-
 @pytest.fixture
-def lab(database_url: str, tmp_path: Path, clock: FixedClock):
-    """A laboratory on a fresh database of each kind."""
-    with open_lab(tmp_path / "data", database_url, clock) as opened:
-        yield opened
+def lab(embedded):
+    """A laboratory on the embedded database."""
+    return embedded.lab
 
 
-@pytest.fixture
-def embedded(sqlite_template: Path, tmp_path: Path, clock: FixedClock):
-    """The folder of a laboratory on the embedded database, with one read run: (folder, its tubes)."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    shutil.copy(sqlite_template, folder / "lis.db")
-    with open_lab(folder, "", clock) as lab:
-        codes = run(lab, clock, [(37.0, 37.0, 27.0), (None, None, 27.0)])
-    return folder, codes
-
-
-def run(lab, clock, cqs, controls=None):
-    """Register, receive, plate and read one tube for each triple of Cq (ORF1ab, N, IC); the tubes' codes."""
-    orders = [
-        TubeData(
-            barcode=barcodes.mint(barcodes.TUBE, 44070000000 + next(NUMBERS)), sealed=True,
-            persons=(PersonData(f"张{next(NUMBERS)}", "passport", f"SYN{next(NUMBERS):06d}", "13800000000"),),
-        )
-        for _ in cqs
-    ]  # fmt: skip
-    codes = [order.barcode for order in orders]
-    with lab.database.write("site") as unit:
-        receiving.register(unit, lab.vault, lab.rules, orders)
-    with lab.database.write("anna") as unit:
-        receiving.receive(unit, lab.rules, [Scan(code, f"R{code}", "A1") for code in codes])
-    layout = lab.rules.template("")
-    at = dict(zip(layout.sample_wells("column"), codes, strict=False))
-    wells = [WellOrder(well, tube=code) for well, code in at.items()]
-    wells += [WellOrder(well, control=kind) for kind, well in layout.controls]
-    with lab.database.write("anna") as unit:
-        plate = plates.create(unit, lab.rules, PlateOrder(template="", assay="", wells=tuple(wells)))
-        plates.load(unit, plate, plate, "synthetic cycler")
-    clock.advance(timedelta(hours=2))
-    given = dict(zip(codes, cqs, strict=True)) | GOOD | (controls or {})
-    done = laboratory.handle(
-        lab, Delivery("cycler", f"run-{plate}", "run.csv", exported(lab, clock, plate, given), plate)
-    )
+def run(bench, cqs, **controls):
+    """Read one run with a tube for each triple of Cq (ORF1ab, N, IC); the tubes' codes."""
+    codes = bench.singles(len(cqs))
+    given = {**dict(zip(codes, cqs, strict=True)), **controls}
+    signals = {name: dict(zip(("ORF1ab", "N", "IC"), triple, strict=True)) for name, triple in given.items()}
+    done = bench.cycle(codes, signals, assay=ASSAY)
     assert done.ingested.state == "read", done.ingested
     return codes
 
 
-def exported(lab, clock, plate, given):
-    """The finished run as the laboratory's own kind of table."""
-    with lab.database.read() as conn:
-        rows = queries.wells(conn, plate)
-    started, ended = clock.now() - timedelta(hours=2), clock.now()
-    lines = ["SYNTHETIC,not measured on anybody,,,", f"plate,{plate},,,"]
-    lines += [f"started,{started:%Y-%m-%dT%H:%M:%SZ},,,", f"ended,{ended:%Y-%m-%dT%H:%M:%SZ},,,"]
-    lines.append("well,sample,task,target,cq")
-    tasks = {"NTC": "ntc", "PC": "pc", "EC": "ec"}
-    for row in rows:
-        name = row["tube_id"] or row["control"]
-        for target, cq in zip(("ORF1ab", "N", "IC"), given[name], strict=True):
-            task = tasks.get(row["control"] or "", "unknown")
-            lines.append(f"{row['well']},{name},{task},{target},{'-' if cq is None else cq}")
-    return "\n".join([*lines, "END,,,,", ""]).encode()
+@contextmanager
+def restarted(bench):
+    """The same laboratory after its next start."""
+    with laboratory.open_laboratory(bench.lab.settings, bench.clock) as again:
+        yield Bench(again, bench.clock, bench.numbers)
 
 
 def compare(lab, old, new, period="all"):
@@ -149,12 +68,12 @@ def compare(lab, old, new, period="all"):
     return found
 
 
-def test_every_changed_outcome_is_listed_and_no_other(lab, clock):
+def test_every_changed_outcome_is_listed_and_no_other(bench):
     """Under an earlier cutoff exactly the late positives change; each is shown beside what was recorded."""
     cqs = [(37.0, 37.0, 27.0), (30.0, 30.0, 27.0), (36.0, 30.0, 27.0), (None, None, 27.0), (None, None, None)]
-    codes = run(lab, clock, cqs)
-    old, new = lab.rules.assay(ASSAY), AssayRules.from_toml(stricter())
-    found = compare(lab, old, new)
+    codes = run(bench, cqs)
+    old, new = bench.lab.rules.assay(ASSAY), AssayRules.from_toml(stricter())
+    found = compare(bench.lab, old, new)
     assert (found.old, found.new, found.runs, found.specimens) == ("kinghawk@1", "kinghawk@2", 1, 5)
     rows = {change.specimen: change.as_json() for change in found.changes}
     assert set(rows) == {codes[0], codes[2]}
@@ -171,20 +90,20 @@ def test_every_changed_outcome_is_listed_and_no_other(lab, clock):
         "1",
     )
     assert late["well"] == "A1"
-    with lab.database.read() as conn:
+    with bench.lab.database.read() as conn:
         assert queries.run_row(conn, late["run"]) is not None
     assert rows[codes[2]]["new_rule"] == "grey-and-detected"
-    assert compare(lab, old, old).changes == ()
+    assert compare(bench.lab, old, old).changes == ()
 
 
-def test_only_the_period_is_replayed(lab, clock):
+def test_only_the_period_is_replayed(bench):
     """Days are those of the laboratory's zone, first and last included; other days and assays are left out."""
-    run(lab, clock, [(37.0, 37.0, 27.0)])  # read at 14:00 UTC, 22:00 on the 21st in Shanghai
-    clock.advance(timedelta(hours=3))
-    run(lab, clock, [(37.0, 37.0, 27.0)])  # read at 19:00 UTC, 03:00 on the 22nd
-    old, new = lab.rules.assay(ASSAY), AssayRules.from_toml(stricter())
+    run(bench, [(37.0, 37.0, 27.0)])  # read at 14:00 UTC, 22:00 on the 21st in Shanghai
+    bench.clock.advance(timedelta(hours=3))
+    run(bench, [(37.0, 37.0, 27.0)])  # read at 19:00 UTC, 03:00 on the 22nd
+    old, new = bench.lab.rules.assay(ASSAY), AssayRules.from_toml(stricter())
     counts = {
-        period: len(compare(lab, old, new, period).changes)
+        period: len(compare(bench.lab, old, new, period).changes)
         for period in (
             "2022-12-20",
             "2022-12-21",
@@ -195,13 +114,13 @@ def test_only_the_period_is_replayed(lab, clock):
         )
     }
     assert list(counts.values()) == [0, 1, 1, 2, 2, 2]
-    assert compare(lab, lab.rules.assay("maccura"), new).runs == 0
+    assert compare(bench.lab, bench.lab.rules.assay("maccura"), new).runs == 0
 
 
-def test_controls_are_judged_again(lab, clock):
+def test_controls_are_judged_again(bench):
     """Rules that ask for a stronger positive control void the run: every tube of it changes to void."""
-    codes = run(lab, clock, [(30.0, 30.0, 27.0), (None, None, 27.0)], {"PC": (33.0, 33.0, 27.0)})
-    old = lab.rules.assay(ASSAY)
+    codes = run(bench, [(30.0, 30.0, 27.0), (None, None, 27.0)], PC=(33.0, 33.0, 27.0))
+    old = bench.lab.rules.assay(ASSAY)
     text = shipped().replace('version = "1"', 'version = "2"')
     head, _, rest = text.partition('kind = "PC"')
     strict = (
@@ -209,29 +128,29 @@ def test_controls_are_judged_again(lab, clock):
         + 'kind = "PC"'
         + rest.replace('ORF1ab = "detected"', 'ORF1ab = { state = "detected", most = 32.0 }', 1)
     )
-    found = compare(lab, old, AssayRules.from_toml(strict))
+    found = compare(bench.lab, old, AssayRules.from_toml(strict))
     assert {
         change.specimen: (change.new.outcome, change.new.next) for change in found.changes
     } == dict.fromkeys(codes, ("void", "repeat"))
-    back = compare(lab, AssayRules.from_toml(strict), old)
+    back = compare(bench.lab, AssayRules.from_toml(strict), old)
     assert {change.old.outcome for change in back.changes} == {"void"}
 
 
-def test_a_void_run_has_nothing_recorded(lab, clock):
+def test_a_void_run_has_nothing_recorded(bench):
     """Where the controls failed, no call was recorded; under rules that tolerate it the tubes are read."""
-    run(lab, clock, [(None, None, 27.0)], {"NTC": (39.9, None, None)})
+    run(bench, [(None, None, 27.0)], NTC=(39.9, None, None))
     text = shipped().replace('version = "1"', 'version = "2"')
     kind = text.index('kind = "NTC"')
     tolerant = text[:kind] + text[kind:].replace(
         'ORF1ab = "absent"', 'ORF1ab = { state = "absent", tolerate_from = 39.0 }', 1
     )
-    (change,) = compare(lab, lab.rules.assay(ASSAY), AssayRules.from_toml(tolerant)).changes
+    (change,) = compare(bench.lab, bench.lab.rules.assay(ASSAY), AssayRules.from_toml(tolerant)).changes
     assert (change.old.outcome, change.new.outcome, change.recorded) == ("void", "negative", "")
 
 
-def test_a_changed_ladder_is_a_change(lab, clock):
+def test_a_changed_ladder_is_a_change(bench):
     """The same call with another next step is listed: the bench would have done something else."""
-    run(lab, clock, [(30.0, None, 27.0), (30.0, 30.0, 27.0)])
+    run(bench, [(30.0, None, 27.0), (30.0, 30.0, 27.0)])
     text = shipped().replace('version = "1"', 'version = "2"')
     row = next(row for row in AssayRules.from_toml(text).decision if row.kind == "single-target")
     other = text.replace(f'id = "{row.id}"', 'id = "alone"').replace(
@@ -239,16 +158,16 @@ def test_a_changed_ladder_is_a_change(lab, clock):
         '[ladder.alone]\nsteps = ["recollect"]\nend = "inconclusive"\n\n[ladder.borderline]',
         1,
     )
-    (change,) = compare(lab, lab.rules.assay(ASSAY), AssayRules.from_toml(other)).changes
+    (change,) = compare(bench.lab, bench.lab.rules.assay(ASSAY), AssayRules.from_toml(other)).changes
     assert (change.old.outcome, change.new.outcome) == ("borderline", "borderline")
     assert (change.old.next, change.new.next) == ("re-extract", "recollect")
 
 
-def test_rules_without_a_name_for_a_target_are_refused(lab, clock):
+def test_rules_without_a_name_for_a_target_are_refused(bench):
     """A kit with other targets cannot read the run; the sentence names run and target."""
-    run(lab, clock, [(30.0, 30.0, 27.0)])
+    run(bench, [(30.0, 30.0, 27.0)])
     with pytest.raises(Invalid) as caught:
-        compare(lab, lab.rules.assay(ASSAY), lab.rules.assay("cdc-2019-ncov-n1n2rp"))
+        compare(bench.lab, bench.lab.rules.assay(ASSAY), bench.lab.rules.assay("cdc-2019-ncov-n1n2rp"))
     assert caught.value.code == "TARGET_UNKNOWN"
     assert "ORF1ab" in caught.value.sentence or "IC" in caught.value.sentence
 
@@ -292,44 +211,43 @@ def activate(lab, text, by="Dr Li", reason="Validation report 7"):
     return done
 
 
-def test_an_activated_file_is_in_force_and_the_old_version_stays_loadable(lab, clock):
+def test_an_activated_file_is_in_force_and_the_old_version_stays_loadable(bench):
     """After the next start the new version reads new runs; the old run keeps its version; all is recorded."""
-    (code,) = run(lab, clock, [(37.0, 37.0, 27.0)])
-    done = activate(lab, stricter())
-    assert (done.assay, done.version, done.replaces, done.by, done.reason) == (
-        ASSAY, "2", "1", "Dr Li", "Validation report 7",
-    )  # fmt: skip
-    assert done.at == clock.now().isoformat()
-    with laboratory.open_laboratory(lab.settings, clock) as again:
-        assert again.rules.assay(ASSAY).version == "2"
-        assert again.rules.assay(ASSAY, "1").digest == AssayRules.from_toml(shipped()).digest
-        (later,) = run(again, clock, [(37.0, 37.0, 27.0)])
-        with again.database.read() as conn:
+    (code,) = run(bench, [(37.0, 37.0, 27.0)])
+    done = activate(bench.lab, stricter())
+    assert (done.assay, done.version, done.replaces, done.by) == (ASSAY, "2", "1", "Dr Li")
+    assert (done.reason, done.at) == ("Validation report 7", bench.clock.now().isoformat())
+    with restarted(bench) as again:
+        rules = again.lab.rules
+        assert rules.assay(ASSAY).version == "2"
+        assert rules.assay(ASSAY, "1").digest == AssayRules.from_toml(shipped()).digest
+        (later,) = run(again, [(37.0, 37.0, 27.0)])
+        with again.lab.database.read() as conn:
             said = {tube: calls[0].rule for tube, calls in queries.calls(conn, [code, later]).items()}
             assert rule_lab.history(conn) == [done]
             assert rule_lab.history(conn, "maccura") == []
         assert said == {code: "both-detected", later: "grey"}
-        found = compare(again, again.rules.assay(ASSAY, "1"), again.rules.assay(ASSAY))
+        found = compare(again.lab, rules.assay(ASSAY, "1"), rules.assay(ASSAY))
         assert {change.specimen: change.recorded_version for change in found.changes} == {
             code: "1",
             later: "2",
         }
 
 
-def test_a_changed_content_under_an_old_version_is_refused(lab, clock):
+def test_a_changed_content_under_an_old_version_is_refused(bench):
     """A version is one content: in force now, spoken earlier, or activated earlier."""
     with pytest.raises(Conflict) as caught:
-        activate(lab, stricter(version="1"))
+        activate(bench.lab, stricter(version="1"))
     assert caught.value.code == "RULES_EDITED"
-    activate(lab, stricter())
-    with laboratory.open_laboratory(lab.settings, clock) as again:
-        activate(again, stricter(version="3"))
-    with laboratory.open_laboratory(lab.settings, clock) as again:
+    activate(bench.lab, stricter())
+    with restarted(bench) as again:
+        activate(again.lab, stricter(version="3"))
+    with restarted(bench) as again:
         with pytest.raises(Conflict):
-            activate(again, stricter(version="2", late="35.0"))
-        activate(again, stricter())  # the old content under its old version may come back
-    with laboratory.open_laboratory(lab.settings, clock) as again, again.database.read() as conn:
-        assert again.rules.assay(ASSAY).version == "2"
+            activate(again.lab, stricter(version="2", late="35.0"))
+        activate(again.lab, stricter())  # the old content under its old version may come back
+    with restarted(bench) as again, again.lab.database.read() as conn:
+        assert again.lab.rules.assay(ASSAY).version == "2"
         assert [(one.version, one.replaces) for one in rule_lab.history(conn)] == [
             ("2", "1"),
             ("3", "2"),
@@ -362,7 +280,7 @@ def test_what_is_not_activated(lab, change, error, code):
     assert caught.value.code == code
     assert not (lab.settings.data / "rules" / "assays").exists()
     with lab.database.read() as conn:
-        assert queries.count_of(conn, "rulebook") == 0
+        assert queries.rule_versions(conn, "assay") + queries.rule_versions(conn, rule_lab.ACTIVATION) == []
 
 
 def test_a_closed_account_answers_for_nothing(lab):
@@ -415,7 +333,8 @@ def lis(capsys, *arguments):
 
 def test_the_commands_from_comparison_to_force(embedded, tmp_path, capsys):
     """Diff as JSON and as a table, check, activate, history, list: as a director would use them."""
-    folder, codes = embedded
+    folder = embedded.lab.settings.data
+    codes = run(embedded, [(37.0, 37.0, 27.0), (None, None, 27.0)])
     path = tmp_path / "new.toml"
     path.write_text(stricter(), encoding="utf-8")
     status, out, _ = lis(capsys, "assays", "diff", ASSAY, path, "--on", "all", "--data", folder, "--json")
