@@ -44,7 +44,7 @@ from instruments.calling_baseline import (
     second_derivative_maximum,
     subtract,
 )
-from instruments.calling_linear import local_efficiency, log_linear
+from instruments.calling_linear import WINDOW, local_efficiency, log_linear
 from instruments.calling_logistic import logistic_columns, sdm_columns
 from instruments.calling_shape import ATYPICAL, FLAT, SIGMOID, shapes, verdicts
 from instruments.errors import InstrumentError
@@ -253,8 +253,10 @@ def _cq(method: Method, values: Floats, stood: _Stood, limits: Floats) -> tuple[
         cq, rows = np.full(len(values), np.nan), np.flatnonzero(stood.reason != "flat")
         cq[rows] = logistic_columns(stood.corrected[rows], stood.peak[rows], stood.amplitude[rows])
         return cq, efficiency
-    if method == "linregpcr":
+    if method == "linregpcr" and values.shape[1] >= WINDOW:
         return log_linear(stood.corrected, stood.noise, stood.peak, limits)
+    if method == "linregpcr":
+        return np.full(len(values), np.nan), efficiency
     centre = crossing.crossings(stood.corrected, limits)
     read = crossing.cubic if method == "abi" else crossing.linear
     return read(stood.corrected, limits, centre), efficiency

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-_LONGEST, _SHORTEST = 9, 4
+WINDOW, _SHORTEST = 9, 4
 _HALVINGS = 50
 _SLOWEST = 1.2  # gain per cycle below which a straight log line is no amplification
 
@@ -33,7 +33,7 @@ def log_linear(corrected: Floats, noise: Floats, peak: Ints, limits: Floats) -> 
     points = corrected[np.arange(len(corrected))[:, None], index]
     length = used.sum(axis=1)
     half = (length + 1) // 2
-    place = np.arange(_LONGEST) - first[:, None]
+    place = np.arange(WINDOW) - first[:, None]
     lower = used & (place < half[:, None])
     upper = used & (place >= (length - half)[:, None])
     shift = _baseline_shift(points, used, lower, upper)
@@ -49,8 +49,8 @@ def log_linear(corrected: Floats, noise: Floats, peak: Ints, limits: Floats) -> 
 def _window(corrected: Floats, noise: Floats, peak: Ints) -> tuple[Ints, NDArray[np.bool_], Ints]:
     """Columns of the nine cycles up to the maximum, which of them count, and the place of the first."""
     width = corrected.shape[1]
-    end = np.clip(peak, _LONGEST - 1, width - 1)
-    index = end[:, None] + np.arange(1 - _LONGEST, 1)
+    end = np.clip(peak, WINDOW - 1, width - 1)
+    index = end[:, None] + np.arange(1 - WINDOW, 1)
     points = corrected[np.arange(len(corrected))[:, None], index]
     clear = points > np.maximum(3.0 * noise, 1e-300)[:, None]
     rising = np.ones_like(clear)
