@@ -30,10 +30,16 @@ def stacks(run: RunFile) -> list[tuple[list[Curve], Any, Any]]:
             best[key] = curve
     groups: dict[tuple[str, int, int], list[Curve]] = defaultdict(list)
     for curve in best.values():
-        whole = len(curve.values) >= _SHORTEST and bool(np.all(np.isfinite(curve.values)))
-        if whole and bool(np.all(np.diff(curve.cycles) == 1)):
+        if len(curve.values) >= _SHORTEST:
             groups[curve.kind, int(curve.cycles[0]), len(curve.values)].append(curve)
-    return [(many, np.stack([c.values for c in many]), many[0].cycles) for many in groups.values()]
+    found = []
+    for many in groups.values():
+        values, cycles = np.stack([c.values for c in many]), np.stack([c.cycles for c in many])
+        whole = np.isfinite(values).all(axis=1) & (np.diff(cycles, axis=1) == 1).all(axis=1)
+        if whole.any():
+            kept = [curve for curve, good in zip(many, whole, strict=True) if good]
+            found.append((kept, values[whole], kept[0].cycles))
+    return found
 
 
 def verdicts(run: RunFile) -> dict[Key, str]:

@@ -57,7 +57,7 @@ class Receipt:
     first_stored_at: datetime
 
 
-class Refused(Exception):  # noqa: N818 - the handler says: refused
+class Refused(Exception):
     """Raised by a handler for a file that sending again cannot mend; a person must look."""
 
     def __init__(self, code: str, sentence: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,6 +57,7 @@ def well_name(index: int, block: int) -> str:
     return f"{chr(65 + index // columns)}{index % columns + 1}"
 
 
+@lru_cache(maxsize=4096)
 def canonical_well(text: str, block: int) -> str:
     """Bring the spellings of a well (``A01``, ``a1``, `` A1``, ``1``, ``1.0``) to ``A1``.
 

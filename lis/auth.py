@@ -16,12 +16,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from lis import queries
-from lis.db import Unit
 from lis.errors import Forbidden, Invalid, NotSignedIn, Refused
 
 if TYPE_CHECKING:
     from pwdlib import PasswordHash
     from sqlalchemy import Connection
+
+    from lis.db import Unit
 
 
 class Role(StrEnum):
@@ -57,9 +58,32 @@ PERMISSIONS: Final[dict[str, frozenset[Role]]] = {
 """Action -> roles that may do it."""
 
 COMMON: Final = frozenset(
-    "password passw0rd password1 12345678 123456789 1234567890 11111111 00000000 qwertyui qwerty123 iloveyou "
-    "admin123 administrator letmein1 welcome1 abc12345 a1234567 88888888 66666666 asdfghjk 1q2w3e4r technician "
-    "reviewer laboratory".split()
+    [
+        "password",
+        "passw0rd",
+        "password1",
+        "12345678",
+        "123456789",
+        "1234567890",
+        "11111111",
+        "00000000",
+        "qwertyui",
+        "qwerty123",
+        "iloveyou",
+        "admin123",
+        "administrator",
+        "letmein1",
+        "welcome1",
+        "abc12345",
+        "a1234567",
+        "88888888",
+        "66666666",
+        "asdfghjk",
+        "1q2w3e4r",
+        "technician",
+        "reviewer",
+        "laboratory",
+    ]
 )
 MIN_LENGTH: Final = 8
 MAX_LENGTH: Final = 128
@@ -75,9 +99,13 @@ class Identity:
     csrf: str = ""
     purpose: str = "session"
 
+    def may(self, action: str) -> bool:
+        """Whether this role may do ``action``."""
+        return self.role in PERMISSIONS[action]
+
     def must(self, action: str) -> None:
         """Raise ``Forbidden`` unless this role may do ``action``."""
-        if self.role not in PERMISSIONS[action]:
+        if not self.may(action):
             who = ", ".join(sorted(PERMISSIONS[action]))
             raise Forbidden("ROLE", f"{self.name} is a {self.role} and may not do this. It needs: {who}.")
 
@@ -92,7 +120,7 @@ class SignIn:
 
 @lru_cache(maxsize=1)
 def _hasher() -> PasswordHash:
-    from pwdlib import PasswordHash  # noqa: PLC0415 - argon2 is loaded when somebody signs in
+    from pwdlib import PasswordHash
 
     return PasswordHash.recommended()
 
@@ -119,7 +147,7 @@ def create_account(unit: Unit, name: str, full_name: str, role: str, password: s
         "name": name,
         "full_name": full_name or name,
         "role": role,
-        "password": _hasher().hash(password),
+        "password": hash_password(password),
         "active": True,
         "created_at": unit.now,
     }
@@ -129,9 +157,16 @@ def create_account(unit: Unit, name: str, full_name: str, role: str, password: s
 def check_password(password: str) -> None:
     """Refuse a password that is too short, too long or common."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        raise Invalid("PASSWORD", f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters; any characters will do.")
+        raise Invalid(
+            "PASSWORD", f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters; any characters will do."
+        )
     if password.lower() in COMMON:
         raise Invalid("PASSWORD", "This password is among the first that anybody tries. Choose another one.")
+
+
+def hash_password(password: str) -> str:
+    """What is stored of a password (argon2id)."""
+    return _hasher().hash(password)
 
 
 def verify(row_password: str, password: str) -> bool:
@@ -174,7 +209,9 @@ def identify(conn: Connection, secret: str, now: datetime) -> Identity:
     """
     row = queries.ticket_row(conn, digest(secret)) if secret else None
     if row is None or not row["active"] or row["expires_at"] <= now:
-        raise NotSignedIn("SIGN_IN", "You are not signed in, or too long ago. Sign in again; nothing was lost.")
+        raise NotSignedIn(
+            "SIGN_IN", "You are not signed in, or too long ago. Sign in again; nothing was lost."
+        )
     return Identity(row["account"], row["full_name"], Role(row["role"]), row["csrf"], row["purpose"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 TIMESPEC = "microseconds"
@@ -44,6 +45,7 @@ class FixedClock:
         self.moment += step
 
 
+@lru_cache(maxsize=4096)
 def to_text(moment: datetime) -> str:
     """UTC as fixed-width ISO 8601, ``2022-12-21T08:00:00.000000Z``: sorting the text sorts the time.
 
@@ -55,6 +57,7 @@ def to_text(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=TIMESPEC) + "Z"
 
 
+@lru_cache(maxsize=4096)
 def from_text(text: str) -> datetime:
     """The moment that :func:`to_text` wrote."""
     return datetime.fromisoformat(text)

@@ -8,6 +8,7 @@ write), PostgreSQL locks the head of the log first. Every commit is durable befo
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sqlite3
@@ -18,16 +19,38 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Table,
+    Text,
+    create_engine,
+    event,
+    insert,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
 
 from lis import schema
-from lis.clock import Clock, SystemClock
+from lis.clock import Clock, SystemClock, to_text
 from lis.errors import Busy, Conflict, LisError, StorageFull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from alembic.config import Config
+    from sqlalchemy import Dialect
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +67,7 @@ CLOCK_TOLERANCE = timedelta(seconds=1)
 def sqlite_module() -> ModuleType:
     """The SQLite to use: the wheel that carries a current library, else Python's own with a warning."""
     try:
-        from pysqlite3 import dbapi2  # noqa: PLC0415 - the wheel exists on Linux only
+        from pysqlite3 import dbapi2
     except ImportError:
         version = sqlite3.sqlite_version_info
         if WAL_RESET_BUG[0] <= version < WAL_RESET_BUG[1]:
@@ -89,7 +112,9 @@ class Database:
         self.dialect = make_url(url).get_backend_name()
         self._commits = 0
         self._turn = threading.Lock()
-        self.engine = _sqlite(url, busy_seconds) if self.dialect == "sqlite" else _postgresql(url, busy_seconds)
+        self.engine = (
+            _sqlite(url, busy_seconds) if self.dialect == "sqlite" else _postgresql(url, busy_seconds)
+        )
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -122,7 +147,7 @@ class Database:
         head = select(schema.chain.c.at).where(schema.chain.c.id == 1)
         if self.dialect != "sqlite":
             head = head.with_for_update()
-        last = conn.execute(head).scalar_one_or_none()
+        last: datetime | None = conn.execute(head).scalar_one_or_none()
         now = self.clock.now()
         if last is None or now >= last:
             return now
@@ -171,6 +196,111 @@ class Database:
             with contextlib.suppress(DBAPIError, sqlite3.Error):
                 self.checkpoint("TRUNCATE")
         self.engine.dispose()
+
+
+# -- many rows at once ---------------------------------------------------------------------------
+
+
+class _Texts(TypeDecorator[list[str]]):
+    """A list of texts as one parameter: an array on PostgreSQL, JSON on SQLite."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """What carries it."""
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else ARRAY(Text))
+
+    def process_bind_param(self, value: list[str] | None, dialect: Dialect) -> Any:
+        """Python to database."""
+        return json.dumps(value) if dialect.name == "sqlite" else value
+
+
+class _Among(FunctionElement[bool]):
+    """See :func:`among`."""
+
+    type = Boolean()
+    name = "among"
+    inherit_cache = True
+
+    def self_group(self, against: Any = None) -> Any:
+        """A condition already: SQLite would be told ``... = 1``, which keeps it from using an index."""
+        del against
+        return self
+
+
+def among(column: Column[Any], values: Iterable[str]) -> _Among:
+    """``column IN (values)`` as one parameter, so that the statement is the same for any number of them.
+
+    An IN list is spelt out, compiled and planned anew for every length: 4 ms for 94 tubes.
+    """
+    return _Among(column, literal(sorted(set(values)), _Texts()))
+
+
+@compiles(_Among, "sqlite")
+def _among_sqlite(element: _Among, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(part, **options) for part in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - compiled by SQLAlchemy
+
+
+@compiles(_Among)
+def _among_postgresql(element: _Among, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(part, **options) for part in element.clauses)
+    return f"{column} = ANY ({values})"
+
+
+MANY = 8
+"""From this many rows on the driver is asked directly: it saves most of the time of a bulk insert."""
+
+
+def insert_many(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows that all have the same columns, in as few steps as the database can."""
+    if len(rows) < MANY:
+        if rows:
+            conn.execute(insert(table), list(rows))
+        return
+    rest = {
+        column.name: column.default.arg  # type: ignore[attr-defined]
+        for column in table.c
+        if column.name not in rows[0] and column.default is not None
+    }
+    names = (*rows[0], *rest)
+    values = _stored(table, rows, tuple(rest.values()))
+    listed = f"{table.name} ({', '.join(names)})"
+    if conn.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(names))
+        conn.exec_driver_sql(f"INSERT INTO {listed} VALUES ({marks})", values)  # noqa: S608 - our own names
+    else:
+        _copy(conn, f"COPY {listed} FROM STDIN", values)
+
+
+def _stored(table: Table, rows: Sequence[Mapping[str, Any]], rest: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """The rows as the database keeps them: moments as text, and the defaults of the columns left out."""
+    moments = [name for name in rows[0] if isinstance(table.c[name].type, schema.Moment)]
+    if not moments:
+        return [(*row.values(), *rest) for row in rows]
+    return [(*{**row, **{name: _as_text(row[name]) for name in moments}}.values(), *rest) for row in rows]
+
+
+def _as_text(moment: datetime | str | None) -> str | None:
+    return to_text(moment) if isinstance(moment, datetime) else moment
+
+
+def _copy(conn: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """PostgreSQL's COPY: five times as fast as INSERT, and refused by the same constraints."""
+    dbapi: Any = conn.dialect.dbapi
+    cursor: Any = conn.connection.cursor()
+    try:
+        with cursor.copy(sql) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except dbapi.IntegrityError as error:
+        raise IntegrityError(sql, None, error) from error
+    except dbapi.Error as error:
+        raise OperationalError(sql, None, error) from error
+
+
+# -- engines -------------------------------------------------------------------------------------
 
 
 def _sqlite(url: str, busy_seconds: float) -> Engine:
@@ -225,7 +355,16 @@ def _postgresql(url: str, busy_seconds: float) -> Engine:
 
 
 FULL_WORDS = ("database or disk is full", "no space left", "disk i/o error", "could not extend file")
-BUSY_WORDS = ("locked", "busy", "lock timeout", "timeout", "connection", "deadlock", "terminating", "server closed")
+BUSY_WORDS = (
+    "locked",
+    "busy",
+    "lock timeout",
+    "timeout",
+    "connection",
+    "deadlock",
+    "terminating",
+    "server closed",
+)
 
 
 @contextlib.contextmanager
@@ -249,10 +388,13 @@ def _as_lis_error(error: Exception) -> LisError:
     if any(words in text for words in FULL_WORDS):
         return StorageFull(
             "STORAGE_FULL",
-            "The disk of the server is full or failing. Nothing was written; keep the tubes and call the administrator.",
+            "The disk of the server is full or failing. Nothing was written; "
+            "keep the tubes and call the administrator.",
         )
     if any(words in text for words in BUSY_WORDS):
-        return Busy("DATABASE_BUSY", "The database is busy. Nothing was written; the same scan may be sent again.")
+        return Busy(
+            "DATABASE_BUSY", "The database is busy. Nothing was written; the same scan may be sent again."
+        )
     return LisError("DATABASE_ERROR", f"The database refused: {_first_line(error)}. Nothing was written.")
 
 
@@ -265,13 +407,31 @@ def default_url(folder: Path) -> str:
     return f"sqlite:///{os.fspath(folder / 'lis.db')}"
 
 
-def migrate(database: Database) -> None:
-    """Bring the database to the newest schema (Alembic, one history for both databases)."""
-    from alembic import command  # noqa: PLC0415 - heavy, needed once at start
-    from alembic.config import Config  # noqa: PLC0415
+def revision(conn: Connection) -> str:
+    """The schema version this database is at."""
+    return str(conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+
+
+def newest_revision() -> str:
+    """The schema version this program needs."""
+    from alembic.script import ScriptDirectory
+
+    return str(ScriptDirectory.from_config(_alembic()).get_current_head())
+
+
+def _alembic() -> Config:
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "lis:migrations")
+    return config
+
+
+def migrate(database: Database) -> None:
+    """Bring the database to the newest schema (Alembic, one history for both databases)."""
+    from alembic import command
+
+    config = _alembic()
     with database.engine.connect() as conn:
         config.attributes["connection"] = conn
         with conn.begin():

@@ -8,6 +8,8 @@
     │   ├── IllegalMove     409     the tube's state does not allow this event
     │   └── Conflict        409     the same identity with another content
     ├── Invalid             422     the request itself is malformed (barcode, id number, count)
+    │   └── TooLarge        413     more bytes than are taken
+    ├── TooManyTries        429     wait before trying to sign in again
     ├── Forbidden           403     this role may not do that
     │   └── NotSignedIn     401     no or expired credentials
     ├── Busy                503     the database is locked or away: nothing was written, try again
@@ -67,6 +69,18 @@ class Invalid(LisError):
     """The request itself is malformed."""
 
     status = 422
+
+
+class TooLarge(Invalid):
+    """More bytes than are taken; none of them was kept."""
+
+    status = 413
+
+
+class TooManyTries(LisError):
+    """Too many wrong passwords for one name. ``details["seconds"]`` says how long to wait."""
+
+    status = 429
 
 
 class Forbidden(LisError):

@@ -9,10 +9,12 @@ classes that were rebuilt with slots.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from datetime import datetime
 from enum import StrEnum
-from types import UnionType
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from types import UnionType
 
 
 class TubeKind(StrEnum):

@@ -7,10 +7,9 @@ negatives are released) the chain stands here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import make_url
@@ -19,16 +18,21 @@ from instruments import InstrumentError, RunFile, read
 from lis import config, ledger, printing, queries, rulebook
 from lis.clock import Clock, SystemClock
 from lis.config import Settings
-from lis.db import Database, default_url, migrate
+from lis.db import Database, Unit, default_url, migrate
 from lis.errors import LisError, NotFound
 from lis.events import TubeKind
 from lis.privacy import Vault
-from lis.rulebook import Rulebook
 from lis.services import inbox, reports, results
-from lis.services.inbox import Delivery, Stored
 from lis.services.reports import Held, Issued
 from lis.services.results import Ingested, Parsed
 from retest import AssayRules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lis.config import Settings
+    from lis.rulebook import Rulebook
+    from lis.services.inbox import Delivery, Stored
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Laboratory:
     vault: Vault
     rules: Rulebook
 
-    def __enter__(self) -> Laboratory:
+    def __enter__(self) -> Self:
         """Open already."""
         return self
 
@@ -86,11 +90,13 @@ def _with_history(database: Database, rules: Rulebook) -> Rulebook:
                 if now.digest != row["digest"]:
                     raise LisError(
                         "RULES_EDITED",
-                        f"Rule file {row['name']} was edited in place: version {row['version']} has been used with "
-                        "another content. Give the new content a new version.",
+                        f"Rule file {row['name']} was edited in place: version {row['version']} has been "
+                        "used with another content. Give the new content a new version.",
                     )
                 continue
-            old[row["name"], row["version"]] = AssayRules.from_toml(row["content"], f"{row['name']} {row['version']}")
+            old[row["name"], row["version"]] = AssayRules.from_toml(
+                row["content"], f"{row['name']} {row['version']}"
+            )
     return replace(rules, old=old)
 
 
@@ -114,7 +120,7 @@ class Handled:
 
 def parse(lab: Laboratory, name: str, data: bytes) -> Parsed:
     """Read a cycler's file without touching the laboratory."""
-    from instruments.checking import verdicts  # noqa: PLC0415 - numpy is loaded when a file comes
+    from instruments.checking import verdicts
 
     try:
         run: RunFile = read(name, data, lab.rules.tables, zone=lab.zone)
@@ -137,12 +143,19 @@ def process(lab: Laboratory, file_id: str, actor: str) -> tuple[Ingested, Issued
         raise NotFound("FILE_UNKNOWN", "No such file was received.")
     parsed = parse(lab, row["name"], row["content"])
     with lab.database.write(actor) as unit:
-        ingested = results.ingest(unit, lab.rules, file_id, parsed)
-        if ingested.state != "read":
-            return ingested, Issued({}), ()
-        members = queries.pool_members(unit.conn, ingested.tubes)
-        concerned = {*ingested.tubes, *(tube for many in members.values() for tube in many)}
-        issued, held = reports.release_ready(unit, lab.rules, concerned)
+        return settle(unit, lab.rules, file_id, parsed)
+
+
+def settle(
+    unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed
+) -> tuple[Ingested, Issued, tuple[Held, ...]]:
+    """Decide the tubes of a kept and parsed file and release what the rules release, in one transaction."""
+    ingested = results.ingest(unit, rules, file_id, parsed)
+    if ingested.state != "read":
+        return ingested, Issued({}), ()
+    members = queries.pool_members(unit.conn, ingested.tubes)
+    concerned = {*ingested.tubes, *(tube for many in members.values() for tube in many)}
+    issued, held = reports.release_ready(unit, rules, concerned)
     return ingested, issued, held
 
 
@@ -199,7 +212,9 @@ def handled_json(lab: Laboratory, handled: Handled) -> dict[str, Any]:
         "run_id": done.run_id,
         "decisions": dict(done.decisions),
         "tubes": tubes,
-        "held": [{"tube": one.tube, "rules": [blocked.rule for blocked in one.blocked]} for one in handled.held],
+        "held": [
+            {"tube": one.tube, "rules": [blocked.rule for blocked in one.blocked]} for one in handled.held
+        ],
     }
 
 
@@ -229,7 +244,7 @@ def report_view(lab: Laboratory, report_id: str) -> printing.ReportView:
         version=row["version"],
         amends=row["amends"],
         reason=row["reason"],
-        original_result=original["result"] if original else "",
+        original_result=original["result"] if original else None,
         laboratory=lab.settings.laboratory,
         laboratory_zh=lab.settings.laboratory_zh,
         person_name=person["name"],
@@ -252,7 +267,9 @@ def report_view(lab: Laboratory, report_id: str) -> printing.ReportView:
     )
 
 
-def _targets(row: Mapping[str, Any], readings: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, float | None], ...]:
+def _targets(
+    row: Mapping[str, Any], readings: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[str, float | None], ...]:
     """Cq values of the last valid run, for results that rest on a signal in the person's own tube."""
     valid = [reading for reading in readings if reading["valid"]]
     if row["result"] == "negative" or row["mode"] != TubeKind.SINGLE.value or not valid:

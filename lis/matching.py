@@ -8,15 +8,19 @@ whole file: a swapped plate looks right in most of its wells.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from instruments.model import Reading as FileReading
-from instruments.model import RunFile
 from lis.barcodes import POOL, TUBE
 from lis.errors import LisError
 from retest import AssayRules, ReadingError
 from retest.outcome import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from instruments.model import Reading as FileReading
+    from instruments.model import RunFile
 
 CONTROL_TASKS = frozenset({"ntc", "nac", "nrt", "positive_control", "negative_control", "standard"})
 SHOWN = 5
@@ -65,7 +69,11 @@ class Measured:
 
 
 def match(
-    run: RunFile, plate_id: str, loaded: Sequence[LoadedWell], assay: AssayRules, curves: Mapping[tuple[str, str, str], str]
+    run: RunFile,
+    plate_id: str,
+    loaded: Sequence[LoadedWell],
+    assay: AssayRules,
+    curves: Mapping[tuple[str, str, str], str],
 ) -> dict[str, tuple[Measured, ...]]:
     """Well -> what was measured there, for exactly the loaded wells.
 
@@ -139,7 +147,10 @@ def _same_content(plan: LoadedWell, readings: Sequence[FileReading]) -> None:
 
 
 def _targets(
-    plan: LoadedWell, readings: Sequence[FileReading], assay: AssayRules, curves: Mapping[tuple[str, str, str], str]
+    plan: LoadedWell,
+    readings: Sequence[FileReading],
+    assay: AssayRules,
+    curves: Mapping[tuple[str, str, str], str],
 ) -> tuple[Measured, ...]:
     found: dict[str, Measured] = {}
     for reading in readings:
@@ -179,16 +190,22 @@ def _target_name(reading: FileReading, assay: AssayRules) -> str:
     except ReadingError as error:
         raise Mismatch(
             "TARGET_UNKNOWN",
-            f"Well {reading.well}: target {reading.target or reading.dye or '(none)'} is not of assay {assay.id}. "
-            "Check the assay of the plate, or add the name as an alias to the rule file.",
+            f"Well {reading.well}: target {reading.target or reading.dye or '(none)'} is not of assay "
+            f"{assay.id}. Check the assay of the plate, or add the name as an alias to the rule file.",
         ) from error
 
 
-def _complete(run: RunFile, plan: Mapping[str, LoadedWell], measured: Mapping[str, tuple[Measured, ...]]) -> None:
-    reactions = {(reading.well, reading.target or reading.dye) for reading in run.readings if reading.well in plan}
+def _complete(
+    run: RunFile, plan: Mapping[str, LoadedWell], measured: Mapping[str, tuple[Measured, ...]]
+) -> None:
+    reactions = {
+        (reading.well, reading.target or reading.dye) for reading in run.readings if reading.well in plan
+    }
     settled = run.confirmed(sorted(reactions)) if measured else run
     if not settled.complete:
-        raise Mismatch("FILE_INCOMPLETE", f"The file is not whole: {'; '.join(settled.reasons)}. Export it again.")
+        raise Mismatch(
+            "FILE_INCOMPLETE", f"The file is not whole: {'; '.join(settled.reasons)}. Export it again."
+        )
 
 
 def _some(wells: set[str]) -> str:

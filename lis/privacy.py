@@ -68,7 +68,7 @@ def document_number(kind: str, raw: str) -> str:
         except ValidationError as error:
             raise Invalid(
                 "DOCUMENT_NUMBER",
-                f"Resident id ending in {number[-4:] or '(nothing)'} is not valid ({error}). Read the card again.",
+                f"Resident id ending in {number[-4:]} is not valid ({error}). Read the card again.",
             ) from None
     if not 4 <= len(number) <= 32 or not number.isalnum():
         raise Invalid(

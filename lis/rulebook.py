@@ -7,15 +7,11 @@ and line, never a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import tomllib
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lis.config import Settings
 from lis.errors import LisError, NotFound
 from pooling import PoolRules
 from retest import AssayRules, CaseRules, Policy, ReleaseRules, RulesError
@@ -25,7 +21,13 @@ from scheduler.jobs import ScheduleError
 from scheduler.plates import PlateTemplate, templates_from_toml
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+    from importlib.resources.abc import Traversable
+    from pathlib import Path
+
     from instruments import TableMapping
+    from lis.config import Settings
     from lis.tube import Tube
 
 
@@ -71,7 +73,9 @@ class Rulebook:
         if found is None:
             known = ", ".join(sorted(self.assays))
             wanted = f"{name} version {version}" if version else name
-            raise NotFound("ASSAY_UNKNOWN", f"No rules for assay {wanted or '(none)'} are loaded. Known: {known}.")
+            raise NotFound(
+                "ASSAY_UNKNOWN", f"No rules for assay {wanted or '(none)'} are loaded. Known: {known}."
+            )
         return found
 
     def template(self, name: str = "") -> PlateTemplate:
@@ -140,7 +144,9 @@ def load(settings: Settings) -> Rulebook:
             policy=Policy.from_toml(_named(policies, settings.jurisdiction), settings.jurisdiction),
             release=ReleaseRules.from_toml(_named(policies, "release"), "release"),
             tiers=TierRules.from_toml(_named(tiers, settings.tiers)),
-            templates={key: one for text in plates.values() for key, one in templates_from_toml(text).items()},
+            templates={
+                key: one for text in plates.values() for key, one in templates_from_toml(text).items()
+            },
             pool=PoolRules(),
             tables=tuple(own_tables(own)),
             laboratory=settings.laboratory,
@@ -169,21 +175,25 @@ def files(kind: str, own: Path | None = None) -> Iterator[tuple[str, str]]:
     for place in (resources.files(package) / folder, own / kind if own else None):
         if place is not None:
             paths = place.iterdir() if place.is_dir() else [place] if place.is_file() else []
-            found.update((path.name.removesuffix(".toml"), path) for path in paths if path.name.endswith(".toml"))
+            found.update(
+                (path.name.removesuffix(".toml"), path) for path in paths if path.name.endswith(".toml")
+            )
     for name in sorted(found):
         yield name, found[name].read_text(encoding="utf-8")
 
 
 def _named(texts: Mapping[str, str], name: str) -> str:
     if name not in texts:
-        raise LisError("RULES_MISSING", f"There is no rule file {name}.toml. Known: {', '.join(sorted(texts))}.")
+        raise LisError(
+            "RULES_MISSING", f"There is no rule file {name}.toml. Known: {', '.join(sorted(texts))}."
+        )
     return texts[name]
 
 
 def own_tables(own: Path) -> Iterator[TableMapping]:
     """The laboratory's descriptions of tables that no reader knows."""
-    from instruments import TableMapping  # noqa: PLC0415 - only laboratories with own tables pay for it
+    from instruments import TableMapping
 
     folder = own / "tables"
     for path in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
-        yield TableMapping.from_toml(path.read_text(encoding="utf-8"), path.name)
+        yield TableMapping.from_mapping(tomllib.loads(path.read_text(encoding="utf-8")))

@@ -7,13 +7,16 @@ in ``docs/states.md`` is generated from the table (``lis docs states``).
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lis import events as e
 from lis.errors import IllegalMove
 from lis.events import Event, TubeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
 
 
 class TubeState(StrEnum):
@@ -274,7 +277,14 @@ def _pool_formed(tube: Tube, event: e.PoolFormed, at: datetime) -> dict[str, obj
 
 
 def _joined(tube: Tube, event: e.JoinedPool, at: datetime) -> dict[str, object]:
-    del tube, at
+    del at
+    if tube.tests or tube.test != "first":
+        raise IllegalMove(
+            "TESTED_ALREADY",
+            f"Tube {tube.tube_id} has a finding or a test of its own to come; it must be tested singly. "
+            "Leave it out of the pool.",
+            tube=tube.tube_id,
+        )
     return {"pool_id": event.pool_id}
 
 
@@ -383,7 +393,7 @@ def _nothing(tube: Tube, event: Event, at: datetime) -> dict[str, object]:
     return {}
 
 
-_CHANGES: Final = {
+_CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
     e.Registered: _registered,
     e.PersonBound: _bound,
     e.Sealed: _sealed,

@@ -1,22 +1,22 @@
 """The best pool under a sensitivity floor and a cap, and why the others were refused."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 
+from pooling.arrays import array as array_performance
+from pooling.hierarchy import best_parts, three_stage
 from pooling.size import (
     Accuracy,
     Performance,
     PoolDesignError,
-    array,
-    best_parts,
     check_prevalence,
     check_size,
     predictive_values,
     singly,
-    three_stage,
     two_stage,
 )
+from pooling.volume import Volume
 
 DEFAULT_CAP = 32
 LARGEST_CAP = 1000
@@ -29,7 +29,8 @@ FLOOR_SHARE = 0.85
 class Refused:
     """Sizes `size` to `last` not taken, with the reason a person can check (figures are those of `size`).
 
-    `code` is one of ABOVE_CAP, BELOW_FLOOR, NO_SAVING, MISSED_POOLS.
+    `code` is one of ABOVE_CAP, NOT_VALIDATED, SMALL_ALIQUOT, SHORT_VOLUME, BELOW_FLOOR, NO_SAVING,
+    MISSED_POOLS.
     """
 
     size: int
@@ -53,6 +54,7 @@ class Design:
         refused: sizes not taken; for a size that was asked for, what speaks against it.
         layout: sub-pool sizes of the second stage.
         array: rows and columns, or None.
+        master: the array has a master pool.
     """
 
     size: int
@@ -67,28 +69,36 @@ class Design:
     refused: tuple[Refused, ...]
     layout: tuple[int, ...]
     array: tuple[int, int] | None
+    master: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
     prevalence: float
-    accuracy: Accuracy
+    accuracy: tuple[Accuracy, ...]
+    certain: tuple[Accuracy, ...]
+    """The same with a sensitivity of 1, without dilution; the same object when nothing is ever missed."""
     stages: int
     cap: int
+    validated: int
     floor: float
+    volume: Volume | None
 
 
 def design(  # noqa: PLR0913  one question with many optional sides; all but the first are named
     prevalence: float,
     *,
     size: int | None = None,
-    sensitivity: float = 1.0,
-    specificity: float = 1.0,
+    sensitivity: float | Sequence[float] = 1.0,
+    specificity: float | Sequence[float] = 1.0,
     stages: int = 2,
     array: tuple[int, int] | None = None,
+    master: bool = False,
     max_size: int = DEFAULT_CAP,
+    validated: int | None = None,
     min_sensitivity: float | None = None,
     detection: Mapping[int, float] | None = None,
+    volume: Volume | None = None,
 ) -> Design:
     """Expected cost and accuracy of a pool, or of the best pool under a floor and a cap.
 
@@ -100,43 +110,73 @@ def design(  # noqa: PLR0913  one question with many optional sides; all but the
     Args:
         prevalence: share of infected persons, 0 < p < 1.
         size: pool size to compute instead of searching.
-        sensitivity: of one test of one specimen.
-        specificity: of one test of one specimen.
+        sensitivity: of one test of one specimen; or one value per stage, first pool first.
+        specificity: of one test of one specimen; or one value per stage.
         stages: 1 (singly), 2 (Dorfman) or 3 (the cheapest sub-pools are found for each size).
         array: rows and columns instead of a hierarchy.
-        max_size: the largest pool the laboratory validated.
+        master: test one pool of the whole array first.
+        max_size: the largest pool the laboratory wants to make.
+        validated: the largest pool the assay was validated for; without it `max_size` alone counts.
         min_sensitivity: lowest acceptable sensitivity of the procedure for any person; without it 85 % of
-            `sensitivity`.
+            the sensitivity of a single test.
         detection: see `Accuracy.detection` (dilution); the search ends at the largest size measured.
+        volume: of liquid in a tube and needed by the tests; sizes it does not suffice for are refused.
 
     Raises:
         PoolDesignError: when the question makes no sense; `code` and sentence say why.
     """
     check_prevalence(prevalence)
-    floor = FLOOR_SHARE * sensitivity if min_sensitivity is None else min_sensitivity
+    used = stages if array is None else 2 + master
+    accuracy = _accuracies(sensitivity, specificity, used, detection)
     cap = min(max_size, max(detection)) if detection else max_size
-    asked = _Question(prevalence, Accuracy(sensitivity, specificity, detection), stages, cap, floor)
-    _check(asked, size, array)
+    floor = FLOOR_SHARE * accuracy[-1].sensitivity if min_sensitivity is None else min_sensitivity
+    misses = detection or any(one.sensitivity < 1 for one in accuracy)
+    certain = tuple(Accuracy(1.0, one.specificity) for one in accuracy) if misses else accuracy
+    asked = _Question(prevalence, accuracy, certain, stages, cap, validated or LARGEST_CAP, floor, volume)
+    _check(asked, size, validated)
     if array is not None:
-        return _of_array(asked, array)
-    if size is not None:
-        return _of_size(asked, size)
-    return _best(asked)
+        if size is not None:
+            raise PoolDesignError("SIZE_AND_ARRAY", "Give a pool size or an array, not both.")
+        return _of_array(asked, array, master=master)
+    if master:
+        raise PoolDesignError("MASTER_ALONE", "A master pool belongs to an array. Give rows and columns.")
+    return _best(asked) if size is None else _of_size(asked, size)
 
 
-def _check(asked: _Question, size: int | None, array: tuple[int, int] | None) -> None:
+def _accuracies(
+    sensitivity: float | Sequence[float],
+    specificity: float | Sequence[float],
+    stages: int,
+    detection: Mapping[int, float] | None,
+) -> tuple[Accuracy, ...]:
+    """One accuracy per stage, whichever of the two was given per stage."""
+    if isinstance(sensitivity, (int, float)) and isinstance(specificity, (int, float)):
+        return (Accuracy(sensitivity, specificity, detection),) * stages
+    per_stage = []
+    for name, given in (("sensitivity", sensitivity), ("specificity", specificity)):
+        values = [given] * stages if isinstance(given, (int, float)) else list(given)
+        if len(values) != stages:
+            raise PoolDesignError(
+                "BAD_STAGES",
+                f"{len(values)} values of {name} for {stages} stages. Give one, or one per stage.",
+            )
+        per_stage.append(values)
+    return tuple(Accuracy(se, sp, detection) for se, sp in zip(*per_stage, strict=True))
+
+
+def _check(asked: _Question, size: int | None, validated: int | None) -> None:
     if asked.stages not in (1, 2, 3):
         raise PoolDesignError("BAD_STAGES", f"Stages are 1, 2 or 3, not {asked.stages}.")
     if not 1 <= asked.cap <= LARGEST_CAP:
         raise PoolDesignError("BAD_CAP", f"The cap must lie between 1 and {LARGEST_CAP}, not {asked.cap}.")
+    if validated is not None and validated < 1:
+        raise PoolDesignError("BAD_CAP", f"The validated pool size is 1 or more, not {validated}.")
     if not 0 <= asked.floor <= 1:
         raise PoolDesignError(
             "BAD_FLOOR", f"The sensitivity floor must lie between 0 and 1, not {asked.floor}."
         )
     if size is None:
         return
-    if array is not None:
-        raise PoolDesignError("SIZE_AND_ARRAY", "Give a pool size or an array, not both.")
     check_size(size)
     if size > LARGEST_CAP or (asked.stages == 1 and size > 1):
         raise PoolDesignError("BAD_SIZE", f"A pool of {size} is not possible with {asked.stages} stage(s).")
@@ -144,18 +184,43 @@ def _check(asked: _Question, size: int | None, array: tuple[int, int] | None) ->
 
 def _hierarchy(asked: _Question, size: int) -> Performance:
     if asked.stages == 1 or size == 1:
-        return singly(asked.accuracy)
+        return singly(asked.accuracy[-1])
     if asked.stages == 2:
         return two_stage(asked.prevalence, size, asked.accuracy)
     parts = best_parts(asked.prevalence, size, asked.accuracy)
     return three_stage(asked.prevalence, parts, asked.accuracy)
 
 
-def _if_none_were_missed(asked: _Question, found: Performance, shape: tuple[int, int] | None) -> float:
-    """Tests per person of the same layout if every positive pool were recognised."""
-    certain = Accuracy(1.0, asked.accuracy.specificity)
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """An array; `pools` are the sizes of the pools one tube enters."""
+
+    rows: int
+    columns: int
+    master: bool
+
+    @property
+    def pools(self) -> tuple[int, ...]:
+        lines = (self.rows, self.columns)
+        return (self.rows * self.columns, *lines) if self.master else lines
+
+
+def _pools(found: Performance, shape: _Shape | None) -> tuple[int, ...]:
+    """Sizes of the pools that the tube which gives most enters."""
     if shape is not None:
-        return array(asked.prevalence, *shape, certain).tests_per_person
+        return shape.pools
+    parts = [part for part in found.layout if part > 1]
+    return (found.persons, min(parts)) if parts else (found.persons,)
+
+
+def _if_none_were_missed(asked: _Question, found: Performance, shape: _Shape | None) -> float:
+    """Tests per person of the same layout if every positive pool were recognised."""
+    certain = asked.certain
+    if shape is not None:
+        sure = array_performance(asked.prevalence, shape.rows, shape.columns, certain, master=shape.master)
+        return sure.tests_per_person
+    if asked.stages == 2:
+        return two_stage(asked.prevalence, found.persons, certain).tests_per_person
     return three_stage(asked.prevalence, found.layout, certain).tests_per_person
 
 
@@ -166,16 +231,12 @@ class _Objection:
     why: str
 
 
-def _objections(
-    asked: _Question, found: Performance, shape: tuple[int, int] | None = None
-) -> tuple[_Objection, ...]:
+def _objections(asked: _Question, found: Performance, shape: _Shape | None = None) -> tuple[_Objection, ...]:
     """What speaks against this way of testing; nothing speaks against testing singly."""
     if found.persons == 1:
         return ()
-    against = []
-    dilution = max(shape) if shape else found.persons
-    if dilution > asked.cap:
-        against.append(("ABOVE_CAP", f"a pool of {dilution} is above the validated cap of {asked.cap}"))
+    pools = _pools(found, shape)
+    against = [*_against_pools(asked, pools)]
     if found.lowest_sensitivity < asked.floor - ROUNDING:
         against.append(
             (
@@ -187,7 +248,7 @@ def _objections(
         against.append(
             ("NO_SAVING", f"{found.tests_per_person:.4f} tests per person where single testing needs 1")
         )
-    elif (honest := _if_none_were_missed(asked, found, shape)) >= 1:
+    elif asked.certain is not asked.accuracy and (honest := _if_none_were_missed(asked, found, shape)) >= 1:
         against.append(
             (
                 "MISSED_POOLS",
@@ -197,13 +258,27 @@ def _objections(
     return tuple(_Objection(found.persons, code, why) for code, why in against)
 
 
+def _against_pools(asked: _Question, pools: Sequence[int]) -> Iterable[tuple[str, str]]:
+    """What the cap, the validation of the assay and the liquid say against pools of these sizes."""
+    largest = max(pools)
+    if largest > asked.cap:
+        yield "ABOVE_CAP", f"a pool of {largest} is above the cap of {asked.cap}"
+    if largest > asked.validated:
+        yield (
+            "NOT_VALIDATED",
+            f"a pool of {largest} was not validated; the assay is validated up to {asked.validated}",
+        )
+    if asked.volume is not None and (short := asked.volume.objection(pools)):
+        yield short
+
+
 def _unlimited(asked: _Question) -> tuple[_Objection, ...]:
     """The size cheapest without the cap (perfect assay, two stages), when the cap forbids it."""
     reach = min(LARGEST_CAP, ceil(2 / sqrt(asked.prevalence)) + 2)
     best = min(range(1, reach + 1), key=lambda size: two_stage(asked.prevalence, size).tests_per_person)
     if best <= asked.cap:
         return ()
-    why = f"cheapest of all with a perfect assay, but above the validated cap of {asked.cap}"
+    why = f"cheapest of all with a perfect assay, but above the cap of {asked.cap}"
     return (_Objection(best, "ABOVE_CAP", why),)
 
 
@@ -226,7 +301,7 @@ def _sentence(first: _Objection, last: int) -> str:
 
 
 def _best(asked: _Question) -> Design:
-    best = singly(asked.accuracy)
+    best = singly(asked.accuracy[-1])
     refused: list[_Objection] = []
     for size in range(2, asked.cap + 1 if asked.stages > 1 else 2):
         found = _hierarchy(asked, size)
@@ -243,12 +318,15 @@ def _of_size(asked: _Question, size: int) -> Design:
     return _design(asked, found, _said(_objections(asked, found)))
 
 
-def _of_array(asked: _Question, shape: tuple[int, int]) -> Design:
-    found = array(asked.prevalence, *shape, asked.accuracy)
+def _of_array(asked: _Question, lines: tuple[int, int], *, master: bool) -> Design:
+    shape = _Shape(*lines, master)
+    found = array_performance(asked.prevalence, *lines, asked.accuracy, master=master)
     return _design(asked, found, _said(_objections(asked, found, shape)), shape)
 
 
-def _stages_used(found: Performance) -> int:
+def _stages_used(found: Performance, shape: _Shape | None) -> int:
+    if shape is not None:
+        return 2 + shape.master
     if found.persons == 1:
         return 1
     return 3 if any(part > 1 for part in found.layout) else 2
@@ -258,12 +336,12 @@ def _design(
     asked: _Question,
     found: Performance,
     refused: tuple[Refused, ...],
-    shape: tuple[int, int] | None = None,
+    shape: _Shape | None = None,
 ) -> Design:
     ppv, npv = predictive_values(asked.prevalence, found.sensitivity, found.specificity)
     return Design(
         size=found.persons,
-        stages=_stages_used(found),
+        stages=_stages_used(found, shape),
         tests_per_person=found.tests_per_person,
         sensitivity=found.sensitivity,
         specificity=found.specificity,
@@ -273,5 +351,6 @@ def _design(
         saving=1 - found.tests_per_person,
         refused=refused,
         layout=found.layout,
-        array=shape,
+        array=(shape.rows, shape.columns) if shape else None,
+        master=bool(shape and shape.master),
     )

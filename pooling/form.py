@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from pooling.size import PoolDesignError, check_prevalence, split_tubes
+from pooling.size import PoolDesignError, check_prevalence
+from pooling.split import split_tubes
 
-KINDS = ("single", "mixed", "pool")
+KINDS = ("single", "mixed", "pool", "dual", "retained")
+"""`dual` is the shared tube of two swabs, `retained` a person's own second swab; see `modes`."""
+
+KIND_ZH = {"mixed": "混采管", "pool": "混检管", "dual": "双拭子混采管", "retained": "双拭子留样管"}
 
 
 def _aware(name: str, moment: datetime) -> None:
@@ -28,7 +32,8 @@ class Waiting:
 
     Attributes:
         tube: barcode.
-        kind: `single`, `mixed` (at collection) or `pool` (in the laboratory).
+        kind: `single`, `mixed` (at collection), `pool` (in the laboratory), `dual` (shared tube of two swabs)
+            or `retained` (second swab, kept for the single test). Only `single` is ever pooled.
         due: when its report must be out.
         received: when the laboratory got it.
         tier: turnaround tier.
@@ -141,12 +146,11 @@ def refuse_tube(tube: Waiting, rules: PoolRules) -> Refusal | None:
     """The first reason why this tube may never enter a laboratory pool, or None."""
     name, need = tube.tube, rules.aliquot_ul + rules.reserve_ul
     if tube.kind != "single":
-        kind_zh = "混采" if tube.kind == "mixed" else "混检"
         return Refusal(
             name,
             "NESTED_POOL",
             f"Tube {name} is a {tube.kind} tube and is never pooled again. Test it as it is.",
-            f"试管 {name} 为{kind_zh}管,不得再次混合。请直接检测。",
+            f"试管 {name} 为{KIND_ZH[tube.kind]},不得再次混合。请直接检测。",
         )
     if tube.tier in rules.excluded_tiers:
         return Refusal(

@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from pooling.size import PERFECT, Accuracy, PoolDesignError, break_even, two_stage
+from pooling.size import PERFECT, Accuracy, PoolDesignError, break_even
 
 JEFFREYS = 0.5
 MANY_TUBES = 1_000_000
@@ -71,7 +71,15 @@ class AdviceRules:
         confidence: of the credible interval.
         min_tested: fewer tubes than this in the window: keep the mode.
         margin: tests per person a change must save over the whole interval.
-        accuracy: of one test.
+        accuracy: of one test; its `detection` holds the dilution of each mode (by medium for tubes mixed at
+            collection, see `dilution.detection`).
+        grey: share of tubes without infected persons that read grey or single target.
+        invalid: share of invalid tubes.
+        round_hours: from reception of a tube to its reading.
+        again_hours: from a tube that is not clearly negative to the reading of the single tubes: with the
+            call and the second collection for tubes mixed at collection, reflex only for laboratory pools.
+        recollected: the persons of a non-negative tube give a new tube (mixed at collection); False for
+            laboratory pools, whose single tubes exist from the start.
     """
 
     modes: tuple[int, ...] = (10, 5, 1)
@@ -79,6 +87,11 @@ class AdviceRules:
     min_tested: int = 200
     margin: float = 0.02
     accuracy: Accuracy = PERFECT
+    grey: float = 0.0
+    invalid: float = 0.0
+    round_hours: float = 6.0
+    again_hours: float = 24.0
+    recollected: bool = True
 
     def __post_init__(self) -> None:
         if 1 not in self.modes or min(self.modes) < 1:
@@ -87,16 +100,51 @@ class AdviceRules:
             raise PoolDesignError(
                 "BAD_RULES", "Advice needs 0 < confidence < 1, a margin above 0 and at least one tube."
             )
+        if not (0 <= self.grey < 1 and 0 <= self.invalid < 1):
+            raise PoolDesignError("BAD_RULES", "Shares of grey and invalid tubes lie between 0 and 1.")
+        if min(self.round_hours, self.again_hours) < 0:
+            raise PoolDesignError("BAD_RULES", "Hours cannot be below 0.")
 
 
 @dataclass(frozen=True, slots=True)
 class ModeCost:
-    """Tests per person in one mode, at the estimate and at both ends of the interval."""
+    """What one mode costs and misses.
+
+    Attributes:
+        mode: persons per tube.
+        tests_per_person: at the estimated prevalence; `at_low` and `at_high` at the ends of the interval.
+        tubes_per_person: tubes collected, single tubes of called-back persons included.
+        called_back: share of persons whose tube is not clearly negative.
+        hours: mean hours from reception to a person's last reading.
+        missed_per_100k: infected persons missed among 100,000 tested.
+    """
 
     mode: int
     tests_per_person: float
     at_low: float
     at_high: float
+    tubes_per_person: float
+    called_back: float
+    hours: float
+    missed_per_100k: float
+
+    def words(self) -> tuple[str, str]:
+        """The cost in one sentence, English and Chinese."""
+        missed, back = f"{self.missed_per_100k:.1f}", f"{self.called_back:.1%}"
+        tests, tubes, hours = (
+            f"{self.tests_per_person:.3f}",
+            f"{self.tubes_per_person:.3f}",
+            f"{self.hours:.1f}",
+        )
+        english = (
+            f"{self.mode}:1 takes {tests} tests and {tubes} tubes per person and {hours} h on average, "
+            f"calls back {back} and misses {missed} of 100,000 persons."
+        )
+        chinese = (
+            f"{self.mode}:1 人均 {tests} 次检测、{tubes} 管,平均 {hours} 小时,"
+            f"需复核 {back},每十万人漏检 {missed} 人。"
+        )
+        return english, chinese
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +254,40 @@ def _grid_quantiles(window: Sequence[Tally], tails: tuple[float, ...]) -> tuple[
 
 
 def mode_costs(seen: Positivity, rules: AdviceRules) -> tuple[ModeCost, ...]:
-    """Tests per person for every mode, largest tubes first."""
+    """Tests, tubes, hours and missed positives of every mode, largest tubes first.
 
-    def cost(mode: int, share: float) -> float:
-        return two_stage(min(max(share, 1e-9), 1 - 1e-9), mode, rules.accuracy).tests_per_person
+    A tube of n comes back with (1-iv)[1 - (1-p)^n (1-g)] + iv (grey g, invalid iv; positives are read with
+    the pool's sensitivity), and every tube sent back adds n single tests and, mixed at collection, n tubes.
+    """
+    modes = sorted(set(rules.modes), reverse=True)
+    return tuple(_mode_cost(mode, seen, rules) for mode in modes)
 
-    return tuple(
-        ModeCost(mode, *(cost(mode, share) for share in (seen.estimate, seen.low, seen.high)))
-        for mode in sorted(set(rules.modes), reverse=True)
+
+def _sent_back(mode: int, prevalence: float, rules: AdviceRules) -> float:
+    """Share of tubes with so many places that are not clearly negative."""
+    clean = (1 - prevalence) ** mode
+    wrong = 1 - rules.accuracy.specificity * (1 - rules.grey)
+    read = rules.accuracy.pool_sensitivity(mode) * (1 - clean) + wrong * clean
+    return (1 - rules.invalid) * read + rules.invalid
+
+
+def _mode_cost(mode: int, seen: Positivity, rules: AdviceRules) -> ModeCost:
+    def tests(share: float) -> float:
+        # A single tube that is not clearly negative is repeated in every mode alike: not counted.
+        return 1.0 if mode == 1 else 1 / mode + _sent_back(mode, share, rules)
+
+    single, accuracy = mode == 1, rules.accuracy
+    back = 0.0 if single else _sent_back(mode, seen.estimate, rules)
+    found = accuracy.sensitivity * (1.0 if single else accuracy.pool_sensitivity(mode))
+    return ModeCost(
+        mode=mode,
+        tests_per_person=tests(seen.estimate),
+        at_low=tests(seen.low),
+        at_high=tests(seen.high),
+        tubes_per_person=1.0 if single or not rules.recollected else 1 / mode + back,
+        called_back=back,
+        hours=rules.round_hours + back * rules.again_hours,
+        missed_per_100k=1e5 * seen.estimate * (1 - found),
     )
 
 

@@ -1,17 +1,13 @@
 """What a pool costs and what it finds: exact closed forms, imperfect assays included.
 
-Sources: Dorfman (1943) for two stages; Kim et al. (Biometrics 2007) for hierarchies and for square arrays
-    without
-a master pool, extended here to rectangles. Persons are independent with the same prevalence; an assay is
-right or wrong independently at every test. Nothing here is simulated.
+Source: Dorfman (1943). Hierarchies of more stages are in `hierarchy`, arrays in `arrays`. Persons are
+independent with the same prevalence; an assay is right or wrong independently at every test. Nothing here
+is simulated.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log2, prod
-
-import numpy as np
-from numpy.typing import NDArray
+from math import log2
 
 
 class PoolDesignError(ValueError):
@@ -61,17 +57,47 @@ class Accuracy:
         """
         if size == 1 or not self.detection:
             return self.sensitivity
-        sizes = [1, *sorted(self.detection)]
-        if size > sizes[-1]:
+        known = self.detection.get(size)
+        return self.sensitivity * (self._between(size) if known is None else known)
+
+    def _between(self, size: int) -> float:
+        """Detection at a size that was not measured itself, over log2(size)."""
+        shares = {1: 1.0, **(self.detection or {})}
+        above = min((known for known in shares if known > size), default=0)
+        if not above:
             raise PoolDesignError(
                 "NO_DETECTION",
-                f"Detection was measured up to pools of {sizes[-1]}, not of {size}. Measure it first.",
+                f"Detection was measured up to pools of {max(shares)}, not of {size}. Measure it first.",
             )
-        shares = [1.0, *(self.detection[known] for known in sizes[1:])]
-        return self.sensitivity * float(np.interp(log2(size), np.log2(sizes), shares))
+        below = max(known for known in shares if known < size)
+        way = log2(size / below) / log2(above / below)
+        return shares[below] + way * (shares[above] - shares[below])
 
 
 PERFECT = Accuracy()
+
+Stages = Accuracy | Sequence[Accuracy]
+"""One accuracy for every test, or one per stage: the first pool first, the single test of a specimen last.
+
+A single test always has the accuracy of the last stage, also when a design reaches it early (a sub-pool of
+one): what is in the tube decides, not how many tests came before it. Pools have that of their stage.
+"""
+
+
+def per_stage(accuracy: Stages, stages: int) -> tuple[Accuracy, ...]:
+    """The accuracy of each of so many stages.
+
+    Raises:
+        PoolDesignError: `BAD_STAGES` when another number of accuracies is given.
+    """
+    if isinstance(accuracy, Accuracy):
+        return (accuracy,) * stages
+    if len(accuracy) != stages:
+        raise PoolDesignError(
+            "BAD_STAGES",
+            f"{len(accuracy)} accuracies were given for {stages} stages. Give one, or one per stage.",
+        )
+    return tuple(accuracy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,185 +158,31 @@ def singly(accuracy: Accuracy = PERFECT) -> Performance:
     return Performance(1, 1.0, accuracy.sensitivity, accuracy.sensitivity, accuracy.specificity, (1,))
 
 
-def _positive(clean: float, sensitivity: float, specificity: float) -> float:
+def positive(clean: float, sensitivity: float, specificity: float) -> float:
     """Probability that a test reads positive when its content is all negative with probability `clean`."""
     return sensitivity * (1 - clean) + (1 - specificity) * clean
 
 
-def two_stage(prevalence: float, size: int, accuracy: Accuracy = PERFECT) -> Performance:
+def two_stage(prevalence: float, size: int, accuracy: Stages = PERFECT) -> Performance:
     """Dorfman: one pool test; when it reads positive every member is tested singly.
 
     Tests = 1 + n [Se_n (1 - q^n) + (1 - Sp) q^n]; a positive must be read twice.
     """
     check_prevalence(prevalence)
     check_size(size)
+    first, last = per_stage(accuracy, 2)
     if size == 1:
-        return singly(accuracy)
-    q, sp = 1 - prevalence, accuracy.specificity
-    pool_se = accuracy.pool_sensitivity(size)
-    found = pool_se * accuracy.sensitivity
+        return singly(last)
+    q, sp = 1 - prevalence, first.specificity
+    pool_se = first.pool_sensitivity(size)
+    found = pool_se * last.sensitivity
     return Performance(
         persons=size,
-        tests=1 + size * _positive(q**size, pool_se, sp),
+        tests=1 + size * positive(q**size, pool_se, sp),
         sensitivity=found,
         lowest_sensitivity=found,
-        specificity=1 - (1 - sp) * _positive(q ** (size - 1), pool_se, sp),
+        specificity=1 - (1 - last.specificity) * positive(q ** (size - 1), pool_se, sp),
         layout=(1,) * size,
-    )
-
-
-def _both_positive(q: float, size: int, part: int, accuracy: Accuracy, *, member_negative: bool) -> float:
-    """P(pool and sub-pool both read positive), given one member known negative when asked."""
-    known = int(member_negative)
-    sp, pool_se = accuracy.specificity, accuracy.pool_sensitivity(size)
-    part_clean, rest_clean = q ** (part - known), q ** (size - part)
-    return (
-        (1 - part_clean) * pool_se * accuracy.pool_sensitivity(part)
-        + part_clean * (1 - rest_clean) * pool_se * (1 - sp)
-        + part_clean * rest_clean * (1 - sp) ** 2
-    )
-
-
-def _part_tests(q: float, size: int, part: int, accuracy: Accuracy) -> float:
-    """Expected tests spent on one sub-pool of `part` after the first pool."""
-    opened = _positive(q**size, accuracy.pool_sensitivity(size), accuracy.specificity)
-    if part == 1:
-        return opened
-    return opened + part * _both_positive(q, size, part, accuracy, member_negative=False)
-
-
-def three_stage(prevalence: float, parts: tuple[int, ...], accuracy: Accuracy = PERFECT) -> Performance:
-    """A pool that is split into sub-pools of these sizes when positive; positive ones are tested singly.
-
-    A part of one is tested singly at the second stage. All parts one is the two-stage design.
-
-    Raises:
-        PoolDesignError: `BAD_LAYOUT` with fewer than two parts or an empty part.
-    """
-    check_prevalence(prevalence)
-    if len(parts) < 2 or min(parts) < 1:
-        raise PoolDesignError(
-            "BAD_LAYOUT", f"Three stages need two or more sub-pools of one or more: {parts}."
-        )
-    q, size, sp = 1 - prevalence, sum(parts), accuracy.specificity
-    pool_se = accuracy.pool_sensitivity(size)
-    found, cleared = [], []
-    for part in parts:
-        split = part > 1
-        stages = (pool_se, accuracy.pool_sensitivity(part), accuracy.sensitivity)
-        found.append(prod(stages) if split else pool_se * accuracy.sensitivity)
-        reached = (
-            _both_positive(q, size, part, accuracy, member_negative=True)
-            if split
-            else _positive(q ** (size - 1), pool_se, sp)
-        )
-        cleared.append(1 - (1 - sp) * reached)
-    return Performance(
-        persons=size,
-        tests=1 + sum(_part_tests(q, size, part, accuracy) for part in parts),
-        sensitivity=float(np.average(found, weights=parts)),
-        lowest_sensitivity=min(found),
-        specificity=float(np.average(cleared, weights=parts)),
-        layout=parts,
-    )
-
-
-def best_parts(prevalence: float, size: int, accuracy: Accuracy = PERFECT) -> tuple[int, ...]:
-    """The cheapest sub-pools of a positive pool of `size`, over all partitions (exact, by rod cutting)."""
-    check_prevalence(prevalence)
-    if size < 2:
-        raise PoolDesignError("BAD_SIZE", f"A pool of {size} cannot be split.")
-    q = 1 - prevalence
-    return _cheapest_cut(size, lambda part: _part_tests(q, size, part, accuracy), size - 1)[0]
-
-
-def _cheapest_cut(total: int, cost_of: Callable[[int], float], largest: int) -> tuple[tuple[int, ...], float]:
-    """Cut `total` into parts of 1..largest at the least summed cost; larger parts first."""
-    largest = min(largest, total)
-    costs = np.array([cost_of(part) for part in range(1, largest + 1)])
-    least, first = np.zeros(total + 1), np.zeros(total + 1, dtype=int)
-    for length in range(1, total + 1):
-        reach = min(largest, length)
-        sums = costs[:reach] + least[length - reach : length][::-1]
-        first[length] = int(np.argmin(sums)) + 1
-        least[length] = sums[first[length] - 1]
-    parts, left = [], total
-    while left:
-        parts.append(int(first[left]))
-        left -= parts[-1]
-    return tuple(sorted(parts, reverse=True)), float(least[total])
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """A number of tubes cut into pools: sizes, largest first, and the tests expected for all of them."""
-
-    sizes: tuple[int, ...]
-    expected_tests: float
-
-
-def split_tubes(tubes: int, prevalence: float, max_size: int, accuracy: Accuracy = PERFECT) -> Split:
-    """The cheapest set of two-stage pools for exactly this many tubes, none larger than `max_size`.
-
-    94 tubes at 1 %: 4 x 11 + 5 x 10 = 18.386 tests, where nine tens and a four would cost 18.763.
-    """
-    check_prevalence(prevalence)
-    check_size(max_size)
-    if tubes < 0:
-        raise PoolDesignError("BAD_SIZE", f"The number of tubes cannot be {tubes}.")
-    sizes, tests = _cheapest_cut(tubes, lambda size: two_stage(prevalence, size, accuracy).tests, max_size)
-    return Split(sizes, tests)
-
-
-def _line_alone(q: float, line: int, other: int, accuracy: Accuracy, cell: float | None) -> float:
-    """P(a line reads positive while every crossing line reads negative), per state of the asked cell.
-
-    Args:
-        q: 1 - prevalence.
-        line: members of the line, which is also the number of crossing lines.
-        other: members of each crossing line.
-        accuracy: of one test.
-        cell: 0.0 when the asked person is negative, 1.0 when positive.
-    """
-    sp, line_se, cross_se = (
-        accuracy.specificity,
-        accuracy.pool_sensitivity(line),
-        accuracy.pool_sensitivity(other),
-    )
-    silent = q ** (other - 1) * sp + (1 - q ** (other - 1)) * (1 - cross_se)
-    any_silent = q * silent + (1 - q) * (1 - cross_se)
-    if cell:
-        return line_se * (1 - cross_se) * any_silent ** (line - 1)
-    all_clean = (q * silent) ** (line - 1)
-    return silent * ((1 - sp) * all_clean + line_se * (any_silent ** (line - 1) - all_clean))
-
-
-def array(prevalence: float, rows: int, columns: int, accuracy: Accuracy = PERFECT) -> Performance:
-    """Rows and columns pooled, no master pool; crossings of positive lines are tested singly.
-
-    When lines of one direction read positive and none of the other does, all members of those lines are
-    tested.
-    """
-    check_prevalence(prevalence)
-    if min(rows, columns) < 2:
-        raise PoolDesignError("BAD_SIZE", f"An array needs two rows and two columns, not {rows} x {columns}.")
-    q, sp = 1 - prevalence, accuracy.specificity
-    row_se, column_se = accuracy.pool_sensitivity(columns), accuracy.pool_sensitivity(rows)
-    crossing = _positive(q ** (columns - 1), row_se, sp) * _positive(q ** (rows - 1), column_se, sp)
-    asked = {
-        cell: both
-        + _line_alone(q, columns, rows, accuracy, cell)
-        + _line_alone(q, rows, columns, accuracy, cell)
-        for cell, both in ((0.0, crossing), (1.0, row_se * column_se))
-    }
-    persons = rows * columns
-    found = accuracy.sensitivity * asked[1.0]
-    return Performance(
-        persons=persons,
-        tests=rows + columns + persons * (q * asked[0.0] + prevalence * asked[1.0]),
-        sensitivity=found,
-        lowest_sensitivity=found,
-        specificity=1 - (1 - sp) * asked[0.0],
     )
 
 
@@ -323,20 +195,3 @@ def predictive_values(prevalence: float, sensitivity: float, specificity: float)
         true_positive / (true_positive + false_positive),
         true_negative / (true_negative + false_negative),
     )
-
-
-def detection_by_size(cqs: NDArray[np.float64], cutoff: float, sizes: tuple[int, ...]) -> dict[int, float]:
-    """Share of singly positive specimens (Cq <= cutoff) still at or below the cutoff after a log2(n) shift.
-
-    Args:
-        cqs: Cq of single specimens, shape (specimens,); NaN and later than the cutoff are no positives.
-        cutoff: last positive Cq.
-        sizes: pool sizes of two or more.
-    """
-    positive = np.sort(cqs[cqs <= cutoff])
-    if positive.size == 0:
-        raise PoolDesignError("NO_POSITIVES", f"No specimen is at or below the cutoff {cutoff}.")
-    return {
-        size: float(np.searchsorted(positive, cutoff - log2(size), side="right") / positive.size)
-        for size in sizes
-    }

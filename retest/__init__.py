@@ -1,7 +1,9 @@
 """Pure interpretation and retest policy.
 
 Readings and rules in, decisions out: no clock, no file, no database. `interpret` reads one specimen,
-`judge_plate` its controls, `decide` says what happens next, `auto_verify` what may be released.
+`judge_plate` its controls, `decide` says what happens next, `auto_verify` what may be released,
+`discharge` whether isolation may end. `retest.batch` reads arrays, `retest.load` expects the work,
+`retest.evidence` watches neighbours and lots, `retest.sheet` and `retest.page` put rules on paper.
 """
 
 from retest.controls import ControlFailure, ControlReading, PlateVerdict, judge_plate
@@ -17,6 +19,8 @@ from retest.decide import (
     TestSingly,
     decide,
 )
+from retest.discharge import Discharge, DischargeRules, DischargeTest, discharge
+from retest.evidence import Evidence, EvidenceRules, LotCount, beside_strong, lot_clusters
 from retest.outcome import Outcome, Reading, ReadingError, interpret
 from retest.policy import Policy
 from retest.reasons import REASONS
@@ -36,7 +40,13 @@ __all__ = [
     "ControlFailure",
     "ControlReading",
     "Decision",
+    "Discharge",
+    "DischargeRules",
+    "DischargeTest",
+    "Evidence",
+    "EvidenceRules",
     "Finding",
+    "LotCount",
     "Material",
     "Next",
     "Outcome",
@@ -52,8 +62,11 @@ __all__ = [
     "RulesError",
     "TestSingly",
     "auto_verify",
+    "beside_strong",
     "decide",
+    "discharge",
     "interpret",
     "judge_plate",
+    "lot_clusters",
     "signatures_needed",
 ]

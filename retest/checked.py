@@ -4,9 +4,16 @@ import difflib
 import hashlib
 import json
 import math
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+Rules = TypeVar("Rules")
+_PART: Final = re.compile(r"[^.\[\]]+(?:\[[^\]]*\])?")
+_HEAD: Final = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
+_ASSIGNED: Final = re.compile(r"""\s*"?([\w -]+?)"?\s*=\s*"?([^"]*)"?""")
+_INNER: Final = re.compile(r"""[{,]\s*"?([\w-]+)"?\s*=""")
 
 
 class RulesError(ValueError):
@@ -14,7 +21,7 @@ class RulesError(ValueError):
 
     Attributes:
         code: machine code, such as ``unknown-key`` or ``band-gap``.
-        where: file and line, or file and key.
+        where: file, line where the text is known, and key.
         sentence: what is wrong and what to do next.
     """
 
@@ -32,6 +39,64 @@ def parse(text: str, name: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         sentence = f"this is not valid TOML: {error}. Correct that line and load the file again."
         raise RulesError("toml", name or "rules", sentence) from error
+
+
+def load(text: str, name: str, build: Callable[[Mapping[str, Any], str], Rules]) -> Rules:
+    """Parse a rule file and build its rules; every fault is reported with its line.
+
+    Raises:
+        RulesError: not TOML, or refused by `build`.
+    """
+    content = parse(text, name)
+    place = name or str(content.get("id", "rules"))
+    try:
+        return build(content, place)
+    except RulesError as error:
+        key = error.where.removeprefix(place).lstrip(".")
+        where = f"{place}, line {line_of(text, key)}" + (f", {key}" if key else "")
+        raise RulesError(error.code, where, error.sentence) from error
+
+
+def line_of(text: str, key: str) -> int:
+    """The line (from 1) of a key such as ``target[N1].detected.ct`` in a TOML file that parses.
+
+    A table in a list is found by its number, its ``name`` or its ``id``. For a key that is not written,
+    it is the line of the longest part of it that is; 1 when nothing of it is.
+    """
+    wanted = _PART.findall(key)
+    best, found = 0, 1
+    for number, path in _paths(text):
+        same = next((i for i, (a, b) in enumerate(zip(wanted, path, strict=False)) if a not in b), None)
+        depth = min(len(wanted), len(path)) if same is None else same
+        if depth > best:
+            best, found = depth, number
+    return found
+
+
+def _paths(text: str) -> Iterator[tuple[int, list[set[str]]]]:
+    """Each line that opens a table or sets a key: its number and its path, each part in every spelling."""
+    table: list[set[str]] = []
+    counts: dict[str, int] = {}
+    prose = False  # inside a text of several lines
+    for number, line in enumerate(text.splitlines(), 1):
+        was, prose = prose, prose ^ (line.count('"""') % 2 == 1)
+        if was:
+            continue
+        head, assigned = _HEAD.match(line), _ASSIGNED.match(line)
+        if head and head[1] == "[[":
+            counts[head[2]] = counts.get(head[2], 0) + 1
+            table = [{head[2], f"{head[2]}[{counts[head[2]]}]"}]
+            yield number, table
+        elif head:
+            parts = _PART.findall(head[2])
+            first = table[0] if table and parts[0] in table[0] else {parts[0]}
+            table = [first, *({part} for part in parts[1:])]
+            yield number, table
+        elif assigned:
+            if assigned[1] in ("name", "id") and len(table) == 1:
+                table[0].update(f"{part}[{assigned[2]}]" for part in list(table[0]) if "[" not in part)
+            yield number, [*table, {assigned[1]}]
+            yield from ((number, [*table, {assigned[1]}, {inner}]) for inner in _INNER.findall(line))
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -4,14 +4,19 @@ A mixed tube says nothing about one of its persons except when it is negative. A
 leads to its retained tubes. For one person's tube the ladder says what is tried next: first the
 assay's own ladder for exactly that rule, else the policy's ladder for that kind of finding.
 
+Evidence from outside the specimen (a very strong neighbour, a crowded reagent lot) orders one test more
+before a conclusion; it never makes a result.
+
 Every case ends: a specimen is tested at most `max_tests` times and a person gives at most
 `max_specimens` specimens; what is still open then is reported as inconclusive or invalid, never as negative.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
+from retest.evidence import BESIDE_STRONG, Evidence
 from retest.ladder import Ladder
 from retest.policy import Policy
 from retest.rules import AssayRules
@@ -65,6 +70,8 @@ class Case:
         tier: urgency tier of the order, a key of the policy's `priority.tier`.
         residual: whether material is left for a repeat; for a pool, whether the single tubes are kept.
         earlier: findings of the person's other specimens.
+        evidence: what the plate and the lot say against the newest finding.
+        waited_hours: how long the tube has waited since it was received.
     """
 
     material: Material
@@ -73,6 +80,8 @@ class Case:
     tier: str = ""
     residual: bool = True
     earlier: tuple[Finding, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    waited_hours: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +126,23 @@ Decision = Conclude | TestSingly | Retest | Recollect
 
 @dataclass(frozen=True, slots=True)
 class CaseRules:
-    """The kit and the jurisdiction that a case is decided under."""
+    """The kit and the jurisdiction that a case is decided under.
+
+    Attributes:
+        assay: the kit of the newest finding.
+        policy: the jurisdiction.
+        kits: other kits that may have read the person's specimens, by id; a finding of a kit that is
+            not here is understood by the first word of its rule id.
+    """
 
     assay: AssayRules
     policy: Policy
+    kits: Mapping[str, AssayRules] = field(default_factory=dict)
 
     def kind(self, finding: Finding) -> str:
         """positive, negative, invalid, or the kind of a borderline finding."""
-        return self.assay.kind(finding.rule, finding.call)
+        assay = self.kits.get(finding.kit, self.assay) if finding.kit else self.assay
+        return assay.kind(finding.rule, finding.call)
 
     def ladder(self, kind: str, rule: str) -> Ladder:
         """The assay's ladder for exactly this rule, else the policy's for the kind."""
@@ -183,6 +201,7 @@ def _priority(job: str, case: Case, rules: CaseRules) -> int:
         + priority["per_person"] * max(case.persons - 1, 0)
         + rules.policy.tier.get(case.tier, 0)
         + (priority["recollected"] if held else 0)
+        + min(int(case.waited_hours) * priority["per_hour"], priority["most_for_age"])
     )
 
 
@@ -208,14 +227,19 @@ class _Person:
     def of(cls, case: Case, rules: CaseRules) -> "_Person":
         """Split by specimen: the tube read last is the one on trial."""
         current = case.findings[-1].specimen
-        own = tuple(finding for finding in case.findings if finding.specimen == current)
-        rest = (*case.earlier, *(finding for finding in case.findings if finding.specimen != current))
+        own, rest = case.findings, case.earlier
+        if len(own) > 1:
+            own = tuple(finding for finding in case.findings if finding.specimen == current)
+            rest = (*rest, *(finding for finding in case.findings if finding.specimen != current))
         others = tuple(f for f in rest if f.material is Material.single and f.specimen != current)
         return cls(case, rules, own, tuple(map(rules.kind, own)), others)
 
 
 def _single(person: _Person) -> Decision:
     kind = person.kinds[-1]
+    doubted = _doubted(person, kind)
+    if doubted is not None:
+        return doubted
     if kind == "positive":
         return _positive(person)
     if kind == "invalid":
@@ -231,15 +255,45 @@ def _single(person: _Person) -> Decision:
     return _climb(person, kind, person.own[-1].rule)
 
 
+def _doubted(person: _Person, kind: str) -> Decision | None:
+    """One test more where the neighbour or the lot may have made the first signal of a specimen.
+
+    A signal that came again from the same specimen is no splash, and the ladder knows what it is.
+    """
+    if not person.case.evidence or kind in ("negative", "invalid"):
+        return None
+    if sum(found not in ("negative", "invalid") for found in person.kinds) > 1:
+        return None
+    rules = person.rules.policy.evidence
+    for evidence in person.case.evidence:
+        step = rules.step(evidence.kind)
+        if step and (evidence.kind == BESIDE_STRONG or kind == "single-target"):
+            return _check(person, step, evidence.kind, "retest")
+    return None
+
+
+def _check(person: _Person, step: str, reason: str, job: str) -> Decision:
+    """Test again, or take a new specimen where this one cannot be tested again."""
+    if len(person.own) >= person.rules.policy.max_tests:
+        return _new_specimen(person, "repeats-used-up", "inconclusive")
+    if not person.case.residual:
+        return _new_specimen(person, "no-material", "inconclusive")
+    return _retest(step, reason, person.case, person.rules, job)
+
+
 def _positive(person: _Person) -> Decision:
     confirm = person.rules.policy.confirm
-    if confirm and person.kinds.count("positive") < 2:
-        if len(person.own) >= person.rules.policy.max_tests:
-            return _new_specimen(person, "repeats-used-up", "inconclusive")
-        if not person.case.residual:
-            return _new_specimen(person, "no-material", "inconclusive")
-        return _retest(confirm, "positive-confirm", person.case, person.rules, "confirm")
+    positives = [finding for finding in person.own if finding.call is Call.positive]
+    confirmed = len(positives) > 1 and (confirm != "second-kit" or _second_kit(positives, person.rules))
+    if confirm and not confirmed:
+        return _check(person, confirm, "positive-confirm", "confirm")
     return Conclude("positive", "positive" if len(person.own) == 1 else "positive-on-repeat")
+
+
+def _second_kit(findings: Sequence[Finding], rules: CaseRules) -> bool:
+    """Whether two kits have read it; a finding without a kit was read with the case's own."""
+    kits = {finding.kit or rules.assay.id for finding in findings}
+    return len(kits) > 1 or any(finding.test == "second-kit" for finding in findings)
 
 
 def _negative(person: _Person) -> Decision:
@@ -252,9 +306,23 @@ def _negative(person: _Person) -> Decision:
         after = person.kinds[open_findings[-1] + 1 :].count("negative")
         if ladder.negatives == 0 or after < ladder.negatives:
             return _climb(person, person.kinds[at], person.own[at].rule)
+    if _negatives_since_positive(person) < person.rules.policy.negatives_after_positive:
+        return _new_specimen(person, "contradictory-specimens", "inconclusive")
     if any(finding.call in (Call.positive, Call.borderline) for finding in person.others):
         return Conclude("negative", "negative-earlier-finding")
     return Conclude("negative", "negative-on-repeat" if len(person.own) > 1 else "negative")
+
+
+def _negatives_since_positive(person: _Person) -> float:
+    """How many specimens, this one included, were negative after the person's last positive one."""
+    since: set[str] = set()
+    seen = False
+    for finding in person.others:
+        if person.rules.kind(finding) == "positive":
+            seen, since = True, set()
+        elif finding.call is Call.negative:
+            since.add(finding.specimen)
+    return len(since) + 1 if seen else math.inf
 
 
 def _ladder(person: _Person, at: int) -> Ladder:

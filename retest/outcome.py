@@ -2,7 +2,8 @@
 
 Nothing here is silently negative. A target nobody measured, a number on a flat curve, a curve without a
 number and replicates that disagree each have their own rule id (`missing-target`, `curve-flat`,
-`curve-atypical`, `curve-without-cq`, `replicates-discordant`) and never end in a negative.
+`curve-atypical`, `curve-without-cq`, `replicates-discordant`) and never end in a negative. A row that is
+switched off leaves its specimens borderline (`rule-off`).
 """
 
 import math

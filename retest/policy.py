@@ -1,7 +1,7 @@
 """Jurisdiction policy: what follows from a call, apart from the kit.
 
-The TOML format of a policy file (`retest/policies/{china,cdc,fda-swab}.toml`)
-==============================================================================
+The TOML format of a policy file (`retest/policies/{china,china-second-kit,cdc,fda-swab}.toml`)
+===============================================================================================
 ::
 
     id = "china"
@@ -21,6 +21,8 @@ The TOML format of a policy file (`retest/policies/{china,cdc,fda-swab}.toml`)
     max_specimens = 3             # of one person; after that the case is reported as it stands
     max_tests = 6                 # of one specimen; after that a new specimen
     two_single_targets_positive = true
+    negatives_after_positive = 1  # optional; this many further specimens must be negative after one
+                                  # that was positive, before a person is reported negative
 
     [grey_again]                  # optional: a grey repeat of a grey specimen, by its curve;
     sigmoid = "positive"          # positive, negative, recollect, or "ladder"
@@ -39,6 +41,8 @@ The TOML format of a policy file (`retest/policies/{china,cdc,fda-swab}.toml`)
     singly = 50
     per_person = 5                # added for every further person who waits for this tube
     recollected = 20              # added for a re-collected specimen: its person is held
+    per_hour = 1                  # optional; added for every whole hour that the tube has waited
+    most_for_age = 24             # optional; but no more than this
 
     [priority.tier]
     fever = 30
@@ -48,13 +52,23 @@ The TOML format of a policy file (`retest/policies/{china,cdc,fda-swab}.toml`)
     confirm = 6.0
     singly = 6.0
     recollect = 24.0
+
+    [evidence]                    # optional; without it nothing outside a specimen counts
+    beside_strong = "re-extract"  # before a positive beside a strong one is concluded; "": off
+    strong_cq = 18.0              # a neighbour at or before this cycle is strong
+    later_by = 3.0                # optional; only wells this much later than it are suspected
+    lot_cluster = "second-kit"    # before a single target of a crowded lot is concluded; "": off
+    lot_rate = 0.001              # share of single targets that a good lot gives
+    lot_alpha = 0.001             # a lot is crowded when chance does it more rarely than this
+    lot_least = 5                 # and with at least this many
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from retest.checked import Section, digest, parse
+from retest.checked import Section, digest, load
+from retest.evidence import EvidenceRules, read_evidence
 from retest.ladder import Ladder, read_ladder
 
 LADDER_KINDS = ("grey", "single-target", "inconclusive", "curve", "invalid", "contradictory")
@@ -78,16 +92,18 @@ class Policy:
     max_specimens: int
     max_tests: int
     two_single_targets_positive: bool
+    negatives_after_positive: int
     grey_again: Mapping[str, str]
     ladder: Mapping[str, Ladder]
     priority: Mapping[str, int]
     tier: Mapping[str, int]
     hours: Mapping[str, float]
+    evidence: EvidenceRules
 
     @classmethod
     def from_toml(cls, text: str, name: str = "") -> "Policy":
         """Load from TOML text; `name` (a file name) appears in errors. Raises `RulesError`."""
-        return cls.from_mapping(parse(text, name), name)
+        return load(text, name, cls.from_mapping)
 
     @classmethod
     def from_mapping(cls, content: Mapping[str, Any], name: str = "") -> "Policy":
@@ -108,11 +124,13 @@ class Policy:
             max_specimens=specimens.whole("max_specimens", 1),
             max_tests=specimens.whole("max_tests", 2),
             two_single_targets_positive=specimens.flag("two_single_targets_positive"),
+            negatives_after_positive=specimens.whole("negatives_after_positive", 1, 1),
             grey_again=_grey_again(section.table("grey_again")),
             ladder=_ladders(section.table("ladder")),
             tier=_tiers(priority.table("tier")),
-            priority={key: priority.whole(key, 0) for key in (*_JOBS, "per_person", "recollected")},
+            priority=_priority(priority),
             hours=_hours(section.table("hours")),
+            evidence=read_evidence(section.table("evidence")),
         )
         for part in (mixed, positive, specimens, priority, section):
             part.close()
@@ -140,6 +158,11 @@ def _ladders(section: Section) -> Mapping[str, Ladder]:
 
 def _tiers(section: Section) -> Mapping[str, int]:
     return {key: section.whole(key, 0) for key in section.names()}
+
+
+def _priority(section: Section) -> Mapping[str, int]:
+    needed = {key: section.whole(key, 0) for key in (*_JOBS, "per_person", "recollected")}
+    return needed | {key: section.whole(key, 0, 0) for key in ("per_hour", "most_for_age")}
 
 
 def _hours(section: Section) -> Mapping[str, float]:

@@ -127,6 +127,40 @@ REASONS: Final[Mapping[str, tuple[str, str]]] = {
         "The repeats gave no answer and the rules ask for no further one: reported as it stands.",
         "复检后仍无明确结论,规则不再要求复检:按现有结果报告。",
     ),
+    "contradictory-specimens": (
+        "This specimen is negative, an earlier one was positive: collect a further one first.",
+        "本次样本阴性而此前样本阳性:报告前须再次采样。",
+    ),
+    # evidence from outside the specimen
+    "beside-strong": (
+        "A signal beside a very strong positive well: test again before it is concluded; it may be a splash.",
+        "相邻孔为强阳性,信号可能来自飞溅污染:判定前须重新检测。",
+    ),
+    "lot-cluster": (
+        "Single targets crowd in this reagent lot: test with another kit or lot before it is concluded.",
+        "该批号试剂单靶标信号异常聚集:判定前须换用其他试剂或批号复检。",
+    ),
+    # end of isolation
+    "discharge-met": (
+        "The tests end the isolation.",
+        "检测结果符合解除隔离条件。",
+    ),
+    "discharge-below": (
+        "A target came before the limit: the count of tests begins anew.",
+        "有靶标Ct值低于限值:须重新计算连续检测次数。",
+    ),
+    "discharge-no-test": (
+        "No test that counts yet.",
+        "尚无有效的解除隔离检测。",
+    ),
+    "discharge-too-soon": (
+        "The tests so far are good; the next one may be taken from the time that is given.",
+        "目前检测结果符合要求;须到规定时间后再次采样。",
+    ),
+    "discharge-too-few": (
+        "The tests so far are good, but one more is needed.",
+        "目前检测结果符合要求,但检测次数不足。",
+    ),
     # controls
     "control-missing": (
         "A required control is missing. Load the file with it, or run again.",

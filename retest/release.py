@@ -21,6 +21,7 @@ The TOML format (`retest/policies/release.toml`)
     id = "specimen-age"
     on = true
     limit = 72.0                  # hours; only for rules that have a limit
+    reason = "..."                # optional; why it is switched off
     en = "..."
     zh = "..."
 """
@@ -29,7 +30,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from retest.checked import Section, digest, parse
+from retest.checked import Section, digest, load
 from retest.words import Call, Material
 
 
@@ -87,6 +88,7 @@ class ReleaseRule:
     limit: float | None
     en: str
     zh: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ class ReleaseRules:
     @classmethod
     def from_toml(cls, text: str, name: str = "") -> "ReleaseRules":
         """Load from TOML text; `name` (a file name) appears in errors. Raises `RulesError`."""
-        return cls.from_mapping(parse(text, name), name)
+        return load(text, name, cls.from_mapping)
 
     @classmethod
     def from_mapping(cls, content: Mapping[str, Any], name: str = "") -> "ReleaseRules":
@@ -195,7 +197,7 @@ def _rule(section: Section) -> ReleaseRule:
         sentence = f"the rule '{rule_id}' protects every report and cannot be switched off. Set it to true."
         raise section.refuse("on", "rule-locked", sentence)
     limit = section.number("limit") if rule_id in _LIMITED else None
-    rule = ReleaseRule(rule_id, on, limit, section.text("en"), section.text("zh"))
+    rule = ReleaseRule(rule_id, on, limit, section.text("en"), section.text("zh"), section.text("reason", ""))
     section.close()
     return rule
 

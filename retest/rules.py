@@ -58,6 +58,10 @@ The TOML format of an assay file (`retest/assays/*.toml`)
     N2 = { state = "absent", tolerate_from = 40.0 }
     RP = { state = "detected", least = 20.0, most = 35.0 }
 
+    [off]                             # optional; decision rows that are switched off, with the reason.
+    single-target = "..."             # what they would have said is borderline, "rule-off": a person
+                                      # decides; it is never negative
+
     [pooling]                         # optional; without it the kit is for single tubes
     max_n = 10                        # tubes in one laboratory pool
     max_mixed = 20                    # optional; persons in one tube mixed at collection, else max_n
@@ -76,11 +80,20 @@ from itertools import product
 from typing import Any
 
 from retest.bands import Bands, read_bands
-from retest.checked import RulesError, Section, digest, parse
+from retest.checked import RulesError, Section, digest, load
 from retest.expected import ControlRule, read_control
 from retest.ladder import Ladder, read_ladder
 from retest.table import Key, Row, enumerate_rows, read_row
-from retest.words import BORDERLINE_KINDS, KIND_OF_BUILT_IN, MISSING, NEXT_OF_STEP, Call, Material, Next
+from retest.words import (
+    BORDERLINE_KINDS,
+    KIND_OF_BUILT_IN,
+    MISSING,
+    NEXT_OF_STEP,
+    RULE_OFF,
+    Call,
+    Material,
+    Next,
+)
 
 __all__ = ["AssayRules", "Override", "Pooling", "RulesError", "Target"]
 
@@ -152,17 +165,19 @@ class AssayRules:
     ladder: Mapping[str, Ladder]
     controls: tuple[ControlRule, ...]
     pooling: Pooling
+    off: Mapping[str, str]
     # Worked out once when loaded, so that reading one specimen is a few dictionary lookups.
     spelling: Mapping[str, str] = field(repr=False, compare=False)
     table: Mapping[Key, Row] = field(repr=False, compare=False)
     greys: Mapping[str, bool] = field(repr=False, compare=False)
     by_place: Mapping[tuple[str, str], Mapping[str, Bands]] = field(repr=False, compare=False)
     nexts: Mapping[str, Next] = field(repr=False, compare=False)
+    kinds: Mapping[str, str] = field(repr=False, compare=False)
 
     @classmethod
     def from_toml(cls, text: str, name: str = "") -> "AssayRules":
         """Load from TOML text; `name` (a file name) appears in errors. Raises `RulesError`."""
-        return cls.from_mapping(parse(text, name), name)
+        return load(text, name, cls.from_mapping)
 
     @classmethod
     def from_mapping(cls, content: Mapping[str, Any], name: str = "") -> "AssayRules":
@@ -177,6 +192,7 @@ class AssayRules:
         has_ic = len(names) < len(targets)
         table = enumerate_rows(rows, names, list(greys.values()), has_ic=has_ic, where=section.where)
         ladder = _ladders(section, rows)
+        off = _off(section.table("off"), rows)
         rules = cls(
             id=section.text("id"),
             name=section.text("name"),
@@ -194,10 +210,12 @@ class AssayRules:
             controls=_controls(section, tuple(target.name for target in targets)),
             pooling=_pooling(section.table("pooling")),
             spelling=_spelling(section, targets),
-            table=table,
+            off=off,
+            table={key: _OFF if row.id in off else row for key, row in table.items()},
             greys=greys,
             by_place=_by_place(targets, overrides),
             nexts=_nexts(rows, ladder),
+            kinds=KIND_OF_BUILT_IN | {row.id: row.kind for row in rows if row.call is Call.borderline},
         )
         section.close()
         return rules
@@ -216,11 +234,8 @@ class AssayRules:
         """The kind of a finding by its rule id: a row of this table, a built-in, or its first word."""
         if call is not Call.borderline:
             return call.value
-        row = next((row for row in self.decision if row.id == rule and row.call is call), None)
-        if row is not None:
-            return row.kind
-        if rule in KIND_OF_BUILT_IN:
-            return KIND_OF_BUILT_IN[rule]
+        if rule in self.kinds:
+            return self.kinds[rule]
         return next((kind for kind in BORDERLINE_KINDS if rule.startswith(kind)), "inconclusive")
 
 
@@ -329,6 +344,22 @@ def _ladders(section: Section, rows: Sequence[Row]) -> Mapping[str, Ladder]:
     for key in ("borderline", "invalid"):
         part.raw(key)
     return {key: read_ladder(part.table(key)) for key in part.names()}
+
+
+_OFF = Row(RULE_OFF, Call.borderline, KIND_OF_BUILT_IN[RULE_OFF], "any", (), frozenset(), frozenset())
+
+
+def _off(section: Section, rows: Sequence[Row]) -> Mapping[str, str]:
+    """Row id -> why it is switched off. What is built in protects every specimen and stays on."""
+    ids = [row.id for row in rows]
+    for key in section.names():
+        if key in KIND_OF_BUILT_IN:
+            raise section.refuse(key, "rule-locked", f"'{key}' is built in and cannot be switched off.")
+        if key not in ids:
+            raise section.refuse(
+                key, "off-unknown", f"no decision row is called '{key}'. Use one of: {', '.join(ids)}."
+            )
+    return {key: section.text(key) for key in section.names()}
 
 
 def _nexts(rows: Sequence[Row], ladder: Mapping[str, Ladder]) -> Mapping[str, Next]:

@@ -44,6 +44,7 @@ CURVE_ATYPICAL: Final = "curve-atypical"
 CURVE_WITHOUT_CQ: Final = "curve-without-cq"
 REPLICATES: Final = "replicates-discordant"
 MISSING: Final = "missing-target"
+RULE_OFF: Final = "rule-off"  # the row that would have spoken is switched off
 
 BORDERLINE_KINDS: Final = ("single-target", "inconclusive", "curve", "grey")
 KIND_OF_BUILT_IN: Final = {
@@ -52,6 +53,7 @@ KIND_OF_BUILT_IN: Final = {
     CURVE_WITHOUT_CQ: "curve",
     REPLICATES: "inconclusive",
     MISSING: "invalid",
+    RULE_OFF: "inconclusive",
 }
 CURVES: Final = ("sigmoid", "flat", "atypical")
 STEPS: Final = ("re-amplify", "re-extract", "second-kit", "recollect")

@@ -230,29 +230,26 @@ def _flag_columns(table: Section) -> list[tuple[int, str]]:
 def _reading(
     row: Sequence[Cell], columns: Mapping[str, int | None], raised: list[tuple[int, str]], block: int
 ) -> Reading:
-    def said(role: str) -> Cell:
-        index = columns[role]
-        return "" if index is None else row[index]
-
-    value, doubt = cells.cq(said("cq"))
+    said = {role: "" if index is None else row[index] for role, index in columns.items()}
+    value, doubt = cells.cq(said["cq"])
     flags = [name for index, name in raised if cells.text(row[index]) == "Y"]
     flags += [doubt] if doubt else []
-    flags += ["OMIT"] if cells.text(said("omit")).lower() == "true" else []
-    status = cells.text(said("status")).upper().replace(" ", "_")
+    flags += ["OMIT"] if cells.text(said["omit"]).lower() == "true" else []
+    status = cells.text(said["status"]).upper().replace(" ", "_")
     flags += [status] if status not in ("", "AMP") else []
-    flags += _listed(said("quality")) + _listed(said("curve"))
+    flags += _listed(said["quality"]) + _listed(said["curve"])
     return Reading(
-        well=canonical_well(cells.text(said("well")), block),
-        sample=cells.text(said("sample")),
-        task=cells.task(said("task")),
-        target=cells.text(said("target")),
-        dye=cells.text(said("dye")),
+        well=canonical_well(cells.text(said["well"]), block),
+        sample=cells.text(said["sample"]),
+        task=cells.task(said["task"]),
+        target=cells.text(said["target"]),
+        dye=cells.text(said["dye"]),
         cq=value,
-        raw_cq=str(said("cq")).strip(),
-        call=cells.text(said("call")),
+        raw_cq=str(said["cq"]).strip(),
+        call=cells.text(said["call"]),
         flags=tuple(dict.fromkeys(flags)),
-        threshold=cells.number(said("threshold")),
-        baseline=_baseline(said("start"), said("end")),
+        threshold=cells.number(said["threshold"]),
+        baseline=_baseline(said["start"], said["end"]),
     )
 
 

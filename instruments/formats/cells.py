@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ _TASKS = {
 
 def text(cell: Cell) -> str:
     """Return a cell as the words a person sees: 12345.0 is "12345", True is "true", ends stripped."""
+    if isinstance(cell, str):  # by far the most
+        return cell.strip()
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
@@ -99,7 +102,11 @@ def cq(
 
 def task(cell: Cell) -> str:
     """Normalise a task or content: ``Unkn-01`` unknown, ``BlockedIPC`` blocked_ipc; else as written."""
-    written = text(cell)
+    return _task(text(cell))
+
+
+@lru_cache(maxsize=1024)
+def _task(written: str) -> str:
     folded = re.sub(r"-[0-9]+$", "", written.lower())
     return _TASKS.get(re.sub(r"[ _-]", "", folded), written)
 

@@ -31,7 +31,7 @@ _KINDS: tuple[CurveKind, ...] = ("rn", "drn")
 def floats(column: Sequence[Cell]) -> NDArray[np.float64]:
     """A column as numbers; thousands separators are removed, anything else that is none is NaN."""
     try:
-        return np.array(list(map(float, column)), dtype=np.float64)
+        return np.fromiter(map(float, column), np.float64, len(column))
     except ValueError:
         values = (cells.number(cell, grouped=True) for cell in column)
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
@@ -55,7 +55,7 @@ def curves_of(table: Section, block: int, dyes: Mapping[tuple[str, str], str]) -
     falls = np.append(np.diff(cycles) <= 0, False)
     values = {kind: _frozen(floats(columns[column])) for kind, column in kinds}
     curves: dict[CurveKind, list[Curve]] = {kind: [] for kind, _ in kinds}
-    for (place, name), where in _groups(columns[well], columns[target]).items():
+    for (place, name), where in _groups(columns[well], columns[target], falls).items():
         at = canonical_well(cells.text(place), block)
         label = cells.text(name)
         dye = dyes.get((at, label), "")
@@ -91,17 +91,30 @@ def _frozen(values: _Array) -> _Array:
     return values
 
 
-def _groups(wells: Sequence[Cell], targets: Sequence[Cell]) -> dict[tuple[Cell, Cell], list[slice]]:
+def _groups(
+    wells: Sequence[Cell], targets: Sequence[Cell], falls: NDArray[np.bool_]
+) -> dict[tuple[Cell, Cell], list[slice]]:
     """Where the rows of each (well, target) stand, as runs of rows."""
     groups: dict[tuple[Cell, Cell], list[slice]] = {}
-    count = len(wells)
-    changes = map(or_, map(ne, wells[1:], wells), map(ne, targets[1:], targets))
-    ends = [i for i, changed in enumerate(changes, 1) if changed]
-    start = 0
-    for end in [*ends, count]:
+    for start, end in _runs(wells, targets, falls):
         groups.setdefault((wells[start], targets[start]), []).append(slice(start, end))
-        start = end
     return groups
+
+
+def _runs(
+    wells: Sequence[Cell], targets: Sequence[Cell], falls: NDArray[np.bool_]
+) -> list[tuple[int, int]]:
+    """Stretches of rows of one well and target; as a rule one ends where the cycles begin anew."""
+    likely = [*(np.flatnonzero(falls[:-1]) + 1).tolist(), len(wells)]
+    runs = list(zip([0, *likely[:-1]], likely, strict=True))
+    if all(
+        wells[start:end].count(wells[start]) == targets[start:end].count(targets[start]) == end - start
+        for start, end in runs
+    ):
+        return runs
+    changes = map(or_, map(ne, wells[1:], wells), map(ne, targets[1:], targets))
+    ends = [*(i for i, changed in enumerate(changes, 1) if changed), len(wells)]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
 def _rows(

@@ -16,7 +16,7 @@ are compared with the loaded plate (``assumptions``). Workbooks are proved by th
 
 from __future__ import annotations
 
-from itertools import repeat
+from itertools import compress, count, repeat
 from typing import TYPE_CHECKING
 
 from instruments.errors import InstrumentError
@@ -61,7 +61,8 @@ def read_text(source: Source) -> RunFile:
         InstrumentError: INCOMPLETE_FILE when the file ends before the results begin.
     """
     lines = source.text.lines
-    starts = [i for i, line in enumerate(lines) if line[:1] == "[" and line.rstrip().endswith("]")]
+    opened = compress(count(), map(str.startswith, lines, repeat("[")))
+    starts = [i for i in opened if lines[i].rstrip().endswith("]")]
     sections = {
         lines[i].strip()[1:-1]: (i, end) for i, end in zip(starts, [*starts[1:], len(lines)], strict=True)
     }

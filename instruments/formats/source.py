@@ -85,7 +85,7 @@ class Source:
             check_ole(self.name, self.data)
         elif "xl/workbook.xml" not in self.members:
             return None
-        from python_calamine import CalamineWorkbook  # noqa: PLC0415 - text files need no spreadsheet reader
+        from python_calamine import CalamineWorkbook
 
         try:
             return CalamineWorkbook.from_filelike(io.BytesIO(self.data))

@@ -21,7 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "call": ("lis.cli.files", "Call Cq from the raw curves of a file."),
     "import": ("lis.cli.files", "Take a file over for a plate, as the bridge would."),
     "interpret": ("lis.cli.policy", "Interpret Cq values (CSV on stdin) by an assay's rules."),
-    "assays": ("lis.cli.policy", "List the loaded assay rules, or check a rule file."),
+    "assays": ("lis.cli.rules", "The assay rules: list, check, compare on past wells, put in force."),
     "pool": ("lis.cli.policy", "Design pools: tests per person, sensitivity, best size."),
     "verify-log": ("lis.cli.admin", "Check that the log and all that follows from it are untouched."),
     "rebuild": ("lis.cli.admin", "Rebuild the tube table from the log."),

@@ -280,6 +280,14 @@ def docs_states() -> None:
     click.echo(diagram())
 
 
+@docs_command.command("rules")
+def docs_rules() -> None:
+    """The page of all shipped rules (Markdown), generated from the rule files."""
+    from lis.services.rule_lab import shipped_page
+
+    click.echo(shipped_page(), nl=False)
+
+
 COMMANDS = {
     "verify-log": verify_command,
     "rebuild": rebuild_command,

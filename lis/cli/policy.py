@@ -1,4 +1,4 @@
-"""Commands about rules: interpretation, assays, pool design."""
+"""The command that interprets; `assays` is in `rules`, pools are in `pool`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import IO, Any
 import click
 
 from lis.cli import data_option, json_option, print_json, print_table
+from lis.cli.pool import pool_command
 from lis.errors import Invalid
 
 
@@ -19,13 +20,15 @@ from lis.errors import Invalid
 @click.option("--laboratory", default="", help="Laboratory, for its own cutoffs.")
 @data_option
 @json_option
-def interpret_command(assay: str, instrument: str, laboratory: str, data: Path | None, *, as_json: bool) -> None:
-    """Interpret Cq values read as CSV on stdin: specimen,<target>,<target>,...; an empty field = undetermined."""
-    from retest import interpret  # noqa: PLC0415
+def interpret_command(
+    assay: str, instrument: str, laboratory: str, data: Path | None, *, as_json: bool
+) -> None:
+    """Interpret Cq values, CSV on stdin: specimen,<target>,<target>,...; an empty field = undetermined."""
+    from retest import interpret
 
     rules = _assay(assay, data)
     found = []
-    for specimen, readings in _specimens(sys.stdin, rules):
+    for specimen, readings in _specimens(sys.stdin):
         outcome = interpret(readings, rules, instrument=instrument, laboratory=laboratory)
         found.append(
             {
@@ -44,8 +47,8 @@ def interpret_command(assay: str, instrument: str, laboratory: str, data: Path |
 
 
 def _assay(name: str, data: Path | None) -> Any:
-    from lis import config, rulebook  # noqa: PLC0415
-    from retest import AssayRules  # noqa: PLC0415
+    from lis import config, rulebook
+    from retest import AssayRules
 
     path = Path(name)
     if path.suffix == ".toml" or path.exists():
@@ -56,13 +59,15 @@ def _assay(name: str, data: Path | None) -> Any:
     return AssayRules.from_toml(texts[name], name)
 
 
-def _specimens(stream: IO[str], rules: Any) -> Any:
-    from retest import Reading  # noqa: PLC0415
+def _specimens(stream: IO[str]) -> Any:
+    from retest import Reading
 
     table = csv.reader(stream)
     header = [cell.strip() for cell in next(table, [])]
     if len(header) < 2 or header[0].lower() not in {"specimen", "sample"}:
-        raise Invalid("CSV_HEADER", "The first line must be specimen,<target>,<target>,...; nothing was interpreted.")
+        raise Invalid(
+            "CSV_HEADER", "The first line must be specimen,<target>,<target>,...; nothing was interpreted."
+        )
     for number, row in enumerate(table, start=2):
         if not any(cell.strip() for cell in row):
             continue
@@ -84,89 +89,4 @@ def _number(cell: str, line: int) -> float | None:
         ) from None
 
 
-@click.group("assays", invoke_without_command=True)
-@data_option
-@json_option
-@click.pass_context
-def assays_command(ctx: click.Context, data: Path | None, *, as_json: bool) -> None:
-    """List the loaded assay rules with version and hash."""
-    if ctx.invoked_subcommand:
-        return
-    from lis import config, rulebook  # noqa: PLC0415
-    from retest import AssayRules  # noqa: PLC0415
-
-    found = [
-        AssayRules.from_toml(text, name) for name, text in rulebook.files("assays", config.load(data).data / "rules")
-    ]
-    if as_json:
-        print_json([_assay_json(rules) for rules in found])
-    else:
-        print_table(["id", "version", "hash", "name"], [[r.id, r.version, r.digest[:12], r.name] for r in found])
-
-
-def _assay_json(rules: Any) -> dict[str, Any]:
-    return {
-        "id": rules.id,
-        "name": rules.name,
-        "version": rules.version,
-        "hash": rules.digest,
-        "targets": [target.name for target in rules.targets],
-        "source": rules.source,
-        "notes": rules.notes,
-    }
-
-
-@assays_command.command("check")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@json_option
-def check_command(file: Path, *, as_json: bool) -> None:
-    """Validate a rule FILE: bands without gap or overlap, a complete and unambiguous decision table."""
-    from retest import AssayRules  # noqa: PLC0415
-
-    rules = AssayRules.from_toml(file.read_text(encoding="utf-8"), file.name)
-    if as_json:
-        print_json(_assay_json(rules) | {"ok": True})
-    else:
-        click.echo(f"{file.name}: {rules.id} version {rules.version} is complete and unambiguous ({rules.digest[:12]})")
-
-
-@click.group("pool")
-def pool_command() -> None:
-    """Pools of single tubes."""
-
-
-@pool_command.command("design")
-@click.option("--prevalence", type=float, required=True, help="Share of positive persons, 0 to 1.")
-@click.option("--size", type=int, default=None, help="Pool size; without it the best one is searched.")
-@click.option("--sensitivity", type=float, default=1.0, show_default=True)
-@click.option("--specificity", type=float, default=1.0, show_default=True)
-@click.option("--stages", type=click.IntRange(1, 3), default=2, show_default=True)
-@click.option("--array", default=None, help="Rows x columns, such as 8x12.")
-@click.option("--max-size", type=int, default=None, help="Largest pool that may be used.")
-@click.option("--min-sensitivity", type=float, default=None, help="Sensitivity floor of the whole procedure.")
-@json_option
-def design_command(*, as_json: bool, array: str | None, **options: Any) -> None:
-    """Tests per person, sensitivity and predictive values of a pooling design."""
-    from pooling import design  # noqa: PLC0415
-
-    given = {name: value for name, value in options.items() if value is not None}
-    if array:
-        rows, _, columns = array.lower().partition("x")
-        if not (rows.isdigit() and columns.isdigit()):
-            raise Invalid("ARRAY", f"An array is rows x columns, such as 8x12, not {array}.")
-        given["array"] = (int(rows), int(columns))
-    found = design(given.pop("prevalence"), **given)
-    document = {name: getattr(found, name) for name in _DESIGN}
-    document["refused"] = [str(reason) for reason in found.refused]
-    if as_json:
-        print_json(document)
-        return
-    for name in _DESIGN:
-        click.echo(f"{name.replace('_', ' '):20} {document[name]}")
-    for reason in document["refused"]:
-        click.echo(f"refused: {reason}", err=True)
-
-
-_DESIGN = ("size", "stages", "tests_per_person", "sensitivity", "specificity", "ppv", "npv", "expected_tests", "saving")
-
-COMMANDS = {"interpret": interpret_command, "assays": assays_command, "pool": pool_command}
+COMMANDS = {"interpret": interpret_command, "pool": pool_command}

@@ -62,7 +62,7 @@ def start_agent(
     reception: Reception, data: Path, name: str, folder: Path, patterns: Sequence[str]
 ) -> subprocess.Popen[bytes]:
     """An agent process of its own, watching ``folder``; its log stands beside the database."""
-    command = [
+    command: list[str | Path] = [
         sys.executable,
         "-m",
         "instruments.agent",

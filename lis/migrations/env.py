@@ -1,11 +1,13 @@
 """Where Alembic meets the database: always on a connection that was handed over."""
 
+from typing import Literal
+
 from alembic import context
 
 from lis.schema import Moment, metadata
 
 
-def _as_plain_type(kind: str, item: object, _: object) -> str | bool:
+def _as_plain_type(kind: str, item: object, _: object) -> str | Literal[False]:
     """A migration must not depend on today's code: our types are written as what they are stored as."""
     return "sa.String(length=27)" if kind == "type" and isinstance(item, Moment) else False
 

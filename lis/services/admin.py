@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
 
 from lis import ledger, queries
-from lis.db import Unit
 from lis.errors import Invalid, NotFound, Refused
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from lis.db import Unit
 
 KEY_LENGTH = 40
 """Characters of a CURVE public key in Z85."""
@@ -67,7 +70,14 @@ def verify_log(conn: Connection) -> Check:
     """Fold the log, compare it with every table that follows from it, and check every piece of evidence."""
     found = ledger.verify(conn)
     if not found.ok:
-        return Check(found.events, found.tubes, ok=False, problem=found.problem, event_id=found.event_id, tube=found.tube_id)
+        return Check(
+            found.events,
+            found.tubes,
+            ok=False,
+            problem=found.problem,
+            event_id=found.event_id,
+            tube=found.tube_id,
+        )
     problem = _evidence_problem(conn)
     return Check(found.events, found.tubes, ok=not problem, problem=problem)
 

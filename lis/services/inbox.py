@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from lis import queries
-from lis.db import Unit
 from lis.errors import Invalid, NotFound, Refused
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from lis.db import Unit
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -62,8 +66,10 @@ def accept(unit: Unit, delivery: Delivery) -> Stored:
         )
     digest = hashlib.sha256(delivery.data).hexdigest()
     if delivery.sha256 and delivery.sha256.lower() != digest:
-        raise Invalid("FILE_DAMAGED", f"{delivery.name} arrived changed: its SHA-256 is not the announced one.")
-    file_id = hashlib.sha256("\0".join((delivery.device, delivery.run, digest)).encode()).hexdigest()
+        raise Invalid(
+            "FILE_DAMAGED", f"{delivery.name} arrived changed: its SHA-256 is not the announced one."
+        )
+    file_id = hashlib.sha256(f"{delivery.device}\0{delivery.run}\0{digest}".encode()).hexdigest()
     same = queries.same_run(unit.conn, delivery.device, delivery.run)
     # decide
     known = next((row for row in same if row["file_id"] == file_id), None)
@@ -75,7 +81,8 @@ def accept(unit: Unit, delivery: Delivery) -> Stored:
     if same:
         sentence = (
             f"Run {delivery.run} of {delivery.device} was sent before with another content "
-            f"({same[0]['received_at']:%Y-%m-%d %H:%M} UTC). The new file is kept aside: compare both and decide."
+            f"({same[0]['received_at']:%Y-%m-%d %H:%M} UTC). The new file is kept aside: "
+            "compare both and decide."
         )
         status |= {"state": "quarantined", "code": "RUN_CONFLICT", "reason": sentence}
         _alarm(unit, "RUN_CONFLICT", delivery.run, sentence)
@@ -151,7 +158,9 @@ def _quarantined(unit: Unit, file_id: str) -> None:
     if status is None:
         raise NotFound("FILE_UNKNOWN", "No such file was received.")
     if status["state"] != "quarantined":
-        raise Refused("FILE_STATE", f"The file is {status['state']}, not in quarantine; nothing is to be decided.")
+        raise Refused(
+            "FILE_STATE", f"The file is {status['state']}, not in quarantine; nothing is to be decided."
+        )
 
 
 def _decide(unit: Unit, file_id: str, state: str, reason: str, **values: str) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lis import barcodes, ledger, queries
 from lis import events as e
-from lis.db import Unit
 from lis.errors import Conflict, Invalid, NotFound, Refused
-from lis.ledger import Recorded
-from lis.rulebook import Rulebook
 from lis.tube import Tube, TubeState, illegal_sentence
-from retest import AssayRules
 from scheduler.fill import Plan, Wait, fill_plate
 from scheduler.jobs import Job, ScheduleError
-from scheduler.plates import PlateTemplate
+from scheduler.plates import CONTROLS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lis.db import Unit
+    from lis.ledger import Recorded
+    from lis.queries import Row
+    from lis.rulebook import Rulebook
+    from retest import AssayRules
+    from scheduler.plates import PlateTemplate
 
 FILLABLE = (TubeState.RECEIVED, TubeState.AWAITING_RETEST)
 JOBS_CONSIDERED = 4000
@@ -95,15 +101,19 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
     template = rules.template(order.template)
     plan = None if order.wells else propose(unit, rules, order)
     if isinstance(plan, Wait):
-        raise Refused("NOTHING_TO_PLATE", f"No plate now ({plan.reason}); ask again at {plan.until:%H:%M} UTC.")
+        raise Refused(
+            "NOTHING_TO_PLATE", f"No plate now ({plan.reason}); ask again at {plan.until:%H:%M} UTC."
+        )
     plate_id = barcodes.parse(order.barcode, barcodes.PLATE) if order.barcode else _next_code(unit)
     if queries.plate_row(unit.conn, plate_id) is not None:
         raise Refused(
-            "PLATE_EXISTS", f"Plate {plate_id} is in use already. Take a plate with a new code.", plate=plate_id
+            "PLATE_EXISTS",
+            f"Plate {plate_id} is in use already. Take a plate with a new code.",
+            plate=plate_id,
         )
     # decide
     assay = rules.assay(plan.assay if plan else order.assay or rules.default_assay)
-    rows = _by_plan(plate_id, plan) if plan else _by_hand(plate_id, template, order.wells)
+    rows = _by_plan(plate_id, plan) if plan else _by_hand(plate_id, template, assay, order.wells)
     tubes = ledger.tubes(unit.conn, [row["tube_id"] for row in rows if row["tube_id"]])
     facts: dict[str, Recorded] = {}
     for row in rows:
@@ -112,7 +122,7 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
             tube = tubes[code]
             if tube.state not in FILLABLE:
                 raise Refused("NOT_PLATABLE", illegal_sentence(tube, e.Plated), tube=code, state=tube.state)
-            facts[code] = (code, e.Plated(plate_id, row["well"], assay.id, tube.test))
+            facts[code] = (code, e.Plated(plate_id, str(row["well"]), assay.id, tube.test))
         row["test"] = tubes[code].test if code else ""
     # apply
     _remember(unit, rules, assay)
@@ -136,7 +146,9 @@ def _remember(unit: Unit, rules: Rulebook, assay: AssayRules) -> None:
         queries.insert_rows(unit.conn, "rulebook", [row])
 
 
-def _plate_row(unit: Unit, plate_id: str, template: PlateTemplate, assay: str, version: str) -> dict[str, object]:
+def _plate_row(
+    unit: Unit, plate_id: str, template: PlateTemplate, assay: str, version: str
+) -> dict[str, object]:
     return {
         "plate_id": plate_id,
         "size": template.size,
@@ -149,7 +161,7 @@ def _plate_row(unit: Unit, plate_id: str, template: PlateTemplate, assay: str, v
     }
 
 
-def _by_plan(plate_id: str, plan: Plan) -> list[dict[str, str | None]]:
+def _by_plan(plate_id: str, plan: Plan) -> list[Row]:
     return [
         {
             "plate_id": plate_id,
@@ -164,44 +176,93 @@ def _by_plan(plate_id: str, plan: Plan) -> list[dict[str, str | None]]:
     ]
 
 
-def _by_hand(plate_id: str, template: PlateTemplate, wells: Sequence[WellOrder]) -> list[dict[str, str | None]]:
-    kept = template.control_at
-    seen: Counter[tuple[str, tuple[str, ...]]] = Counter()
+def _by_hand(
+    plate_id: str, template: PlateTemplate, assay: AssayRules, wells: Sequence[WellOrder]
+) -> list[Row]:
     used: set[str] = set()
-    rows: list[dict[str, str | None]] = []
+    rows = []
     for order in wells:
-        try:
-            batch = order.batch or template.batch(order.well)
-        except ScheduleError as error:
-            raise Invalid("WELL_UNKNOWN", str(error)) from error
         if order.well in used:
             raise Refused("WELL_TAKEN", f"Well {order.well} holds something already. Choose another well.")
         used.add(order.well)
-        if order.tube and order.well in kept:
-            raise Refused(
-                "CONTROL_WELL",
-                f"Well {order.well} is kept for control {kept[order.well]}; a tube must not go there. "
-                "Choose another well.",
-                well=order.well,
-            )
-        code = barcodes.parse(order.tube, barcodes.TUBE, barcodes.POOL) if order.tube else None
-        if (code is None) == (not order.control):
-            raise Invalid("WELL_CONTENT", f"Well {order.well} needs either a tube or a control.")
-        if code:
-            seen[code, order.targets] += 1
-            if seen[code, order.targets] > 1 or (order.targets and seen[code, ()]):
-                raise Refused("TUBE_TWICE", f"Tube {code} is on plate {plate_id} twice. Remove one.", tube=code)
-        rows.append(
-            {
-                "plate_id": plate_id,
-                "well": order.well,
-                "tube_id": code,
-                "control": order.control or None,
-                "batch": f"{plate_id}/{batch}",
-                "targets": ",".join(order.targets),
-            }
-        )
+        rows.append(_well_row(plate_id, template, assay, order))
+    tubes: dict[str, list[Row]] = defaultdict(list)
+    controls: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["tube_id"]:
+            tubes[row["tube_id"]].append(row)
+        elif row["targets"]:  # control wells with one target each are one control of their batch
+            controls[f"{row['control']} of {row['batch']}"].append(row)
+    for code, own in tubes.items():
+        _check_tube(plate_id, code, own)
+        _check_targets(f"Tube {code}", assay, own)
+    for name, own in controls.items():
+        _check_targets(f"Control {name}", assay, own)
     return rows
+
+
+def _well_row(plate_id: str, template: PlateTemplate, assay: AssayRules, order: WellOrder) -> Row:
+    kept = template.control_at
+    try:
+        batch = template.batch(order.well)
+    except ScheduleError as error:
+        raise Invalid("WELL_UNKNOWN", str(error)) from error
+    if bool(order.tube) == bool(order.control):
+        raise Invalid("WELL_CONTENT", f"Well {order.well} needs either a tube or a control.")
+    if order.tube and order.well in kept:
+        raise Refused(
+            "CONTROL_WELL",
+            f"Well {order.well} is kept for control {kept[order.well]}; a tube must not go there. "
+            "Choose another well.",
+            well=order.well,
+        )
+    known = {*CONTROLS, *(name for rule in assay.controls for name in (rule.kind, *rule.aliases))}
+    if order.control and order.control not in known:
+        raise Invalid(
+            "CONTROL_UNKNOWN",
+            f"Well {order.well}: {order.control} is no control of assay {assay.id}. "
+            f"Use one of {', '.join(sorted(known))}.",
+        )
+    return {
+        "plate_id": plate_id,
+        "well": order.well,
+        "tube_id": barcodes.parse(order.tube, barcodes.TUBE, barcodes.POOL) if order.tube else None,
+        "control": order.control or None,
+        "batch": f"{plate_id}/{order.batch or batch}",
+        "targets": ",".join(order.targets),
+    }
+
+
+def _check_tube(plate_id: str, code: str, wells: Sequence[Row]) -> None:
+    """A tube has one well, or several wells of one extraction that test different targets."""
+    tested = [target for well in wells for target in well["targets"].split(",")]
+    whole = any(not well["targets"] for well in wells)
+    if len(set(tested)) < len(tested) or (whole and len(wells) > 1):
+        raise Refused("TUBE_TWICE", f"Tube {code} is on plate {plate_id} twice. Remove one.", tube=code)
+    if len({well["batch"] for well in wells}) > 1:
+        raise Refused(
+            "TUBE_BATCHES",
+            f"The wells of tube {code} lie in different extraction batches, of which one may fail alone. "
+            "Keep all wells of a tube in one batch.",
+            tube=code,
+        )
+
+
+def _check_targets(what: str, assay: AssayRules, wells: Sequence[Row]) -> None:
+    """Wells that test single targets must test all those of the assay, and no others."""
+    tested = {target for well in wells for target in well["targets"].split(",") if target}
+    names = [target.name for target in assay.targets]
+    if strange := tested - set(names):
+        raise Invalid(
+            "TARGET_UNKNOWN",
+            f"{what}: assay {assay.id} has no target {', '.join(sorted(strange))}, only {', '.join(names)}.",
+        )
+    missing = [name for name in names if name not in tested]
+    if tested and missing:
+        raise Invalid(
+            "TARGET_MISSING",
+            f"{what} has no well for target {', '.join(missing)} of assay {assay.id}. Add the well.",
+        )
 
 
 def load(unit: Unit, plate_id: str, scanned: str, instrument: str) -> str:
@@ -216,7 +277,9 @@ def load(unit: Unit, plate_id: str, scanned: str, instrument: str) -> str:
     code = barcodes.parse(scanned, barcodes.PLATE)
     # decide
     if code != plate_id:
-        raise Conflict("OTHER_PLATE", f"The plate in your hand is {code}, not {plate_id}. Nothing was started.")
+        raise Conflict(
+            "OTHER_PLATE", f"The plate in your hand is {code}, not {plate_id}. Nothing was started."
+        )
     if row["state"] != "planned":
         raise Refused("PLATE_STATE", f"Plate {plate_id} is {row['state']}; it cannot be loaded again.")
     if not instrument.strip():
@@ -224,7 +287,12 @@ def load(unit: Unit, plate_id: str, scanned: str, instrument: str) -> str:
     tubes = {well["tube_id"] for well in queries.wells(unit.conn, plate_id) if well["tube_id"]}
     # apply
     queries.update_row(
-        unit.conn, "plate", {"plate_id": plate_id}, state="running", instrument=instrument, started_at=unit.now
+        unit.conn,
+        "plate",
+        {"plate_id": plate_id},
+        state="running",
+        instrument=instrument,
+        started_at=unit.now,
     )
     ledger.append(unit, [(tube, e.RunStarted(plate_id, instrument)) for tube in sorted(tubes)])
     return plate_id
@@ -243,7 +311,9 @@ def void(unit: Unit, plate_id: str, reason: str) -> int:
         raise Invalid("REASON", "Say why the plate is given up; the reason is kept.")
     wells = {well["tube_id"]: well for well in queries.wells(unit.conn, plate_id) if well["tube_id"]}
     tubes = ledger.tubes(unit.conn, wells)
-    queries.update_row(unit.conn, "plate", {"plate_id": plate_id}, state="void", reason=reason, closed_at=unit.now)
+    queries.update_row(
+        unit.conn, "plate", {"plate_id": plate_id}, state="void", reason=reason, closed_at=unit.now
+    )
     ledger.append(
         unit,
         [
@@ -266,5 +336,3 @@ def _next_code(unit: Unit) -> str:
         code = barcodes.mint(barcodes.PLATE, queries.next_number(unit.conn, "plate"))
         if queries.plate_row(unit.conn, code) is None:
             return code
-
-

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lis import barcodes, ledger, queries
 from lis import events as e
-from lis.db import Unit
 from lis.errors import Invalid, Refused
 from lis.events import TubeKind
-from lis.rulebook import Rulebook
 from lis.tube import Tube, TubeState, illegal_sentence
 from pooling import Waiting, check_members, form_pools
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from lis.db import Unit
+    from lis.rulebook import Rulebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +27,19 @@ class PoolProposal:
     reason: str
 
 
-def propose(unit: Unit, rules: Rulebook, limit: int = 2000) -> tuple[list[PoolProposal], list[tuple[str, str]]]:
+def propose(
+    unit: Unit, rules: Rulebook, limit: int = 2000
+) -> tuple[list[PoolProposal], list[tuple[str, str]]]:
     """Which waiting single tubes the policy would pool now; the rest with the reason why not."""
+    # gather
     waiting = queries.tubes_in_state(unit.conn, TubeState.RECEIVED)[:limit]
-    forming = form_pools([_waiting(tube) for tube in waiting], rules.pool, unit.now)
+    recalled = _recalled(unit, waiting)
+    # decide
+    apart = {tube.tube_id: code for tube in waiting if (code := _apart(tube, recalled))}
+    free = [_waiting(tube) for tube in waiting if tube.tube_id not in apart]
+    forming = form_pools(free, rules.pool, unit.now)
     proposals = [PoolProposal(tuple(plan.members), plan.reason) for plan in forming.pools]
-    return proposals, [(kept.tube, reason) for kept, reason in forming.kept]
+    return proposals, [*apart.items(), *((kept.tube, reason) for kept, reason in forming.kept)]
 
 
 def form(unit: Unit, rules: Rulebook, members: Sequence[str], barcode: str = "") -> Tube:
@@ -52,8 +63,9 @@ def form(unit: Unit, rules: Rulebook, members: Sequence[str], barcode: str = "")
     # decide
     if known[pool_id].state is not TubeState.ABSENT:
         raise Refused("POOL_IN_USE", f"Pool {pool_id} exists already. Take a new pool tube.", tube=pool_id)
+    recalled = _recalled(unit, known.values())
     for code in codes:
-        _check_member(known[code])
+        _check_member(known[code], recalled)
     refusals = check_members([_waiting(known[code]) for code in codes], rules.pool)
     if refusals:
         worst = refusals[0]
@@ -67,7 +79,27 @@ def form(unit: Unit, rules: Rulebook, members: Sequence[str], barcode: str = "")
     return ledger.append(unit, facts)[pool_id]
 
 
-def _check_member(tube: Tube) -> None:
+def _recalled(unit: Unit, tubes: Iterable[Tube]) -> set[str]:
+    """Tubes of persons who are held for this very specimen."""
+    people = queries.people_of(unit.conn, [tube.tube_id for tube in tubes if tube.kind is TubeKind.SINGLE])
+    held = queries.recalls_of(unit.conn, [person for many in people.values() for person in many])
+    return {code for code, many in people.items() if any(person in held for person in many)}
+
+
+def _apart(tube: Tube, recalled: Collection[str]) -> str:
+    """Why a received single tube is tested singly whatever the policy pools; empty if it may be pooled."""
+    if tube.tests or tube.test != "first":
+        return "TESTED_ALREADY"
+    return "PERSON_HELD" if tube.tube_id in recalled else ""
+
+
+APART = {
+    "TESTED_ALREADY": "has a finding or a test of its own to come",
+    "PERSON_HELD": "is the new specimen of a person who is held",
+}
+
+
+def _check_member(tube: Tube, recalled: Collection[str]) -> None:
     if tube.kind in {TubeKind.MIXED, TubeKind.POOL}:
         what = "mixed at collection" if tube.kind is TubeKind.MIXED else "a pool itself"
         raise Refused(
@@ -84,7 +116,15 @@ def _check_member(tube: Tube) -> None:
             pool=tube.pool_id,
         )
     if tube.state is not TubeState.RECEIVED:
-        raise Refused("NOT_POOLABLE", illegal_sentence(tube, e.JoinedPool), tube=tube.tube_id, state=tube.state)
+        raise Refused(
+            "NOT_POOLABLE", illegal_sentence(tube, e.JoinedPool), tube=tube.tube_id, state=tube.state
+        )
+    if code := _apart(tube, recalled):
+        raise Refused(
+            code,
+            f"Tube {tube.tube_id} {APART[code]}; it must be tested singly. Leave it out of the pool.",
+            tube=tube.tube_id,
+        )
 
 
 def _waiting(tube: Tube) -> Waiting:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from lis import barcodes, ledger, queries
 from lis import events as e
-from lis.db import Unit
 from lis.errors import Conflict, Invalid, LisError, Refused
 from lis.events import TubeKind
-from lis.ledger import Recorded
 from lis.privacy import Vault, document_number, mask
-from lis.rulebook import Rulebook
 from lis.tube import NEXT_STEP, Tube, TubeState, evolve, illegal_sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lis.db import Unit
+    from lis.ledger import Recorded
+    from lis.rulebook import Rulebook
 
 PLACES = {TubeKind.SINGLE: (1,), TubeKind.MIXED: (5, 10, 20)}
 """How many persons a tube of each kind may be made for."""
@@ -64,7 +68,9 @@ def register(unit: Unit, vault: Vault, rules: Rulebook, orders: Sequence[TubeDat
     codes = [barcodes.parse(order.barcode, barcodes.TUBE) for order in orders]
     if len(set(codes)) != len(codes):
         twice = next(code for code in codes if codes.count(code) > 1)
-        raise Refused("TUBE_TWICE", f"Tube {twice} is in the request twice. Nothing was registered.", tube=twice)
+        raise Refused(
+            "TUBE_TWICE", f"Tube {twice} is in the request twice. Nothing was registered.", tube=twice
+        )
     known = ledger.tubes(unit.conn, codes)
     # decide
     facts: list[Recorded] = []
@@ -76,8 +82,13 @@ def register(unit: Unit, vault: Vault, rules: Rulebook, orders: Sequence[TubeDat
     return ledger.append(unit, facts)
 
 
-def _register_one(  # noqa: PLR0913 - the facts of one registration
-    unit: Unit, vault: Vault, rules: Rulebook, tube: Tube, order: TubeData, people: dict[str, dict[str, object]]
+def _register_one(
+    unit: Unit,
+    vault: Vault,
+    rules: Rulebook,
+    tube: Tube,
+    order: TubeData,
+    people: dict[str, dict[str, object]],
 ) -> list[Recorded]:
     code = tube.tube_id
     if tube.state not in {TubeState.ABSENT, TubeState.ON_HOLD_UNKNOWN}:
@@ -88,7 +99,9 @@ def _register_one(  # noqa: PLR0913 - the facts of one registration
             state=tube.state,
         )
     if order.places not in PLACES.get(order.kind, ()):
-        raise Invalid("PLACES", f"A {order.kind} tube for {order.places} persons does not exist; use 1, or 5, 10, 20.")
+        raise Invalid(
+            "PLACES", f"A {order.kind} tube for {order.places} persons does not exist; use 1, or 5, 10, 20."
+        )
     sampled = order.sampled_at or unit.now
     due = rules.due_at(order.tier, sampled, None)
     facts: list[Recorded] = [
@@ -111,7 +124,9 @@ def bind(unit: Unit, vault: Vault, barcode: str, persons: Sequence[PersonData]) 
     inside = queries.persons_in(unit.conn, tube.tube_id)
     # decide
     if tube.state is not TubeState.REGISTERED:
-        raise Refused("TUBE_CLOSED", illegal_sentence(tube, e.PersonBound), tube=tube.tube_id, state=tube.state)
+        raise Refused(
+            "TUBE_CLOSED", illegal_sentence(tube, e.PersonBound), tube=tube.tube_id, state=tube.state
+        )
     people: dict[str, dict[str, object]] = {}
     facts = _bind(unit, vault, tube, persons, set(inside), people)
     # apply
@@ -119,7 +134,7 @@ def bind(unit: Unit, vault: Vault, barcode: str, persons: Sequence[PersonData]) 
     return ledger.append(unit, facts)[tube.tube_id]
 
 
-def _bind(  # noqa: PLR0913 - the facts of one binding
+def _bind(
     unit: Unit,
     vault: Vault,
     tube: Tube,
@@ -139,7 +154,7 @@ def _bind(  # noqa: PLR0913 - the facts of one binding
                 tube=tube.tube_id,
             )
         inside.add(person_id)
-        people[person_id] = row
+        _one_name(people.setdefault(person_id, row), str(row["name"]))
         facts.append((tube.tube_id, e.PersonBound(person_id, place)))
     return facts
 
@@ -158,7 +173,11 @@ def seal(unit: Unit, barcode: str, reason: str = "") -> Tube:
 
 def _sealing(tube: Tube, count: int, reason: str) -> e.Sealed:
     if count == 0:
-        raise Refused("TUBE_EMPTY", f"Tube {tube.tube_id} holds nobody. Bind a person before sealing.", tube=tube.tube_id)
+        raise Refused(
+            "TUBE_EMPTY",
+            f"Tube {tube.tube_id} holds nobody. Bind a person before sealing.",
+            tube=tube.tube_id,
+        )
     if count < tube.capacity and not reason.strip():
         raise Refused(
             "SEAL_REASON",
@@ -189,15 +208,19 @@ def _person_row(unit: Unit, vault: Vault, data: PersonData) -> dict[str, object]
     }
 
 
+def _one_name(row: dict[str, object], name: str) -> None:
+    if row["name"] != name:
+        raise Conflict(
+            "PERSON_DIFFERS",
+            f"Document {row['document_masked']} belongs to {name} and to {row['name']}? "
+            "One document has one name: read it again. Nothing was registered.",
+        )
+
+
 def _save_people(unit: Unit, people: dict[str, dict[str, object]]) -> None:
     known = queries.person_names(unit.conn, people)
     for person_id, name in known.items():
-        if name != people[person_id]["name"]:
-            raise Conflict(
-                "PERSON_DIFFERS",
-                f"Document {people[person_id]['document_masked']} is registered under another name than "
-                f"{people[person_id]['name']}. Check the document; nothing was registered.",
-            )
+        _one_name(people[person_id], name)
     queries.insert_people(unit.conn, [row for person_id, row in people.items() if person_id not in known])
 
 
@@ -294,16 +317,22 @@ def _receive_one(
     if tube.state is TubeState.ABSENT:
         number = queries.next_number(unit.conn, "hold")
         sentence = f"Tube {tube.tube_id} is not registered. Put it into the hold tray as number {number}."
-        return answer(ScanOutcome.HELD, "TUBE_UNKNOWN", sentence), [e.HeldUnknown(number, scan.rack, scan.position)]
+        return answer(ScanOutcome.HELD, "TUBE_UNKNOWN", sentence), [
+            e.HeldUnknown(number, scan.rack, scan.position)
+        ]
     if tube.state is TubeState.ON_HOLD_UNKNOWN:
-        sentence = f"Tube {tube.tube_id} lies in the hold tray as number {tube.hold_number}. It waits for registration."
+        sentence = (
+            f"Tube {tube.tube_id} lies in the hold tray as {tube.hold_number} and waits for registration."
+        )
         return answer(ScanOutcome.REPEAT, "ALREADY_HELD", sentence), []
     if tube.state in {TubeState.SEALED, TubeState.REGISTERED} and tube.persons:
         return answer(ScanOutcome.RECEIVED, "RECEIVED", f"Tube {tube.tube_id} received."), _receipt(
             unit, rules, scan, tube
         )
     if tube.state is TubeState.RECEIVED and (tube.rack, tube.position) == (scan.rack, scan.position):
-        return answer(ScanOutcome.REPEAT, "ALREADY_RECEIVED", f"Tube {tube.tube_id} was received {_at(tube)}."), []
+        return answer(
+            ScanOutcome.REPEAT, "ALREADY_RECEIVED", f"Tube {tube.tube_id} was received {_at(tube)}."
+        ), []
     return answer(ScanOutcome.REFUSED, *_stop(unit, tube)), []
 
 
@@ -318,14 +347,19 @@ def _receipt(unit: Unit, rules: Rulebook, scan: Scan, tube: Tube) -> list[e.Even
 def _stop(unit: Unit, tube: Tube) -> tuple[str, str]:
     """Why a scan stops the technician: code and sentence with who, when and where."""
     if tube.state is TubeState.REGISTERED:
-        return "TUBE_EMPTY", f"Tube {tube.tube_id} has no person bound to it. Send it back to the collection site."
+        return (
+            "TUBE_EMPTY",
+            f"Tube {tube.tube_id} has no person bound to it. Send it back to the collection site.",
+        )
     if tube.received_at is None:
         return "NOT_RECEIVABLE", f"Tube {tube.tube_id} is {_state(tube)}. {NEXT_STEP[tube.state]}"
     who = queries.actor_of(unit.conn, tube.tube_id, "Received") or "someone"
     return (
         "RECEIVED_ELSEWHERE",
-        f"Stop: tube {tube.tube_id} was received {_at(tube)} by {who} and is {_state(tube)}. "
-        "Two tubes may carry the same code: put this one aside and call the supervisor.",
+        (
+            f"Stop: tube {tube.tube_id} was received {_at(tube)} by {who} and is {_state(tube)}. "
+            "Two tubes may carry the same code: put this one aside and call the supervisor."
+        ),
     )
 
 
@@ -352,14 +386,28 @@ def clear_hold(unit: Unit, barcode: str, reason: str) -> Tube:
 
 
 def reject(unit: Unit, rules: Rulebook, barcode: str, reason: str) -> Tube:
-    """Refuse to test a tube; its persons, if known, are called back for a new specimen."""
+    """Refuse to test a tube; its persons, if known, are called back for a new specimen.
+
+    The members of a rejected pool are retained: they are tested singly.
+    """
     # gather
     tube = ledger.known(unit.conn, barcode)
     persons = queries.persons_in(unit.conn, tube.tube_id)
+    members = ledger.tubes(unit.conn, queries.pool_members(unit.conn, [tube.tube_id])[tube.tube_id])
     # decide
     facts: list[Recorded] = [(tube.tube_id, e.Rejected(_needed(reason)))]
     if persons:
         facts += ledger.recalls(tube.tube_id, persons, reason, unit.now + timedelta(hours=rules.recall_hours))
+    facts += [
+        (
+            code,
+            e.RetestOrdered(
+                "singly", f"pool-rejected: {reason}", rules.void_priority(one), one.due_at or unit.now
+            ),
+        )
+        for code, one in members.items()
+        if one.state is TubeState.POOLED
+    ]
     # apply
     return ledger.append(unit, facts)[tube.tube_id]
 
@@ -378,7 +426,9 @@ def discard(unit: Unit, barcode: str, reason: str, *, keep_hours: int) -> Tube:
     """
     tube = ledger.known(unit.conn, barcode)
     if "positive" in {tube.result, tube.outcome}:
-        raise Refused("KEEP_POSITIVE", f"Tube {tube.tube_id} is positive and must be kept.", tube=tube.tube_id)
+        raise Refused(
+            "KEEP_POSITIVE", f"Tube {tube.tube_id} is positive and must be kept.", tube=tube.tube_id
+        )
     until = (tube.updated_at or unit.now) + timedelta(hours=keep_hours)
     if unit.now < until:
         raise Refused("KEEP_LONGER", f"Tube {tube.tube_id} must be kept until {until:%Y-%m-%d %H:%M} UTC.")

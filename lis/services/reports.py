@@ -1,27 +1,31 @@
-"""Review, signatures, release, amendments. Nothing leaves before its run ended, its controls held and
-everybody who must sign has signed."""
+"""Review, signatures, release, amendments.
+
+Nothing leaves before its run ended, its controls held and everybody who must sign has signed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import RowMapping
-
-from lis import ledger, queries
 from lis import events as e
+from lis import ledger, queries
 from lis.clock import to_text
 from lis.db import Unit
 from lis.errors import Forbidden, Invalid, NotFound, Refused
 from lis.events import TubeKind
-from lis.ledger import Recorded
-from lis.rulebook import Rulebook
 from lis.tube import Tube, TubeState, illegal_sentence
-from retest import Blocked, Call, Material, ReleaseFacts, auto_verify, signatures_needed
+from retest import AssayRules, Blocked, Call, Material, ReleaseFacts, auto_verify, signatures_needed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from lis.ledger import Recorded
+    from lis.queries import Row
+    from lis.rulebook import Rulebook
 
 AUTO: Final = "auto-verification"
 """Actor of signatures that the written rules gave."""
@@ -60,17 +64,21 @@ def release_ready(unit: Unit, rules: Rulebook, tube_ids: Iterable[str]) -> tuple
     blocked = {tube.tube_id: auto_verify(evidence[tube.tube_id].facts, rules.release) for tube in tubes}
     ready = [tube for tube in tubes if rules.auto_release and not blocked[tube.tube_id]]
     # apply
-    signed: list[Recorded] = [(tube.tube_id, e.Reviewed("accept", AUTO)) for tube in ready]
-    if signed:
-        ledger.append(Unit(unit.conn, unit.now, AUTO), signed)
-    issued = _issue(unit, rules, ready, evidence)
-    held = tuple(Held(tube.tube_id, blocked[tube.tube_id]) for tube in tubes if tube not in ready)
+    issued = _issue(Unit(unit.conn, unit.now, AUTO), ready, evidence, signing=(AUTO,))
+    released = {tube.tube_id for tube in ready}
+    held = tuple(Held(tube.tube_id, blocked[tube.tube_id]) for tube in tubes if tube.tube_id not in released)
     return issued, held
 
 
 def why_held(unit: Unit, rules: Rulebook, tube: Tube) -> tuple[Blocked, ...]:
     """Every rule that keeps this tube from leaving without a person."""
     return auto_verify(_evidence(unit, rules, [tube])[tube.tube_id].facts, rules.release)
+
+
+def why_each_held(unit: Unit, rules: Rulebook, tubes: Sequence[Tube]) -> dict[str, tuple[Blocked, ...]]:
+    """The same for many tubes; every run is read once."""
+    evidence = _evidence(unit, rules, tubes)
+    return {code: auto_verify(found.facts, rules.release) for code, found in evidence.items()}
 
 
 # -- review --------------------------------------------------------------------------------------
@@ -85,7 +93,9 @@ def review(unit: Unit, rules: Rulebook, barcode: str, verdict: str, reason: str 
     """
     tube = ledger.known(unit.conn, barcode)
     if tube.state is not TubeState.IN_REVIEW:
-        raise Refused("NOT_IN_REVIEW", illegal_sentence(tube, e.Reviewed), tube=tube.tube_id, state=tube.state)
+        raise Refused(
+            "NOT_IN_REVIEW", illegal_sentence(tube, e.Reviewed), tube=tube.tube_id, state=tube.state
+        )
     match verdict:
         case "accept":
             facts = _accept(unit, rules, tube, reason)
@@ -98,7 +108,9 @@ def review(unit: Unit, rules: Rulebook, barcode: str, verdict: str, reason: str 
             due = unit.now + timedelta(hours=rules.recall_hours)
             facts = ledger.recalls(tube.tube_id, persons, _needed(reason), due)
         case _:
-            raise Invalid("VERDICT", "A verdict is accept, retest, re-amplify, re-extract, second-kit or recollect.")
+            raise Invalid(
+                "VERDICT", "A verdict is accept, retest, re-amplify, re-extract, second-kit or recollect."
+            )
     return ledger.append(unit, facts)[tube.tube_id]
 
 
@@ -114,6 +126,11 @@ def _accept(unit: Unit, rules: Rulebook, tube: Tube, reason: str) -> list[Record
     if broken:
         raise Refused("NOT_RELEASABLE", f"Tube {tube.tube_id}: {broken[0].sentence_en}", tube=tube.tube_id)
     return [(tube.tube_id, e.Reviewed("accept", reason.strip()))]
+
+
+def missing_signatures(tube: Tube, rules: Rulebook) -> int:
+    """How many people still have to sign the result of a tube."""
+    return max(signatures_needed(tube.result, Material(tube.kind.value), rules.release) - tube.signatures, 0)
 
 
 def release(unit: Unit, rules: Rulebook, barcodes: Sequence[str] = ()) -> Issued:
@@ -143,7 +160,7 @@ def release(unit: Unit, rules: Rulebook, barcodes: Sequence[str] = ()) -> Issued
                 tube=tube.tube_id,
             )
     # apply
-    return _issue(unit, rules, ready, _evidence(unit, rules, ready))
+    return _issue(unit, ready, _evidence(unit, rules, ready))
 
 
 # -- evidence ------------------------------------------------------------------------------------
@@ -157,6 +174,7 @@ class _Evidence:
     assay: str
     version: str
     pool: str
+    places: int
 
 
 def _evidence(unit: Unit, rules: Rulebook, tubes: Sequence[Tube]) -> dict[str, _Evidence]:
@@ -167,18 +185,23 @@ def _evidence(unit: Unit, rules: Rulebook, tubes: Sequence[Tube]) -> dict[str, _
     calls = queries.calls(conn, tested.values())
     people = queries.people_of(conn, [tube.tube_id for tube in tubes])
     held = queries.recalls_of(conn, [person for many in people.values() for person in many])
+    sizes = queries.pool_sizes(conn, {code for own, code in tested.items() if own != code})
     runs: dict[str, _Run] = {}
     found = {}
     for tube in tubes:
         code = tested[tube.tube_id]
         past = calls.get(code, [])
         run = _run(unit, runs, past[-1].run_id) if past else None
-        own_held = any(other != tube.tube_id for p in people.get(tube.tube_id, ()) for other in held.get(p, ()))
+        places = tube.persons if code == tube.tube_id else sizes.get(code, 0)
+        own_held = any(
+            other != tube.tube_id for p in people.get(tube.tube_id, ()) for other in held.get(p, ())
+        )
         found[tube.tube_id] = _Evidence(
-            facts=_facts(unit, rules, tube, code, past, run, held=own_held),
+            facts=_facts(unit, rules, tube, code, past, run, places=places, held=own_held),
             assay=past[-1].assay if past else "",
             version=run.row["assay_version"] if run else "",
             pool=code if code != tube.tube_id else "",
+            places=places,
         )
     return found
 
@@ -192,7 +215,7 @@ class _Run:
     """A run with its readings by tube, and the smallest viral Cq of every well."""
 
     row: Mapping[str, Any]
-    by_tube: Mapping[str, list[RowMapping]]
+    by_tube: Mapping[str, list[Row]]
     batch: Mapping[str, str]
     signals: Mapping[tuple[str, tuple[int, int]], float]
 
@@ -201,7 +224,7 @@ def _run(unit: Unit, runs: dict[str, _Run], run_id: str) -> _Run:
     if run_id not in runs:
         row = queries.run_with_plate(unit.conn, run_id)
         readings = queries.readings_of_run(unit.conn, run_id)
-        by_tube: dict[str, list[RowMapping]] = {}
+        by_tube: dict[str, list[Row]] = {}
         signals: dict[tuple[str, tuple[int, int]], float] = {}
         for reading in readings:
             by_tube.setdefault(reading["tube_id"] or "", []).append(reading)
@@ -218,9 +241,16 @@ def _place(well: str) -> tuple[int, int]:
 
 
 def _facts(  # noqa: PLR0913 - the facts of one result
-    unit: Unit, rules: Rulebook, tube: Tube, code: str, past: Sequence[queries.CallRow], run: _Run | None, *, held: bool
+    unit: Unit,
+    rules: Rulebook,
+    tube: Tube,
+    code: str,
+    past: Sequence[queries.CallRow],
+    run: _Run | None,
+    *,
+    places: int,
+    held: bool,
 ) -> ReleaseFacts:
-    pool_n = queries.pool_size(unit.conn, code) if code != tube.tube_id else 0
     material = Material.pool if code != tube.tube_id else Material(tube.kind.value)
     if run is None or not past:
         return ReleaseFacts(
@@ -252,14 +282,14 @@ def _facts(  # noqa: PLR0913 - the facts of one result
         batch_valid=run.batch.get(code, "") not in failed,
         controls_present=bool(run.row["valid"]) or "missing" not in run.row["verdict"],
         file_complete=True,  # an incomplete file never becomes a run
-        assay_validated=_validated(rules, assay.id, material, tube.persons if code == tube.tube_id else pool_n),
+        assay_validated=_validated(assay, material, places),
         flags=tuple(flag for r in viral for flag in _doubts(r)),
         curves=tuple(r["curve"] or None for r in viral),
         ic_cq=None if not internal or None in internal else max(internal),
         ic_required=bool(controls),
         neighbour_min_cq=_neighbours(run, own, controls),
         person_held=held,
-        is_retest=tube.test not in {"first"},
+        is_retest=tube.test != "first",
         specimen_age_hours=_age(tube, started),
     )
 
@@ -268,7 +298,7 @@ NOTHING_AMPLIFIED: Final = frozenset({"NOAMP", "NO_AMP", "NO AMP", "EXPFAIL"})
 """Flags that only say what a negative target is: it did not amplify."""
 
 
-def _doubts(reading: RowMapping) -> list[str]:
+def _doubts(reading: Row) -> list[str]:
     """Instrument flags of a viral target that cast doubt on it."""
     flags = [flag for flag in reading["flags"].split(",") if flag]
     return [flag for flag in flags if reading["cq"] is not None or flag.upper() not in NOTHING_AMPLIFIED]
@@ -279,16 +309,16 @@ def _has_ended(row: Mapping[str, Any], now: datetime) -> bool:
     return row["ended_at"] is None or row["ended_at"] <= now + timedelta(minutes=5)
 
 
-def _validated(rules: Rulebook, assay: str, material: Material, persons: int) -> bool:
-    pooling = rules.assay(assay).pooling
+def _validated(assay: AssayRules, material: Material, persons: int) -> bool:
+    pooling = assay.pooling
     if material is Material.single:
         return True
-    if pooling is None or material not in pooling.modes:
+    if material not in pooling.modes:
         return False
     return persons <= (pooling.max_mixed if material is Material.mixed else pooling.max_n)
 
 
-def _neighbours(run: _Run, own: Sequence[RowMapping], controls: set[str]) -> float | None:
+def _neighbours(run: _Run, own: Sequence[Row], controls: set[str]) -> float | None:
     wells = {_place(r["well"]) for r in own}
     around = {(r + dr, c + dc) for r, c in wells for dr, dc in NEIGHBOURS} - wells
     near = [cq for (target, place), cq in run.signals.items() if place in around and target not in controls]
@@ -304,11 +334,10 @@ def _age(tube: Tube, started: datetime) -> float | None:
 # -- issuing -------------------------------------------------------------------------------------
 
 
-def _issue(unit: Unit, rules: Rulebook, tubes: Sequence[Tube], evidence: Mapping[str, _Evidence]) -> Issued:
-    people = queries.people_of(unit.conn, [tube.tube_id for tube in tubes])
-    signers = queries.signers(unit.conn, [tube.tube_id for tube in tubes])
-    rows: list[dict[str, Any]] = []
-    facts: list[Recorded] = []
+def _issue(
+    unit: Unit, tubes: Sequence[Tube], evidence: Mapping[str, _Evidence], signing: tuple[str, ...] = ()
+) -> Issued:
+    """Write the reports of ``tubes``; ``signing`` are signatures given in the same act."""
     for tube in tubes:
         if tube.kind is TubeKind.MIXED and tube.result != "negative":
             raise Refused(
@@ -317,20 +346,31 @@ def _issue(unit: Unit, rules: Rulebook, tubes: Sequence[Tube], evidence: Mapping
                 "Call its persons back.",
                 tube=tube.tube_id,
             )
-        own = [_report_row(unit, tube, person, evidence[tube.tube_id], signers.get(tube.tube_id, ())) for person in people[tube.tube_id]]
-        rows += own
-        facts.append((tube.tube_id, e.Released(tube.result, len(own), _seal_of([row["seal"] for row in own]))))
-    queries.insert_rows(unit.conn, "report", rows)
-    ledger.append(unit, facts)
-    _close_recalls(unit, tubes, people)
+    if not tubes:
+        return Issued({})
+    people = queries.people_of(unit.conn, [tube.tube_id for tube in tubes])
+    signers = queries.signers(unit.conn, [tube.tube_id for tube in tubes])
+    numbers = iter(queries.next_numbers(unit.conn, "report", sum(map(len, people.values()))))
+    rows: list[dict[str, Any]] = []
+    facts: list[Recorded] = []
     by_tube: dict[str, tuple[str, ...]] = {}
-    for row in rows:
-        by_tube[row["tube_id"]] = (*by_tube.get(row["tube_id"], ()), row["report_id"])
+    for tube in tubes:
+        code = tube.tube_id
+        signed = (*signers.get(code, ()), *signing)
+        own = [_report_row(unit, tube, who, evidence[code], signed, next(numbers)) for who in people[code]]
+        rows += own
+        by_tube[code] = tuple(row["report_id"] for row in own)
+        facts += [(code, e.Reviewed("accept", name)) for name in signing]
+        facts.append((code, e.Released(tube.result, len(own), _seal_of([row["seal"] for row in own]))))
+    queries.insert_rows(unit.conn, "report", rows)
+    ledger.append(unit, facts, {tube.tube_id: tube for tube in tubes})
+    _close_recalls(unit, tubes, people)
     return Issued(by_tube)
 
 
-def _report_row(unit: Unit, tube: Tube, person: str, evidence: _Evidence, signed: Sequence[str]) -> dict[str, Any]:
-    number = queries.next_number(unit.conn, "report")
+def _report_row(
+    unit: Unit, tube: Tube, person: str, evidence: _Evidence, signed: Sequence[str], number: int
+) -> dict[str, Any]:
     row = {
         "report_id": f"R{unit.now:%y%m%d}-{number:07d}",
         "version": 1,
@@ -339,7 +379,7 @@ def _report_row(unit: Unit, tube: Tube, person: str, evidence: _Evidence, signed
         "person_id": person,
         "result": tube.result,
         "mode": "pool" if evidence.pool else tube.kind.value,
-        "places": queries.pool_size(unit.conn, evidence.pool) if evidence.pool else tube.persons,
+        "places": evidence.places,
         "tests": tube.tests,
         "assay": evidence.assay,
         "assay_version": evidence.version,
@@ -404,7 +444,9 @@ def amend(unit: Unit, report_id: str, result: str, reason: str) -> str:
     if result not in RESULTS:
         raise Invalid("RESULT", f"A result is one of {', '.join(RESULTS)}.")
     if old["mode"] == "mixed" and result != "negative":
-        raise Refused("MIXED_NOT_NEGATIVE", "A mixed tube cannot yield an individual result. Call its persons back.")
+        raise Refused(
+            "MIXED_NOT_NEGATIVE", "A mixed tube cannot yield an individual result. Call its persons back."
+        )
     if result == old["result"]:
         raise Refused("NOTHING_CHANGED", f"Report {report_id} says {result} already.")
     row = dict(old) | {

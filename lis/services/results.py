@@ -9,21 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from instruments import InstrumentError, RunFile
-from lis import ledger, queries
 from lis import events as e
+from lis import ledger, queries
 from lis.barcodes import PLATE
-from lis.db import Unit
 from lis.events import TubeKind
-from lis.ledger import Recorded
 from lis.matching import LoadedWell, Measured, Mismatch, match
-from lis.queries import CallRow
-from lis.rulebook import Rulebook
 from lis.tube import NEXT_STEP, Tube, TubeState
 from retest import (
     AssayRules,
@@ -45,6 +39,15 @@ from retest import (
     interpret,
     judge_plate,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from instruments import InstrumentError, RunFile
+    from lis.db import Unit
+    from lis.ledger import Recorded
+    from lis.queries import CallRow
+    from lis.rulebook import Rulebook
 
 MATERIAL = {TubeKind.SINGLE: Material.single, TubeKind.MIXED: Material.mixed, TubeKind.POOL: Material.pool}
 
@@ -111,7 +114,7 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
     """
     # gather
     status = queries.status_of_file(unit.conn, file_id)
-    row = queries.file_row(unit.conn, file_id)
+    row = queries.file_head(unit.conn, file_id)
     if status is None or row is None:
         raise LookupError(file_id)
     if status["state"] != "waiting":
@@ -134,8 +137,8 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
     facts = [fact for one in judged for fact in _facts(unit, rules, plate, run_id, one)]
     facts += [(tube.tube_id, _void(rules, plate, run_id, well, verdict, tube)) for tube, well in voided]
     # apply
-    _save_run(unit, run_id, file_id, row["device"], plate, run, measured, verdict)
-    ledger.append(unit, facts)
+    _save_run(unit, plate, _Read(run_id, file_id, row["device"], run, verdict), measured)
+    ledger.append(unit, facts, plate.tubes)
     decisions = _tally(judged, voided)
     done = Ingested(file_id, "read", "", "", plate.plate_id, run_id, tuple(sorted(plate.tubes)), decisions)
     queries.update_row(
@@ -194,8 +197,8 @@ def _plate_for(unit: Unit, rules: Rulebook, run: RunFile, named: str) -> _Plate:
     if row["state"] not in {"planned", "running"}:
         raise Mismatch(
             "PLATE_DONE",
-            f"Plate {plate_id} is {row['state']} already; a second result for it is not taken over by itself. "
-            "Compare both files and decide.",
+            f"Plate {plate_id} is {row['state']} already; a second result for it is not taken over by "
+            "itself. Compare both files and decide.",
         )
     wells = tuple(_loaded(well) for well in queries.wells(unit.conn, plate_id))
     tubes = ledger.tubes(unit.conn, {well.tube for well in wells if well.tube})
@@ -203,8 +206,8 @@ def _plate_for(unit: Unit, rules: Rulebook, run: RunFile, named: str) -> _Plate:
         if tube.plate_id != plate_id or tube.state not in {TubeState.PLATED, TubeState.RUNNING}:
             raise Mismatch(
                 "TUBE_MOVED_ON",
-                f"Tube {tube.tube_id} of plate {plate_id} is {tube.state.replace('_', ' ')}; a result for it is "
-                f"not possible now. {NEXT_STEP[tube.state]}",
+                f"Tube {tube.tube_id} of plate {plate_id} is {tube.state.replace('_', ' ')}; a result for "
+                f"it is not possible now. {NEXT_STEP[tube.state]}",
             )
     assay = rules.assay(row["assay"], row["assay_version"])
     return _Plate(plate_id, assay, wells, tubes, row["instrument"])
@@ -237,7 +240,9 @@ def _quarantine(unit: Unit, file_id: str, error: Mismatch) -> Ingested:
 
 
 def _alarm(unit: Unit, code: str, subject: str, sentence: str) -> None:
-    queries.insert_rows(unit.conn, "alarm", [{"at": unit.now, "code": code, "subject": subject, "sentence": sentence}])
+    queries.insert_rows(
+        unit.conn, "alarm", [{"at": unit.now, "code": code, "subject": subject, "sentence": sentence}]
+    )
 
 
 # -- controls, wells, cases ----------------------------------------------------------------------
@@ -327,7 +332,11 @@ def _past(unit: Unit, plate: _Plate) -> _Past:
     singles = [code for code, tube in plate.tubes.items() if tube.kind is TubeKind.SINGLE]
     other = queries.other_singles(unit.conn, singles)
     calls = queries.calls(unit.conn, {*plate.tubes, *(code for codes in other.values() for code in codes)})
-    own = {code: [_as_finding(row, plate.tubes[code].kind) for row in calls[code]] for code in plate.tubes if code in calls}
+    own = {
+        code: [_as_finding(row, plate.tubes[code].kind) for row in calls[code]]
+        for code in plate.tubes
+        if code in calls
+    }
     others = {
         code: [_as_finding(row, TubeKind.SINGLE) for one in codes for row in calls.get(one, ())]
         for code, codes in other.items()
@@ -393,7 +402,9 @@ def _tube_facts(unit: Unit, rules: Rulebook, one: _Judged) -> list[Recorded]:
             return [(code, e.RetestOrdered("re-extract", decision.reason, decision.priority, due))]
         case Recollect():
             persons = queries.persons_in(unit.conn, code)
-            return ledger.recalls(code, persons, decision.reason, unit.now + timedelta(hours=rules.recall_hours))
+            return ledger.recalls(
+                code, persons, decision.reason, unit.now + timedelta(hours=rules.recall_hours)
+            )
         case _:
             assert_never(decision)
 
@@ -409,10 +420,17 @@ def _pool_facts(unit: Unit, one: _Judged) -> list[Recorded]:
             case Conclude(result="negative"):
                 facts.append((tube.tube_id, e.Concluded("negative", decision.reason)))
             case Conclude() | Recollect():
-                facts.append((tube.tube_id, e.RetestOrdered("singly", decision.reason, tube.priority, _soon(unit, tube))))
+                facts.append(
+                    (
+                        tube.tube_id,
+                        e.RetestOrdered("singly", decision.reason, tube.priority, _soon(unit, tube)),
+                    )
+                )
             case TestSingly() | Retest():
                 due = _next_due(unit, tube, decision.hours)
-                facts.append((tube.tube_id, e.RetestOrdered("singly", decision.reason, decision.priority, due)))
+                facts.append(
+                    (tube.tube_id, e.RetestOrdered("singly", decision.reason, decision.priority, due))
+                )
             case _:
                 assert_never(decision)
     return facts
@@ -426,7 +444,9 @@ def _soon(unit: Unit, tube: Tube) -> datetime:
     return tube.due_at or unit.now
 
 
-def _void(rules: Rulebook, plate: _Plate, run_id: str, well: LoadedWell, verdict: PlateVerdict, tube: Tube) -> e.Voided:
+def _void(
+    rules: Rulebook, plate: _Plate, run_id: str, well: LoadedWell, verdict: PlateVerdict, tube: Tube
+) -> e.Voided:
     scope = "extraction" if verdict.run_valid else "run"
     reasons = [failure.reason for failure in verdict.failures if failure.scope == scope]
     test = rules.test_after_void(scope, tube)
@@ -460,50 +480,41 @@ def _run_id(file_id: str, plate_id: str, measured: Mapping[str, tuple[Measured, 
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _save_run(  # noqa: PLR0913 - everything that is kept
-    unit: Unit,
-    run_id: str,
-    file_id: str,
-    device: str,
-    plate: _Plate,
-    run: RunFile,
-    measured: Mapping[str, tuple[Measured, ...]],
-    verdict: PlateVerdict,
-) -> None:
-    queries.insert_rows(
-        unit.conn,
-        "run",
-        [
-            {
-                "run_id": run_id,
-                "plate_id": plate.plate_id,
-                "file_id": file_id,
-                "device": device,
-                "format": run.format,
-                "instrument": run.instrument,
-                "serial": run.serial,
-                "started_at": run.run_started,
-                "ended_at": run.run_ended,
-                "read_at": unit.now,
-                "valid": verdict.run_valid,
-                "failed_batches": ",".join(sorted(verdict.failed_batches)),
-                "verdict": _verdict_text(verdict),
-            }
-        ],
-    )
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A file that was taken over: which run it is, of which plate, and what its controls said."""
+
+    run_id: str
+    file_id: str
+    device: str
+    run: RunFile
+    verdict: PlateVerdict
+
+
+def _save_run(unit: Unit, plate: _Plate, done: _Read, measured: Mapping[str, tuple[Measured, ...]]) -> None:
+    text = _verdict_text(done.verdict)
+    row = {
+        "run_id": done.run_id,
+        "plate_id": plate.plate_id,
+        "file_id": done.file_id,
+        "device": done.device,
+        "format": done.run.format,
+        "instrument": done.run.instrument,
+        "serial": done.run.serial,
+        "started_at": done.run.run_started,
+        "ended_at": done.run.run_ended,
+        "read_at": unit.now,
+        "valid": done.verdict.run_valid,
+        "failed_batches": ",".join(sorted(done.verdict.failed_batches)),
+        "verdict": text,
+    }
+    queries.insert_rows(unit.conn, "run", [row])
     plan = {well.well: well for well in plate.wells}
-    queries.insert_rows(
-        unit.conn,
-        "reading",
-        [_reading_row(run_id, plan[one.well], one) for many in measured.values() for one in many],
-    )
+    readings = [_reading_row(done.run_id, plan[one.well], one) for many in measured.values() for one in many]
+    queries.insert_rows(unit.conn, "reading", readings)
+    state = "read" if done.verdict.run_valid else "failed"
     queries.update_row(
-        unit.conn,
-        "plate",
-        {"plate_id": plate.plate_id},
-        state="read" if verdict.run_valid else "failed",
-        reason=_verdict_text(verdict),
-        closed_at=unit.now,
+        unit.conn, "plate", {"plate_id": plate.plate_id}, state=state, reason=text, closed_at=unit.now
     )
 
 

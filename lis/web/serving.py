@@ -79,7 +79,8 @@ def _socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise LisError(
-            "PORT_TAKEN", f"Cannot listen on {host}:{port} ({error.strerror}). Choose another port with --port."
+            "PORT_TAKEN",
+            f"Cannot listen on {host}:{port} ({error.strerror}). Choose another port with --port.",
         ) from error
     listening.listen(128)
     return listening

@@ -1,6 +1,6 @@
 """The agent's folder, outbox and courier, each without a network; the network is in test_link."""
 
-# ruff: noqa: S311 - seeded chance makes these tests repeatable
+
 from __future__ import annotations
 
 import fcntl

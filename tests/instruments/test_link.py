@@ -1,6 +1,6 @@
 """Agent and bridge together: real sockets, real processes, real kills; and hundreds of simulated bad days."""
 
-# ruff: noqa: S311 - seeded chance makes these tests repeatable
+
 from __future__ import annotations
 
 import contextlib

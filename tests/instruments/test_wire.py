@@ -1,6 +1,6 @@
 """Frames and parts: what goes in comes out, and nothing else is believed."""
 
-# ruff: noqa: S311 - seeded chance makes these tests repeatable
+
 from __future__ import annotations
 
 import ast

@@ -93,7 +93,7 @@ def test_events_of_persons_and_pools_are_kept_apart(kind: TubeKind, event: objec
 @pytest.mark.parametrize("kind", [TubeKind.MIXED, TubeKind.POOL])
 def test_a_mixed_tube_and_a_pool_can_never_be_pooled(kind: TubeKind):
     """Nesting a pool on a mixed tube is refused with the reason and what to do instead."""
-    with pytest.raises(IllegalMove, match="must never be pooled again. Plate it as it is"):
+    with pytest.raises(IllegalMove, match=r"must never be pooled again\. Plate it as it is"):
         evolve(standing(TubeState.RECEIVED, kind), e.JoinedPool("L1", 1), AT)
 
 

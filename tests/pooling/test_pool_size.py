@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pooling import size as pools
+import pooling as pools
 from pooling.size import Accuracy, PoolDesignError
 
 # Expected tests per person, perfect assay: prevalence -> (best n, at best n, n=5, n=10, n=20).

@@ -404,7 +404,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_reading_tube_id", ["tube_id"], unique=False)
 
     for statement in guards(op.get_bind().dialect.name):
-        op.execute(sa.DDL(statement.replace("%", "%%")))
+        op.execute(sa.text(statement))
 
 
 def downgrade() -> None:

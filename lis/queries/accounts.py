@@ -1,0 +1,43 @@
+"""Accounts, sign-ins, devices, stored replies."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from lis.queries.common import Row, all_rows, one_row
+from lis.schema import account, device, idempotency, ticket
+
+
+def account_row(conn: Connection, name: str) -> Row | None:
+    """An account, or None."""
+    return one_row(conn, select(account).where(account.c.name == name))
+
+
+def accounts(conn: Connection) -> list[Row]:
+    """All accounts by name."""
+    return all_rows(conn, select(account).order_by(account.c.name))
+
+
+def ticket_row(conn: Connection, digest: str) -> Row | None:
+    """A sign-in or token with its account, or None."""
+    found = select(ticket, account.c.role, account.c.full_name, account.c.active).join(
+        account, account.c.name == ticket.c.account
+    )
+    return one_row(conn, found.where(ticket.c.digest == digest))
+
+
+def devices(conn: Connection) -> list[Row]:
+    """All enrolled devices by name."""
+    return all_rows(conn, select(device).order_by(device.c.name))
+
+
+def device_of_key(conn: Connection, public_key: str) -> str | None:
+    """The device enrolled under a public key, unless it was revoked."""
+    found = select(device.c.name).where(device.c.public_key == public_key, device.c.revoked_at.is_(None))
+    return conn.execute(found).scalar_one_or_none()
+
+
+def stored_reply(conn: Connection, key: str, name: str) -> Row | None:
+    """The reply stored under an idempotency key."""
+    found = select(idempotency).where(idempotency.c.key == key, idempotency.c.account == name)
+    return one_row(conn, found)

@@ -1,0 +1,84 @@
+"""What instruments sent, what became of it, and alarms."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select
+
+from lis.queries.common import PAGE, Row, all_rows, one_row
+from lis.schema import alarm, file, file_status, recall
+
+
+def file_row(conn: Connection, file_id: str) -> Row | None:
+    """A received file with its content, or None."""
+    return one_row(conn, select(file).where(file.c.file_id == file_id))
+
+
+def file_head(conn: Connection, file_id: str) -> Row | None:
+    """A received file without its content, or None."""
+    columns = [column for column in file.c if column.name != "content"]
+    return one_row(conn, select(*columns).where(file.c.file_id == file_id))
+
+
+def status_of_file(conn: Connection, file_id: str) -> Row | None:
+    """What became of a file, or None."""
+    return one_row(conn, select(file_status).where(file_status.c.file_id == file_id))
+
+
+def files(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
+    """Received files (without content) in these states, newest first."""
+    columns = [column for column in file.c if column.name not in {"content", "plate_id"}]
+    known = func.coalesce(func.nullif(file_status.c.plate_id, ""), file.c.plate_id).label("plate_id")
+    found = select(
+        *columns, known, file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id
+    ).join(file_status, file_status.c.file_id == file.c.file_id)
+    if states:
+        found = found.where(file_status.c.state.in_(states))
+    return all_rows(conn, found.order_by(file.c.received_at.desc(), file.c.file_id).limit(limit))
+
+
+def waiting_files(conn: Connection) -> list[str]:
+    """Files received but not yet read (after a crash), oldest first."""
+    found = (
+        select(file.c.file_id)
+        .join(file_status, file_status.c.file_id == file.c.file_id)
+        .where(file_status.c.state == "waiting")
+        .order_by(file.c.received_at, file.c.file_id)
+    )
+    return list(conn.execute(found).scalars())
+
+
+def same_run(conn: Connection, device_name: str, run_name: str) -> list[Row]:
+    """Files of one run of one device, without content."""
+    found = select(file.c.file_id, file.c.sha256, file.c.received_at).where(
+        file.c.device == device_name, file.c.run == run_name
+    )
+    return all_rows(conn, found.order_by(file.c.received_at))
+
+
+def queue_depths(conn: Connection) -> dict[str, int]:
+    """What waits for a person besides tubes: open recalls and alarms, quarantined and waiting files."""
+    recalls = select(func.count()).select_from(recall).where(recall.c.closed_at.is_(None))
+    alarms = select(func.count()).select_from(alarm).where(alarm.c.cleared_at.is_(None))
+    states = select(file_status.c.state, func.count()).where(
+        file_status.c.state.in_(("waiting", "quarantined"))
+    )
+    counted = {row.state: row[1] for row in conn.execute(states.group_by(file_status.c.state))}
+    return {
+        "recalls": conn.execute(recalls).scalar_one(),
+        "alarms": conn.execute(alarms).scalar_one(),
+        "quarantined": counted.get("quarantined", 0),
+        "waiting": counted.get("waiting", 0),
+    }
+
+
+def open_alarms(conn: Connection, limit: int = PAGE) -> list[Row]:
+    """Alarms nobody has cleared, newest first."""
+    found = (
+        select(alarm).where(alarm.c.cleared_at.is_(None)).order_by(alarm.c.at.desc(), alarm.c.alarm_id.desc())
+    )
+    return all_rows(conn, found.limit(limit))
+
+
+def all_file_ids(conn: Connection) -> list[str]:
+    """Every file ever received."""
+    return list(conn.execute(select(file.c.file_id).order_by(file.c.received_at, file.c.file_id)).scalars())

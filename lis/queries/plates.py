@@ -1,0 +1,128 @@
+"""Pools, plates, runs, readings, and the rules that spoke."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, func, select
+
+from lis.db import among
+from lis.queries.common import PAGE, Row, all_rows, one_row, parts
+from lis.schema import event, plate, plate_well, pool_member, reading, rulebook, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+
+def pool_members(conn: Connection, pool_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Members of each pool, by place."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for part in parts(pool_ids):
+        found = (
+            select(pool_member.c.pool_id, pool_member.c.tube_id)
+            .where(among(pool_member.c.pool_id, part))
+            .order_by(pool_member.c.pool_id, pool_member.c.place)
+        )
+        for pool_id, tube_id in conn.execute(found):
+            members[pool_id].append(tube_id)
+    return members
+
+
+def plate_row(conn: Connection, plate_id: str) -> Row | None:
+    """A plate, or None."""
+    return one_row(conn, select(plate).where(plate.c.plate_id == plate_id))
+
+
+def plates(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
+    """Plates in these states, newest first."""
+    found = select(plate)
+    if states:
+        found = found.where(plate.c.state.in_(states))
+    return all_rows(conn, found.order_by(plate.c.created_at.desc(), plate.c.plate_id).limit(limit))
+
+
+def wells(conn: Connection, plate_id: str) -> list[Row]:
+    """The wells of a plate that hold something, in no particular order."""
+    return all_rows(conn, select(plate_well).where(plate_well.c.plate_id == plate_id))
+
+
+def runs_of_plate(conn: Connection, plate_id: str) -> list[Row]:
+    """Runs that were read for a plate, oldest first."""
+    found = select(run).where(run.c.plate_id == plate_id).order_by(run.c.read_at, run.c.run_id)
+    return all_rows(conn, found)
+
+
+def run_row(conn: Connection, run_id: str) -> Row | None:
+    """A run, or None."""
+    return one_row(conn, select(run).where(run.c.run_id == run_id))
+
+
+def readings_of_run(conn: Connection, run_id: str) -> list[Row]:
+    """Everything the cycler said in a run."""
+    found = select(reading).where(reading.c.run_id == run_id).order_by(reading.c.well, reading.c.target)
+    return all_rows(conn, found)
+
+
+def readings_of_tube(conn: Connection, tube_id: str) -> list[Row]:
+    """Everything cyclers ever said about a tube, oldest run first."""
+    found = (
+        select(reading, run.c.read_at, run.c.plate_id, run.c.valid)
+        .join(run, run.c.run_id == reading.c.run_id)
+        .where(reading.c.tube_id == tube_id)
+        .order_by(run.c.read_at, reading.c.well, reading.c.target)
+    )
+    return all_rows(conn, found)
+
+
+def run_with_plate(conn: Connection, run_id: str) -> Row:
+    """A run together with the assay of its plate."""
+    found = select(run, plate.c.assay, plate.c.assay_version).join(plate, plate.c.plate_id == run.c.plate_id)
+    return dict(conn.execute(found.where(run.c.run_id == run_id)).mappings().one())
+
+
+def pools_of(conn: Connection, tube_ids: Iterable[str]) -> dict[str, str]:
+    """Single tube -> the last pool it was a member of."""
+    pools: dict[str, str] = {}
+    for part in parts(tube_ids):
+        found = (
+            select(event.c.tube_id, event.c.pool_id)
+            .where(among(event.c.tube_id, part), event.c.kind == "JoinedPool")
+            .order_by(event.c.tube_id, event.c.seq)
+        )
+        pools.update((row.tube_id, row.pool_id) for row in conn.execute(found))
+    return pools
+
+
+def pool_sizes(conn: Connection, pool_ids: Iterable[str]) -> dict[str, int]:
+    """Pool -> how many aliquots went into it: the true n."""
+    sizes: dict[str, int] = {}
+    for part in parts(pool_ids):
+        found = select(pool_member.c.pool_id, func.count()).where(among(pool_member.c.pool_id, part))
+        sizes.update((row[0], row[1]) for row in conn.execute(found.group_by(pool_member.c.pool_id)))
+    return sizes
+
+
+def rule_text(conn: Connection, kind: str, name: str, version: str) -> str | None:
+    """The text of a rule file as it was when it spoke, or None."""
+    found = select(rulebook.c.content).where(
+        rulebook.c.kind == kind, rulebook.c.name == name, rulebook.c.version == version
+    )
+    return conn.execute(found).scalar_one_or_none()
+
+
+def rule_versions(conn: Connection, kind: str) -> list[Row]:
+    """Every rule file of a kind that ever spoke."""
+    return all_rows(conn, select(rulebook).where(rulebook.c.kind == kind))
+
+
+def runs_between(conn: Connection, assay: str, start: datetime | None, end: datetime | None) -> list[Row]:
+    """Runs of an assay that were read from ``start`` on and before ``end``, oldest first; None = no limit."""
+    found = select(run, plate.c.assay_version).join(plate, plate.c.plate_id == run.c.plate_id)
+    found = found.where(plate.c.assay == assay)
+    if start is not None:
+        found = found.where(run.c.read_at >= start)
+    if end is not None:
+        found = found.where(run.c.read_at < end)
+    return all_rows(conn, found.order_by(run.c.read_at, run.c.run_id))

@@ -1,0 +1,93 @@
+"""Issued reports, their signatures, and how long they took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, func, select
+
+from lis.db import among
+from lis.queries.common import PAGE, Row, all_rows, one_row, parts
+from lis.schema import event, report, tube
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def report_row(conn: Connection, report_id: str) -> Row | None:
+    """A report, or None."""
+    return one_row(conn, select(report).where(report.c.report_id == report_id))
+
+
+def reports_of_tube(conn: Connection, tube_id: str) -> list[Row]:
+    """All reports issued for a tube, oldest first."""
+    found = select(report).where(report.c.tube_id == tube_id).order_by(report.c.issued_at, report.c.report_id)
+    return all_rows(conn, found)
+
+
+def latest_reports(conn: Connection, limit: int = PAGE, after: int = 0) -> list[Row]:
+    """The reports issued last, newest first."""
+    found = select(report).order_by(report.c.issued_at.desc(), report.c.report_id.desc())
+    return all_rows(conn, found.limit(limit).offset(after))
+
+
+def amended_by(conn: Connection, report_id: str) -> str:
+    """The report that corrects this one; empty if none does."""
+    return (
+        conn.execute(select(report.c.report_id).where(report.c.amends == report_id)).scalar_one_or_none()
+        or ""
+    )
+
+
+def signers(conn: Connection, tube_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Who signed the present result of each tube, in order."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part in parts(tube_ids):
+        rows = conn.execute(
+            select(event.c.tube_id, event.c.kind, event.c.actor)
+            .where(among(event.c.tube_id, part), event.c.kind.in_(("Concluded", "Reviewed")))
+            .order_by(event.c.tube_id, event.c.seq)
+        )
+        for row in rows:
+            before = found.get(row.tube_id, ())
+            found[row.tube_id] = () if row.kind == "Concluded" else (*before, row.actor)
+    return found
+
+
+def reported_tubes(conn: Connection) -> int:
+    """How many tubes have a report."""
+    count: int = conn.execute(select(func.count(report.c.tube_id.distinct()))).scalar_one()
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class Turnaround:
+    """One reported tube: hours from the start of its clock to its first report, and whether in time."""
+
+    tube_id: str
+    tier: str
+    hours: float
+    on_time: bool
+
+
+def turnarounds(conn: Connection, start: str = "sampling") -> list[Turnaround]:
+    """Turnaround of every tube with a report; ``start`` is ``sampling`` or ``receipt``. Never negative."""
+    first = (
+        select(report.c.tube_id, func.min(report.c.issued_at).label("issued"))
+        .group_by(report.c.tube_id)
+        .subquery()
+    )
+    began = tube.c.received_at if start == "receipt" else tube.c.sampled_at
+    rows = conn.execute(
+        select(tube.c.tube_id, tube.c.tier, began.label("began"), tube.c.due_at, first.c.issued).join(
+            first, first.c.tube_id == tube.c.tube_id
+        )
+    )
+    found = []
+    for row in rows:
+        issued = datetime.fromisoformat(row.issued) if isinstance(row.issued, str) else row.issued
+        hours = max((issued - row.began).total_seconds() / 3600, 0.0) if row.began else 0.0
+        found.append(Turnaround(row.tube_id, row.tier, hours, row.due_at is None or issued <= row.due_at))
+    return found

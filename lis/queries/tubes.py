@@ -1,0 +1,244 @@
+"""Where tubes stand, what was called, who did it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Connection, and_, func, literal, or_, select
+
+from lis.db import among
+from lis.ledger import as_tube
+from lis.queries.common import PAGE, parts
+from lis.schema import event, tube, tube_person
+from lis.tube import Tube, TubeState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
+
+    from sqlalchemy.sql import Select
+
+IN_RACK: Final = (
+    TubeState.RECEIVED,
+    TubeState.POOLED,
+    TubeState.PLATED,
+    TubeState.RUNNING,
+    TubeState.RESULTED,
+    TubeState.AWAITING_RETEST,
+)
+"""States in which a tube still needs its place in the rack."""
+
+
+UNREPORTED: Final = (
+    TubeState.SEALED,
+    TubeState.RECEIVED,
+    TubeState.POOLED,
+    TubeState.PLATED,
+    TubeState.RUNNING,
+    TubeState.RESULTED,
+    TubeState.AWAITING_RETEST,
+    TubeState.IN_REVIEW,
+)
+"""States in which somebody waits for the report of this very tube."""
+
+WORKLISTS: Final[Mapping[str, tuple[TubeState, ...]]] = {
+    "receive": (TubeState.SEALED,),
+    "plate": (TubeState.RECEIVED,),
+    "retest": (TubeState.AWAITING_RETEST,),
+    "recollect": (TubeState.AWAITING_RECOLLECTION,),
+    "review": (TubeState.IN_REVIEW,),
+    "release": (TubeState.IN_REVIEW,),
+    "hold": (TubeState.ON_HOLD_UNKNOWN, TubeState.ON_HOLD_DAMAGED),
+}
+"""Worklist -> the states it shows; ``quarantine`` lists files instead."""
+
+
+_TUBE = tuple(tube.c[name] for name in Tube._fields)
+
+
+def tubes_of_person(conn: Connection, person_id: str) -> list[Tube]:
+    """All tubes a person is in, newest first."""
+    found = (
+        select(*_TUBE)
+        .join(tube_person, tube_person.c.tube_id == tube.c.tube_id)
+        .where(tube_person.c.person_id == person_id)
+        .order_by(tube.c.sampled_at.desc(), tube.c.tube_id)
+    )
+    return [as_tube(row) for row in conn.execute(found)]
+
+
+def occupied(conn: Connection, racks: Collection[str]) -> dict[tuple[str, str], str]:
+    """(rack, position) -> tube, for the places of ``racks`` that still hold one."""
+    places: dict[tuple[str, str], str] = {}
+    for part in parts(racks):
+        found = select(tube.c.rack, tube.c.position, tube.c.tube_id).where(
+            among(tube.c.rack, part), tube.c.state.in_(IN_RACK), tube.c.position != ""
+        )
+        for row in conn.execute(found):
+            places[row.rack, row.position] = row.tube_id
+    return places
+
+
+def actor_of(conn: Connection, tube_id: str, kind: str) -> str:
+    """Who last recorded an event of ``kind`` on a tube; empty if nobody."""
+    found = (
+        select(event.c.actor)
+        .where(event.c.tube_id == tube_id, event.c.kind == kind)
+        .order_by(event.c.seq.desc())
+        .limit(1)
+    )
+    return conn.execute(found).scalar_one_or_none() or ""
+
+
+def actors_since(conn: Connection, tube_id: str, kind: str, since: str) -> list[str]:
+    """Who recorded events of ``kind`` on a tube after its last event of kind ``since``."""
+    last = select(func.coalesce(func.max(event.c.seq), literal(0))).where(
+        event.c.tube_id == tube_id, event.c.kind == since
+    )
+    found = select(event.c.actor).where(
+        event.c.tube_id == tube_id, event.c.kind == kind, event.c.seq > last.scalar_subquery()
+    )
+    return list(conn.execute(found.order_by(event.c.seq)).scalars())
+
+
+def find_tubes(conn: Connection, text: str, limit: int = PAGE) -> list[Tube]:
+    """Tubes whose code starts with ``text``, or that are on the plate or in the rack of that name."""
+    upper = text + "\uffff"
+    found = select(*_TUBE).where(
+        or_(
+            and_(tube.c.tube_id >= text, tube.c.tube_id < upper),
+            tube.c.plate_id == text,
+            tube.c.rack == text,
+            tube.c.pool_id == text,
+        )
+    )
+    return [as_tube(row) for row in conn.execute(found.order_by(tube.c.tube_id).limit(limit))]
+
+
+def worklist(conn: Connection, name: str, *, limit: int = PAGE, after: int = 0) -> list[Tube]:
+    """The tubes of a worklist, most urgent first: priority, then time left.
+
+    Raises:
+        KeyError: if there is no such worklist.
+    """
+    states = WORKLISTS[name]
+    found: Select[Any] = select(*_TUBE).where(tube.c.state.in_(states))
+    if name == "plate":
+        found = found.where(tube.c.kind != "unknown")
+    ordered = found.order_by(tube.c.priority.desc(), tube.c.due_at, tube.c.tube_id)
+    return [as_tube(row) for row in conn.execute(ordered.limit(limit).offset(after))]
+
+
+def state_counts(conn: Connection, kinds: Collection[str] = ()) -> dict[str, int]:
+    """How many tubes (of ``kinds``, if given) stand in each state."""
+    found = select(tube.c.state, func.count()).group_by(tube.c.state).order_by(tube.c.state)
+    if kinds:
+        found = found.where(tube.c.kind.in_(kinds))
+    return {row.state: row[1] for row in conn.execute(found)}
+
+
+def count_in_states(conn: Connection, *states: TubeState) -> dict[str, int]:
+    """How many tubes stand in each of these states; reads only their part of the index."""
+    found = select(tube.c.state, func.count()).where(tube.c.state.in_(states)).group_by(tube.c.state)
+    return {row.state: row[1] for row in conn.execute(found)}
+
+
+def oldest_unreported(conn: Connection) -> datetime | None:
+    """When the tube that has waited longest for its report was sampled; None if none waits."""
+    first = [
+        conn.execute(select(func.min(tube.c.sampled_at)).where(tube.c.state == state)).scalar_one_or_none()
+        for state in UNREPORTED
+    ]
+    return min((moment for moment in first if moment is not None), default=None)
+
+
+def due_first(conn: Connection, limit: int) -> list[Tube]:
+    """The tubes in the laboratory whose reports are due first."""
+    found: list[Tube] = []
+    for state in UNREPORTED:
+        waiting = select(*_TUBE).where(tube.c.state == state, tube.c.due_at.is_not(None))
+        found += [as_tube(row) for row in conn.execute(waiting.order_by(tube.c.due_at).limit(limit))]
+    return sorted(found, key=lambda one: (str(one.due_at), one.tube_id))[:limit]
+
+
+def tubes_in_state(conn: Connection, *states: TubeState) -> list[Tube]:
+    """All tubes in these states, most urgent first."""
+    found = select(*_TUBE).where(tube.c.state.in_(states))
+    return [
+        as_tube(row)
+        for row in conn.execute(found.order_by(tube.c.priority.desc(), tube.c.due_at, tube.c.tube_id))
+    ]
+
+
+def households(conn: Connection, tube_ids: Iterable[str]) -> dict[str, str]:
+    """Site of each tube, the only cluster known at reception."""
+    sites: dict[str, str] = {}
+    for part in parts(tube_ids):
+        sites.update(
+            (row.tube_id, row.site)
+            for row in conn.execute(select(tube.c.tube_id, tube.c.site).where(among(tube.c.tube_id, part)))
+        )
+    return sites
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """One valid call of one tube, as the log has it."""
+
+    tube_id: str
+    run_id: str
+    outcome: str
+    rule: str
+    test: str
+    assay: str
+    curve: str
+    at: datetime
+
+
+def calls(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[CallRow]]:
+    """All valid calls of each tube, oldest first. Nothing is de-duplicated by value."""
+    found: dict[str, list[CallRow]] = defaultdict(list)
+    for part in parts(tube_ids):
+        rows = conn.execute(
+            select(
+                event.c.tube_id,
+                event.c.run_id,
+                event.c.outcome,
+                event.c.rule,
+                event.c.test,
+                event.c.assay,
+                event.c.curve,
+                event.c.at,
+            )
+            .where(among(event.c.tube_id, part), event.c.kind == "Called")
+            .order_by(event.c.tube_id, event.c.seq)
+        )
+        for row in rows:
+            found[row.tube_id].append(CallRow(*row))
+    return found
+
+
+def other_singles(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Single tube -> the other single tubes of the same person."""
+    mine, theirs = tube_person.alias("mine"), tube_person.alias("theirs")
+    other: dict[str, list[str]] = defaultdict(list)
+    for part in parts(tube_ids):
+        found = (
+            select(mine.c.tube_id, theirs.c.tube_id.label("other"))
+            .join(theirs, and_(theirs.c.person_id == mine.c.person_id, theirs.c.tube_id != mine.c.tube_id))
+            .join(tube, and_(tube.c.tube_id == theirs.c.tube_id, tube.c.kind == "single"))
+            .where(among(mine.c.tube_id, part))
+            .order_by(mine.c.tube_id, theirs.c.tube_id)
+        )
+        for row in conn.execute(found):
+            other[row.tube_id].append(row.other)
+    return other
+
+
+def event_counts(conn: Connection, kind: str, by: str) -> dict[str, int]:
+    """How many events of ``kind`` there are for each value of the column ``by``."""
+    column = event.c[by]
+    found = select(column, func.count()).where(event.c.kind == kind).group_by(column).order_by(column)
+    return {str(value): count for value, count in conn.execute(found)}

@@ -1,0 +1,301 @@
+"""The API of the bench: tubes, scans, pools, reviews, reports. One thin function a route."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from lis import barcodes, ledger, printing, queries
+from lis.db import Unit
+from lis.errors import Invalid, NotFound
+from lis.laboratory import report_view
+from lis.services import pools, receiving, reports
+from lis.tube import Tube
+from lis.web.commands import Asked, Caller, reply
+from lis.web.payloads import (
+    AmendIn,
+    PersonIn,
+    Persons,
+    PlaceIn,
+    PoolIn,
+    ReasonIn,
+    ReleaseIn,
+    Reviews,
+    ScanIn,
+    Scans,
+    SealOrder,
+    TubeOrder,
+    Tubes,
+    entry_json,
+    file_json,
+    listed,
+    person_json,
+    reading_json,
+    report_json,
+    scan_json,
+    tube_json,
+)
+
+router = APIRouter(prefix="/api/v1")
+
+PDF = "application/pdf"
+MOST_ROWS = 500
+
+# -- from the swab to the rack -------------------------------------------------------------------
+
+
+@router.post("/tubes", status_code=201, tags=["tubes"])
+def register_tubes(orders: Tubes, asked: Asked) -> Response:
+    """Put one tube or many into use, with their persons, sealed if wished; all of them or none."""
+    many: list[TubeOrder] = listed(orders)
+    data = [order.data() for order in many]
+
+    def act(unit: Unit) -> Any:
+        after = receiving.register(unit, asked.lab.vault, asked.lab.rules, data)
+        shown = [tube_json(tube) for tube in after.values()]
+        return {"tubes": shown} if isinstance(orders, list) else shown[0]
+
+    return asked.write("register", act, 201)
+
+
+@router.post("/tubes/{barcode}/persons", status_code=201, tags=["tubes"])
+def bind_persons(barcode: str, persons: Persons, asked: Asked) -> Response:
+    """Bind one person or several to the next free places of a tube."""
+    many: list[PersonIn] = listed(persons)
+    data = [person.data() for person in many]
+    return asked.write(
+        "register", lambda unit: tube_json(receiving.bind(unit, asked.lab.vault, barcode, data)), 201
+    )
+
+
+@router.post("/tubes/{barcode}/seal", tags=["tubes"])
+def seal_tube(barcode: str, order: SealOrder, asked: Asked) -> Response:
+    """Close a tube at the collection site."""
+    return asked.write("register", lambda unit: tube_json(receiving.seal(unit, barcode, order.reason)))
+
+
+@router.post("/receipts", tags=["tubes"])
+def receive_scans(scans: Scans, asked: Asked) -> Response:
+    """Take tubes in by scan: every scan gets its own answer (received, repeat, held, refused)."""
+    many: list[ScanIn] = listed(scans)
+    data = [scan.data() for scan in many]
+
+    def act(unit: Unit) -> dict[str, Any]:
+        results = receiving.receive(unit, asked.lab.rules, data)
+        counts: dict[str, int] = {}
+        for result in results:
+            counts[result.outcome.value] = counts.get(result.outcome.value, 0) + 1
+        return {"scans": [scan_json(result) for result in results], "counts": counts}
+
+    return asked.write("receive", act)
+
+
+@router.post("/tubes/{barcode}/hold", tags=["tubes"])
+def hold_tube(barcode: str, order: ReasonIn, asked: Asked) -> Response:
+    """Put a damaged or doubtful tube into the hold tray."""
+    return asked.write("hold", lambda unit: tube_json(receiving.hold(unit, barcode, order.reason)))
+
+
+@router.post("/tubes/{barcode}/clear", tags=["tubes"])
+def clear_tube(barcode: str, order: ReasonIn, asked: Asked) -> Response:
+    """Let a held tube be tested after all."""
+    return asked.write("hold", lambda unit: tube_json(receiving.clear_hold(unit, barcode, order.reason)))
+
+
+@router.post("/tubes/{barcode}/reject", tags=["tubes"])
+def reject_tube(barcode: str, order: ReasonIn, asked: Asked) -> Response:
+    """Refuse to test a tube; its persons are called back."""
+    return asked.write(
+        "hold", lambda unit: tube_json(receiving.reject(unit, asked.lab.rules, barcode, order.reason))
+    )
+
+
+@router.post("/tubes/{barcode}/store", tags=["tubes"])
+def store_tube(barcode: str, order: PlaceIn, asked: Asked) -> Response:
+    """Put a finished tube away."""
+    return asked.write(
+        "receive", lambda unit: tube_json(receiving.store(unit, barcode, order.rack, order.position))
+    )
+
+
+@router.post("/tubes/{barcode}/discard", tags=["tubes"])
+def discard_tube(barcode: str, order: ReasonIn, asked: Asked) -> Response:
+    """Destroy a tube whose retention has ended; a positive one never."""
+    keep = asked.lab.settings.retention_negative_hours
+    return asked.write(
+        "discard", lambda unit: tube_json(receiving.discard(unit, barcode, order.reason, keep_hours=keep))
+    )
+
+
+# -- looking -------------------------------------------------------------------------------------
+
+
+@router.get("/tubes/{barcode}", tags=["tubes"])
+def get_tube(barcode: str, asked: Asked) -> Response:
+    """State, history, due time, readings of all runs, reports; persons masked."""
+    return asked.read("look", lambda conn: tube_document(asked, conn, barcode))
+
+
+def tube_document(asked: Caller, conn: Connection, barcode: str) -> dict[str, Any]:
+    """Everything known about one tube."""
+    tube = ledger.known(conn, barcode)
+    ids = queries.persons_in(conn, tube.tube_id)
+    people = queries.people(conn, ids)
+    full = asked.identity.may("person")
+    return tube_json(tube) | {
+        "history": [entry_json(entry) for entry in ledger.history(conn, tube.tube_id)],
+        "people": [person_json(people[one], full=full) for one in ids],
+        "readings": [reading_json(row) for row in queries.readings_of_tube(conn, tube.tube_id)],
+        "members": queries.pool_members(conn, [tube.tube_id])[tube.tube_id],
+        "reports": [report_json(row) for row in queries.reports_of_tube(conn, tube.tube_id)],
+        "forecast": None,
+    }
+
+
+@router.get("/tubes", tags=["tubes"])
+def find_tubes(asked: Asked, q: Annotated[str, Query(min_length=1, max_length=80)]) -> Response:
+    """Tubes whose code starts with ``q``, or that are on the plate, in the pool or in the rack ``q``."""
+    text = barcodes.clean(q)
+    return asked.read(
+        "look", lambda conn: {"tubes": [tube_json(t) for t in queries.find_tubes(conn, text, 50)]}
+    )
+
+
+@router.get("/worklists/{name}", tags=["worklists"])
+def get_worklist(
+    name: str,
+    asked: Asked,
+    limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = queries.PAGE,
+    after: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> Response:
+    """One of receive, plate, retest, recollect, review, release, hold, quarantine; most urgent first."""
+    return asked.read("look", lambda conn: worklist_document(conn, name, limit, after, asked))
+
+
+def worklist_document(conn: Connection, name: str, limit: int, after: int, asked: Caller) -> dict[str, Any]:
+    """A page of a worklist; ``next`` is where the following page begins, null at the end."""
+    if name == "quarantine":
+        files = queries.files(conn, "quarantined", limit=limit)
+        return {"name": name, "files": [file_json(row) for row in files], "tubes": [], "next": None}
+    if name not in queries.WORKLISTS:
+        known = ", ".join([*queries.WORKLISTS, "quarantine"])
+        raise NotFound("WORKLIST_UNKNOWN", f"There is no worklist {name[:40]}. Known: {known}.")
+    tubes = queries.worklist(conn, name, limit=limit, after=after)
+    found: dict[str, Any] = {"name": name, "next": after + limit if len(tubes) == limit else None}
+    if name == "release":
+        tubes = [tube for tube in tubes if reports.missing_signatures(tube, asked.lab.rules) == 0]
+    found["tubes"] = [tube_json(tube) for tube in tubes]
+    if name == "recollect":
+        full = asked.identity.may("person")
+        found["recalls"] = [recall_json(row, full=full) for row in queries.open_recalls(conn, limit)]
+    return found
+
+
+def recall_json(row: Any, *, full: bool) -> dict[str, Any]:
+    """One person to call back."""
+    masked = person_json({**row, "document_type": ""}, full=full)
+    kept = {name: masked[name] for name in ("person_id", "name", "document", "phone")}
+    return {
+        "tube": row["tube_id"],
+        **kept,
+        "reason": row["reason"],
+        "opened_at": row["opened_at"],
+        "due": row["due_at"],
+    }
+
+
+# -- pools ---------------------------------------------------------------------------------------
+
+
+@router.get("/pools/proposal", tags=["pools"])
+def propose_pools(asked: Asked) -> Response:
+    """Which tubes the policy would pool together now, and why the others stay out."""
+    return asked.read("pool", lambda conn: pool_proposal(asked, conn))
+
+
+def pool_proposal(asked: Caller, conn: Connection) -> dict[str, Any]:
+    """Pools to pipette now, and what waits."""
+    proposals, kept = pools.propose(asked.looking(conn), asked.lab.rules)
+    return {
+        "pools": [{"members": list(one.members), "reason": one.reason} for one in proposals],
+        "kept": [{"tube": tube, "reason": reason} for tube, reason in kept],
+    }
+
+
+@router.post("/pools", status_code=201, tags=["pools"])
+def form_pool(order: PoolIn, asked: Asked) -> Response:
+    """Record that aliquots of single tubes were pipetted into one pool tube."""
+
+    def act(unit: Unit) -> dict[str, Any]:
+        tube = pools.form(unit, asked.lab.rules, order.members, order.barcode)
+        return tube_json(tube) | {"members": queries.pool_members(unit.conn, [tube.tube_id])[tube.tube_id]}
+
+    return asked.write("pool", act, 201)
+
+
+# -- review, release, reports --------------------------------------------------------------------
+
+
+@router.post("/reviews", tags=["reports"])
+def review_results(reviews: Reviews, asked: Asked) -> Response:
+    """Sign a result, or send its tube to a retest or its persons to a new swab instead."""
+
+    def act(unit: Unit) -> dict[str, Any]:
+        after: list[Tube] = [
+            reports.review(unit, asked.lab.rules, one.tube, one.verdict, one.reason)
+            for one in listed(reviews)
+        ]
+        rules = asked.lab.rules
+        return {
+            "tubes": [
+                tube_json(tube) | {"signatures_missing": reports.missing_signatures(tube, rules)}
+                for tube in after
+            ]
+        }
+
+    return asked.write("review", act)
+
+
+@router.post("/reports/release", tags=["reports"])
+def release_reports(order: ReleaseIn, asked: Asked) -> Response:
+    """Issue the reports of signed results: those named, or all that have every signature."""
+
+    def act(unit: Unit) -> dict[str, Any]:
+        issued = reports.release(unit, asked.lab.rules, order.tubes)
+        return {"tubes": {tube: list(numbers) for tube, numbers in issued.reports.items()}}
+
+    return asked.write("release", act)
+
+
+@router.post("/reports/{report_id}/amend", status_code=201, tags=["reports"])
+def amend_report(report_id: str, order: AmendIn, asked: Asked) -> Response:
+    """Correct an issued report; the original stays."""
+
+    def act(unit: Unit) -> dict[str, str]:
+        number = reports.amend(unit, report_id, order.result, order.reason)
+        return {"report_id": number, "amends": report_id, "result": order.result}
+
+    return asked.write("amend", act, 201)
+
+
+@router.get("/reports/{report_id}", tags=["reports"])
+def get_report(
+    report_id: str,
+    asked: Asked,
+    format: str = "",  # noqa: A002 - the name of the query parameter is fixed
+    language: str = "both",
+    accept: Annotated[str, Header()] = "",
+) -> Response:
+    """A report as JSON, or as PDF with ``format=pdf`` or ``Accept: application/pdf``."""
+    asked.identity.must("look")
+    if format not in {"", "json", "pdf"}:
+        raise Invalid("FORMAT", "A report comes as json or pdf.")
+    view = report_view(asked.lab, report_id)
+    if format == "pdf" or (not format and PDF in accept):
+        name = f'inline; filename="{view.report_id}.pdf"'
+        body = printing.as_pdf(view, language)  # type: ignore[arg-type]  # as_pdf checks it
+        return Response(body, 200, {"Content-Disposition": name, "Cache-Control": "no-store"}, PDF)
+    return reply(printing.as_json(view))

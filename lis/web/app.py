@@ -1,0 +1,71 @@
+"""The web application of one laboratory: API, pages, documents, health."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from lis import db
+from lis.errors import LisError, NotSignedIn
+from lis.laboratory import Laboratory
+from lis.web import api, api_admin, api_plates, metrics, pages, pages_bench, problems
+from lis.web.border import Border
+from lis.web.sessions import Sessions, Throttle
+
+HERE = Path(__file__).parent
+
+TITLE = "nat-lis"
+SUMMARY = "Laboratory information system for nucleic-acid testing, tube by tube. Times are UTC."
+
+
+def create_app(lab: Laboratory) -> FastAPI:
+    """The application for an open laboratory; the caller closes the laboratory."""
+    app = FastAPI(
+        title=TITLE,
+        summary=SUMMARY,
+        version="1",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.state.lab = lab
+    app.state.sessions = Sessions(lab, Throttle(lab.database.clock))
+    app.state.metrics = metrics.create(lab)
+    app.state.revision = db.newest_revision()
+    app.include_router(api_admin.router)
+    app.include_router(api.router)
+    app.include_router(api_plates.router)
+    app.include_router(api_admin.open_router)
+    app.include_router(pages.router)
+    app.include_router(pages_bench.router)
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.mount("/docs-static", StaticFiles(directory=_docs_assets()), name="docs-static")
+    for kind in (LisError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _refused)
+    app.add_middleware(Border, metrics=app.state.metrics)
+    return app
+
+
+def _docs_assets() -> Path:
+    """Swagger UI as it comes with an installed package: the documentation asks no other host."""
+    import fastapi_offline
+
+    return Path(fastapi_offline.__file__).parent / "static"
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """A problem document for programs, a page in their language for people."""
+    found = problems.as_error(error)
+    request.app.state.metrics.errors.labels(found.code).inc()
+    if not problems.wants_page(request):
+        return problems.respond(found)
+    if isinstance(found, NotSignedIn):
+        target = request.url.path if request.method == "GET" else "/"
+        return RedirectResponse(f"/sign-in?next={target}", 303)
+    return pages.error_page(request, found)

@@ -1,0 +1,252 @@
+"""Pages around the bench: sign in, what to do now, tubes, reports, alarms, errors.
+
+They only look; every change goes through the API.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import parse_qs, urlsplit
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from lis import barcodes, queries
+from lis.auth import Identity
+from lis.errors import LisError
+from lis.laboratory import report_view
+from lis.services import reports as reporting
+from lis.tube import TubeState
+from lis.web.api import tube_document
+from lis.web.api_admin import verified
+from lis.web.commands import Caller, identify
+from lis.web.payloads import report_json
+from lis.web.sessions import Sessions, check_csrf
+from lis.web.views import LANGUAGE_COOKIE, environment, error_values, language_of, page
+from lis.web.words import LANGUAGES, error_zh
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+ROWS = 50
+"""Rows of a list on one screen; the next ones are one click away."""
+
+COUNTED = (
+    TubeState.REGISTERED,
+    TubeState.SEALED,
+    TubeState.RECEIVED,
+    TubeState.POOLED,
+    TubeState.PLATED,
+    TubeState.RUNNING,
+    TubeState.AWAITING_RETEST,
+    TubeState.AWAITING_RECOLLECTION,
+    TubeState.IN_REVIEW,
+    TubeState.ON_HOLD_UNKNOWN,
+    TubeState.ON_HOLD_DAMAGED,
+)
+
+
+async def seen(request: Request) -> Caller:
+    """The signed-in person who asks for a page; instruments have none."""
+    identity: Identity = await identify(request)
+    identity.must("look")
+    return Caller(request.app.state.lab, identity)
+
+
+Seen = Annotated[Caller, Depends(seen)]
+
+
+# -- sign in, sign out, language -----------------------------------------------------------------
+
+
+@router.get("/sign-in")
+def sign_in_page(request: Request, next: str = "/") -> Response:  # noqa: A002 - name of the parameter
+    """Where a person signs in."""
+    return page(request, "sign_in.html", next=_inside(next), failed="", name="")
+
+
+@router.post("/sign-in")
+async def sign_in(request: Request) -> Response:
+    """Check name and password; the cookie is the answer. Works without a script."""
+    fields = await _form(request)
+    name, target = fields.get("name", "").strip(), _inside(fields.get("next", "/"))
+    sessions: Sessions = request.app.state.sessions
+    try:
+        signed = await run_in_threadpool(sessions.sign_in, name, fields.get("password", ""))
+    except LisError as error:
+        if error.status not in {401, 429}:
+            raise
+        request.app.state.metrics.errors.labels(error.code).inc()
+        text = error_values(error, language_of(request), error_zh(error.code, error.details))["sentence"]
+        answer: Response = page(
+            request, "sign_in.html", status=error.status, next=target, failed=text, name=name
+        )
+        if "seconds" in error.details:
+            answer.headers["Retry-After"] = error.details["seconds"]
+        return answer
+    answer = RedirectResponse(target, 303)
+    sessions.set_cookie(answer, signed.secret)
+    return answer
+
+
+@router.post("/sign-out")
+async def sign_out(request: Request) -> Response:
+    """End the sign-in of this browser."""
+    sessions: Sessions = request.app.state.sessions
+    secret, _ = sessions.secret_of(request)
+    identity = await run_in_threadpool(sessions.identify, secret)
+    check_csrf(identity, (await _form(request)).get("csrf", ""))
+    await run_in_threadpool(sessions.sign_out, secret, identity.name)
+    answer = RedirectResponse("/sign-in", 303)
+    answer.delete_cookie(sessions.cookie, path="/", secure=request.app.state.lab.settings.secure_cookies)
+    return answer
+
+
+@router.post("/language")
+async def choose_language(request: Request) -> Response:
+    """Remember the language of this browser."""
+    fields = await _form(request)
+    chosen = fields.get("language", "")
+    answer = RedirectResponse(_inside(fields.get("next", "/")), 303)
+    if chosen in LANGUAGES:
+        secure = request.app.state.lab.settings.secure_cookies
+        answer.set_cookie(
+            LANGUAGE_COOKIE, chosen, max_age=31_536_000, samesite="strict", secure=secure, httponly=True
+        )
+    return answer
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a small urlencoded form."""
+    body = (await request.body()).decode("utf-8", "replace")
+    return {name: values[-1] for name, values in parse_qs(body, keep_blank_values=True).items()}
+
+
+def _inside(target: str) -> str:
+    """``target`` if it is an address of this server, else the start page: no open redirect."""
+    parts = urlsplit(target)
+    safe = (
+        not parts.scheme
+        and not parts.netloc
+        and target.startswith("/")
+        and not target.startswith(("//", "/\\"))
+    )
+    return target if safe and target.isprintable() else "/"
+
+
+# -- start and search ----------------------------------------------------------------------------
+
+
+@router.get("/")
+def home(request: Request, caller: Seen) -> Response:
+    """What should I do now: what waits at every step, linked to its list."""
+    with caller.lab.database.read() as conn:
+        counts = queries.count_in_states(conn, *COUNTED)
+        depths = queries.queue_depths(conn)
+        urgent = queries.due_first(conn, 8)
+        alarms = queries.open_alarms(conn, 3)
+    return page(
+        request, "home.html", caller.identity, counts=counts, depths=depths, urgent=urgent, alarms=alarms
+    )
+
+
+@router.get("/search")
+def search(request: Request, caller: Seen, q: Annotated[str, Query(max_length=80)] = "") -> Response:
+    """Tubes by code, plate, pool or rack; a complete code goes straight to its page."""
+    text = barcodes.clean(q)
+    with caller.lab.database.read() as conn:
+        tubes = queries.find_tubes(conn, text, ROWS) if text else []
+        plate = queries.plate_row(conn, text) if text else None
+        report = queries.report_row(conn, text) if text else None
+    if report is not None:
+        return RedirectResponse(f"/reports/{report['report_id']}", 303)
+    if plate is not None:
+        return RedirectResponse(f"/plates/{plate['plate_id']}", 303)
+    if len(tubes) == 1 and tubes[0].tube_id == text:
+        return RedirectResponse(f"/tubes/{text}", 303)
+    may = caller.identity.may("person")
+    return page(request, "search.html", caller.identity, q=text, tubes=tubes, may_person=may)
+
+
+@router.get("/tubes/{barcode}")
+def tube_page(request: Request, caller: Seen, barcode: str) -> Response:
+    """One tube: state, history, readings of all runs, reports."""
+    with caller.lab.database.read() as conn:
+        tube = tube_document(caller, conn, barcode)
+        recalls = queries.recalls_of_tube(conn, barcode)
+    return page(
+        request, "tube.html", caller.identity, tube=tube, recalls=recalls, runs=_by_run(tube["readings"])
+    )
+
+
+def _by_run(readings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Readings grouped by run, oldest run first."""
+    runs: dict[str, dict[str, Any]] = {}
+    for reading in readings:
+        run = runs.setdefault(
+            reading["run_id"],
+            {
+                "plate": reading["plate_id"],
+                "at": reading["read_at"],
+                "valid": reading["valid"],
+                "readings": [],
+            },
+        )
+        run["readings"].append(reading)
+    return list(runs.values())
+
+
+# -- reports and alarms --------------------------------------------------------------------------
+
+
+@router.get("/reports")
+def reports_page(request: Request, caller: Seen, after: Annotated[int, Query(ge=0)] = 0) -> Response:
+    """Signed results that may leave, and the reports issued last."""
+    with caller.lab.database.read() as conn:
+        waiting = queries.worklist(conn, "release", limit=queries.PAGE)
+        latest = [report_json(row) for row in queries.latest_reports(conn, ROWS, after)]
+    ready = [tube for tube in waiting if not reporting.missing_signatures(tube, caller.lab.rules)]
+    return page(
+        request, "reports.html", caller.identity, ready=ready, latest=latest, after=after, rows=ROWS,
+        may=caller.identity.may("release"),
+    )  # fmt: skip
+
+
+@router.get("/reports/{report_id}")
+def report_page(request: Request, caller: Seen, report_id: str) -> Response:
+    """One report as it was issued, with its corrections."""
+    view = report_view(caller.lab, report_id)
+    with caller.lab.database.read() as conn:
+        later = queries.amended_by(conn, report_id)
+    may = caller.identity.may("amend") and not later
+    return page(request, "report.html", caller.identity, report=view, later=later, may=may)
+
+
+@router.get("/alarms")
+def alarms_page(request: Request, caller: Seen) -> Response:
+    """Alarms nobody has cleared."""
+    with caller.lab.database.read() as conn:
+        alarms = queries.open_alarms(conn)
+    return page(request, "alarms.html", caller.identity, alarms=alarms)
+
+
+@router.get("/verify/{report_id}")
+def verify_page(
+    request: Request, report_id: str, seal: Annotated[str, Query(max_length=64)] = ""
+) -> Response:
+    """For whoever holds a printed report: is it genuine. Nothing about the person."""
+    return page(request, "verify.html", found=verified(request.app.state.lab, report_id, seal))
+
+
+@router.get("/api/v1/docs")
+def docs() -> Response:
+    """The API, browsable, from files on this server."""
+    return HTMLResponse(environment().get_template("docs.html").render())
+
+
+def error_page(request: Request, error: LisError) -> Response:
+    """A refusal in the language of the person."""
+    language = language_of(request)
+    values = error_values(error, language, error_zh(error.code, error.details))
+    known: Identity | None = getattr(request.state, "identity", None)
+    return page(request, "error.html", known, status=error.status, **values)

@@ -1,0 +1,169 @@
+"""One page per step at the bench: collection, reception, pooling, plating, cyclers, review, worklists."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import HTMLResponse, Response
+
+from lis import ledger, queries
+from lis.errors import NotFound
+from lis.ledger import known
+from lis.services import reports
+from lis.services.plates import PlateOrder
+from lis.services.receiving import PLACES
+from lis.tube import Tube, TubeState
+from lis.web.api import pool_proposal
+from lis.web.api_plates import plate_document, plate_proposal
+from lis.web.pages import ROWS, Seen
+from lis.web.payloads import masked_name, person_json
+from lis.web.views import draw_plate, language_of, page
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+REVIEW_ROWS = 12
+POOLS_SHOWN = 40
+LISTS = ("receive", "plate", "retest", "recollect", "review", "release", "hold", "quarantine")
+
+After = Annotated[int, Query(ge=0, le=1_000_000)]
+
+
+@router.get("/collection")
+def collection(request: Request, caller: Seen, tube: Annotated[str, Query(max_length=40)] = "") -> Response:
+    """Register a tube, bind its persons, seal it."""
+    found: Tube | None = None
+    people: list[dict[str, Any]] = []
+    with caller.lab.database.read() as conn:
+        if tube:
+            found = known(conn, tube)
+            ids = queries.persons_in(conn, found.tube_id)
+            rows = queries.people(conn, ids)
+            people = [person_json(rows[one], full=True) for one in ids]
+    tiers = caller.lab.rules.tiers.tiers
+    return page(
+        request, "collection.html", caller.identity, tube=found, people=people, tiers=tiers, places=PLACES
+    )
+
+
+@router.get("/reception")
+def reception(request: Request, caller: Seen) -> Response:
+    """The scan station."""
+    with caller.lab.database.read() as conn:
+        counts = queries.count_in_states(conn, TubeState.SEALED, TubeState.RECEIVED)
+    return page(request, "reception.html", caller.identity, counts=counts)
+
+
+@router.get("/pooling")
+def pooling(request: Request, caller: Seen) -> Response:
+    """Which tubes to pipette together now, and a pool by hand."""
+    with caller.lab.database.read() as conn:
+        proposal = pool_proposal(caller, conn)
+        pooled = queries.count_in_states(conn, TubeState.POOLED)
+    shown = proposal["pools"][:POOLS_SHOWN]
+    more = len(proposal["pools"]) - len(shown)
+    return page(
+        request, "pooling.html", caller.identity, pools=shown, more=more, kept=proposal["kept"][:ROWS],
+        kept_count=len(proposal["kept"]), pooled=sum(pooled.values()),
+    )  # fmt: skip
+
+
+@router.get("/plating")
+def plating(request: Request, caller: Seen, template: str = "", assay: str = "") -> Response:
+    """The next plate as the scheduler would fill it, and the plates under way."""
+    with caller.lab.database.read() as conn:
+        proposal = plate_proposal(caller, conn, PlateOrder(template=template, assay=assay))
+        under_way = queries.plates(conn, "planned", "loaded", "running", limit=ROWS)
+        done = queries.plates(conn, "read", "failed", "void", limit=10)
+    drawing = draw_plate(proposal["size"], proposal["wells"], {}, language_of(request))
+    rules = caller.lab.rules
+    return page(
+        request, "plating.html", caller.identity, proposal=proposal, drawing=drawing, under_way=under_way,
+        done=done, templates=sorted(rules.templates), assays=sorted(rules.assays), template=template,
+        assay=assay,
+        default_assay=rules.default_assay,
+    )  # fmt: skip
+
+
+@router.get("/plates/{plate_id}")
+def plate_page(request: Request, caller: Seen, plate_id: str) -> Response:
+    """One plate: map, loading by scan, runs."""
+    with caller.lab.database.read() as conn:
+        plate = plate_document(conn, plate_id)
+        codes = [well["tube"] for well in plate["wells"] if well["tube"]]
+        outcomes = _outcomes(queries.calls(conn, codes), {run["run_id"] for run in plate["runs"]})
+    drawing = draw_plate(plate["size"], plate["wells"], outcomes, language_of(request))
+    tubes = sum(1 for well in plate["wells"] if well["tube"])
+    return page(request, "plate.html", caller.identity, plate=plate, drawing=drawing, tubes=tubes)
+
+
+def _outcomes(calls: dict[str, list[queries.CallRow]], runs: set[str]) -> dict[str, str]:
+    """Tube -> its last call in one of these runs."""
+    return {tube: call.outcome for tube, many in calls.items() for call in many if call.run_id in runs}
+
+
+@router.get("/instruments")
+def instruments(request: Request, caller: Seen) -> Response:
+    """Files that came in, quarantined ones first, upload, devices."""
+    with caller.lab.database.read() as conn:
+        quarantined = queries.files(conn, "quarantined", limit=ROWS)
+        latest = queries.files(conn, "waiting", "read", "dismissed", limit=ROWS)
+        devices = queries.devices(conn)
+    return page(
+        request, "instruments.html", caller.identity, quarantined=quarantined, latest=latest, devices=devices,
+        may=caller.identity.may("quarantine"),
+    )  # fmt: skip
+
+
+@router.get("/review")
+def review(request: Request, caller: Seen, after: After = 0) -> Response:
+    """Results that wait for a signature, with everything a reviewer needs."""
+    with caller.lab.database.read() as conn:
+        tubes = queries.worklist(conn, "review", limit=REVIEW_ROWS, after=after)
+        held = reports.why_each_held(caller.looking(conn), caller.lab.rules, tubes)
+        pools = queries.pools_of(conn, [tube.tube_id for tube in tubes])
+        cases = [_case(conn, caller, tube, held[tube.tube_id], pools) for tube in tubes]
+        total = queries.count_in_states(conn, TubeState.IN_REVIEW)
+    return page(
+        request, "review.html", caller.identity, cases=cases, after=after, rows=REVIEW_ROWS,
+        total=sum(total.values()), may=caller.identity.may("review"),
+    )  # fmt: skip
+
+
+def _case(conn: Any, caller: Any, tube: Tube, held: Any, pools: dict[str, str]) -> dict[str, Any]:
+    """One result with its readings, rule, version and what holds it."""
+    tested = pools[tube.tube_id] if tube.tests == 0 and tube.tube_id in pools else tube.tube_id
+    calls = [entry for entry in ledger.history(conn, tested) if type(entry.fact).__name__ == "Called"]
+    return {
+        "tube": tube,
+        "tested": tested,
+        "held": held,
+        "call": calls[-1].fact if calls else None,
+        "readings": queries.readings_of_tube(conn, tested)[-8:],
+        "missing": reports.missing_signatures(tube, caller.lab.rules),
+        "signed": queries.signers(conn, [tube.tube_id]).get(tube.tube_id, ()),
+    }
+
+
+@router.get("/worklists/{name}")
+def worklist(request: Request, caller: Seen, name: str, after: After = 0) -> Response:
+    """A worklist as a table: most urgent first, exact places, what to do."""
+    if name not in LISTS:
+        raise NotFound("WORKLIST_UNKNOWN", f"There is no worklist {name[:40]}. Known: {', '.join(LISTS)}.")
+    if name == "quarantine":
+        return instruments(request, caller)
+    recalls: list[dict[str, Any]] = []
+    with caller.lab.database.read() as conn:
+        tubes = queries.worklist(conn, name, limit=ROWS, after=after)
+        total = queries.count_in_states(conn, *queries.WORKLISTS[name])
+        if name == "recollect":
+            full = caller.identity.may("person")
+            recalls = [
+                {**row, "name": row["name"] if full else masked_name(row["name"])}
+                for row in queries.open_recalls(conn, queries.PAGE)
+            ]
+    return page(
+        request, "worklist.html", caller.identity, name=name, tubes=tubes, recalls=recalls, after=after,
+        rows=ROWS,
+        total=sum(total.values()), may_person=caller.identity.may("person"),
+    )  # fmt: skip

@@ -1,0 +1,57 @@
+// What all scripts share: the words of this page, the account, requests that carry their key.
+
+const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
+const words = JSON.parse(document.getElementById("words").textContent);
+
+export const chinese = document.documentElement.lang.startsWith("zh");
+export const account = meta("account");
+
+/** The wording of a key in the language of the page, with {names} filled in. */
+export function say(key, values = {}) {
+  const text = words[key][chinese ? 0 : 1];
+  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "…");
+}
+
+/** A random identity; randomUUID exists only on HTTPS and localhost. */
+export function uuid() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((one) => one.toString(16).padStart(2, "0")).join("");
+}
+
+/** The sentence of a problem document in the language of the page. */
+export function sentence(problem) {
+  return (chinese ? problem.detail_zh : problem.detail) || problem.detail || say("failed");
+}
+
+/**
+ * Send a change. Resolves to {status, data}; rejects when no answer came, so that the same request
+ * can be sent again under the same key.
+ */
+export async function send(path, body, key, seconds = 15) {
+  const stop = new AbortController();
+  const timer = setTimeout(() => stop.abort(), seconds * 1000);
+  const headers = { "X-CSRF": meta("csrf"), "Idempotency-Key": key, Accept: "application/json" };
+  if (!(body instanceof FormData)) headers["Content-Type"] = "application/json";
+  try {
+    const answer = await fetch(path, {
+      method: "POST",
+      body: body instanceof FormData ? body : JSON.stringify(body),
+      headers,
+      credentials: "same-origin",
+      redirect: "error",
+      signal: stop.signal,
+    });
+    return { status: answer.status, data: await answer.json() };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Show one line on top of the page; kind is good, bad or wait. */
+export function tell(kind, text) {
+  const banner = document.getElementById("banner");
+  banner.className = `banner ${kind}`;
+  banner.textContent = `${{ good: "✓", bad: "✕", wait: "…" }[kind]} ${text}`;
+  banner.hidden = false;
+  if (kind === "bad") banner.scrollIntoView({ block: "nearest" });
+}

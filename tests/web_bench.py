@@ -1,0 +1,219 @@
+"""A laboratory behind a real server on the loopback, and what people and cyclers do to it over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from pwdlib.hashers.argon2 import Argon2Hasher
+
+from instruments.virtual import VirtualRun, VirtualWell, write_quantstudio
+from lis import auth, barcodes, config, queries
+from lis.clock import Clock
+from lis.db import Database
+from lis.laboratory import Laboratory
+from lis.privacy import Vault
+from lis.rulebook import load
+from lis.web.serving import serving
+
+PASSWORD = "a bench of tubes"
+ACCOUNTS = {
+    "anna": "technician",
+    "bo": "reviewer",
+    "cai": "manager",
+    "root": "administrator",
+    "qs5-1": "instrument",
+}
+_HASH: list[str] = []
+
+
+def tube_code(number: int) -> str:
+    """The code of tube ``number``."""
+    return barcodes.mint(barcodes.TUBE, number)
+
+
+def people(count: int, series: str = "E") -> list[dict[str, str]]:
+    """Synthetic persons; a passport needs no check digit."""
+    return [
+        {
+            "name": f"王小{'一二三四五六七八九十'[n % 10]}",
+            "document_type": "passport",
+            "document_number": f"{series}{n:07d}",
+            "phone": f"1380000{n:04d}",
+        }
+        for n in range(count)
+    ]
+
+
+@dataclass
+class Person:
+    """Somebody signed in over HTTP, with a cookie as a browser has one."""
+
+    http: httpx.Client
+    csrf: str
+    token: str
+    name: str
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """Look at something."""
+        return self.http.get(path, **options)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        """Change something."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.http.post(path, json={} if body is None else body, headers={"X-CSRF": self.csrf} | named)
+
+    def ok(self, path: str, body: Any = None) -> Any:
+        """Change something that must succeed; the answer."""
+        answer = self.post(path, body)
+        assert answer.status_code < 300, answer.text
+        return answer.json()
+
+
+@dataclass
+class Bench:
+    """A served laboratory."""
+
+    lab: Laboratory
+    url: str
+    opened: list[httpx.Client] = field(default_factory=list)
+
+    def client(self, **headers: str) -> httpx.Client:
+        """A browser or program that is not signed in."""
+        client = httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
+        self.opened.append(client)
+        return client
+
+    def person(self, name: str) -> Person:
+        """``name`` with a fresh sign-in; the slow check of the password is left to the tests about it."""
+        client = self.client()
+        with self.lab.database.write(name) as unit:
+            signed = auth.open_session(unit, name, minutes=self.lab.settings.session_minutes)
+        client.cookies.set("lis", signed.secret)
+        return Person(client, signed.identity.csrf, signed.secret, name)
+
+
+@contextlib.contextmanager
+def bench(database_url: str, folder: Path, clock: Clock, **settings: Any) -> Iterator[Bench]:
+    """A laboratory on an open, migrated database, served on a free port."""
+    chosen = config.load(
+        folder,
+        database=database_url,
+        laboratory="North River Laboratory",
+        laboratory_zh="北河实验室",
+        **settings,
+    )
+    database = Database(database_url, clock)
+    lab = Laboratory(chosen, database, Vault(config.secret_key(folder)), load(chosen))
+    with database.write("setup") as unit:
+        add_accounts(unit)
+    try:
+        with serving(lab, "127.0.0.1", 0) as url:
+            found = Bench(lab, url)
+            try:
+                yield found
+            finally:
+                for client in found.opened:
+                    client.close()
+    finally:
+        lab.close()
+
+
+def add_accounts(unit: Any) -> None:
+    """One account of every role; the hash is real argon2id with the lowest cost, for the tests' sake."""
+    if not _HASH:
+        cheap = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
+        _HASH.append(cheap.hash(PASSWORD))
+    rows = [
+        {"name": name, "full_name": name.title(), "role": role, "password": _HASH[0], "active": True, "created_at": unit.now}
+        for name, role in ACCOUNTS.items()
+    ]
+    queries.insert_rows(unit.conn, "account", rows)
+
+
+# -- what people do ------------------------------------------------------------------------------
+
+
+def receive(who: Person, *numbers: int, rack: str = "R1", kind: str = "single", places: int = 1) -> list[str]:
+    """Register, seal and receive tubes; their codes."""
+    codes = [tube_code(number) for number in numbers]
+    orders = [
+        {
+            "barcode": code,
+            "kind": kind,
+            "places": places,
+            "site": "North gate",
+            "persons": people(places, f"{'ABCDEFGHJK'[number % 10]}{number}"[:12]),
+            "sealed": True,
+        }
+        for number, code in zip(numbers, codes, strict=True)
+    ]
+    who.ok("/api/v1/tubes", orders)
+    scans = [{"barcode": code, "rack": rack, "position": f"A{n}"} for n, code in enumerate(codes, 1)]
+    assert who.ok("/api/v1/receipts", scans)["counts"] == {"received": len(codes)}
+    return codes
+
+
+def plate(who: Person, instrument: str = "qs5-1") -> dict[str, Any]:
+    """Make the next plate and load it."""
+    made = who.ok("/api/v1/plates", {})
+    code = made["plate_id"]
+    loaded: dict[str, Any] = who.ok(f"/api/v1/plates/{code}/load", {"barcode": code, "instrument": instrument})
+    return loaded
+
+
+def run_file(bench: Bench, made: Mapping[str, Any], truth: Mapping[str, float | None], **odd: Any) -> bytes:
+    """A synthetic QuantStudio export of a plate.
+
+    Args:
+        bench: whose clock and rules hold.
+        made: the plate as the API describes it.
+        truth: tube -> true Cq of its viral targets; missing = no virus.
+        odd: ``broken_control=True`` leaves the positive control without signal; ``only`` maps a tube
+            to the one target it shows; ``no_ic`` is a set of tubes without internal control.
+    """
+    assay = bench.lab.rules.assay(made["assay"], made["assay_version"])
+    dyes = {target.name: target.dye or ("FAM", "VIC", "ROX", "CY5")[i] for i, target in enumerate(assay.targets)}
+    wells = []
+    for well in made["wells"]:
+        cqs: dict[str, tuple[str, float | None]] = {}
+        for target in assay.targets:
+            cqs[target.name] = (dyes[target.name], _true_cq(well, target, truth, odd))
+        tasks = {"NTC": "ntc", "PC": "positive_control", "EC": "negative_control"}
+        sample = well["tube"] or well["control"]
+        wells.append(VirtualWell(well["well"], sample, tasks.get(well["control"] or "", "unknown"), cqs))
+    now = bench.lab.database.clock.now()
+    run = VirtualRun(
+        plate=made["plate_id"],
+        instrument="qs5-1",
+        serial="272510001",
+        model="QuantStudio 5",
+        started=(now - timedelta(hours=2)).replace(microsecond=0),
+        ended=(now - timedelta(minutes=30)).replace(microsecond=0),
+        block=made["size"],
+        wells=wells,
+        cycles=assay.cycles or 45,
+        seed=7,
+    )
+    return write_quantstudio(run, np.random.default_rng(7))
+
+
+def _true_cq(well: Mapping[str, Any], target: Any, truth: Mapping[str, float | None], odd: Mapping[str, Any]) -> float | None:
+    tube, control = well["tube"], well["control"]
+    if control == "PC":
+        return None if odd.get("broken_control") and not target.is_control else 27.0
+    if target.is_control:
+        return None if control == "NTC" or tube in odd.get("no_ic", ()) else 26.0
+    only = odd.get("only", {}).get(tube)
+    return truth.get(tube or "") if only in {None, target.name} else None
+
+
+def upload(who: Person, data: bytes, name: str, **fields: str) -> httpx.Response:
+    """Hand a file over as a form does."""
+    return who.http.post("/api/v1/runs", files={"file": (name, data)}, data=fields, headers={"X-CSRF": who.csrf})
