@@ -8,18 +8,19 @@ be reproduced exactly, a coarse comparison remains, with this package's own base
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from instruments import calling_crossing as crossing
-from instruments.calling import FLAT, SIGMOID, call_curves
+from instruments.calling import FLAT, SIGMOID, CurveCalls, call_curves
 from instruments.calling_baseline import subtract_baseline
 from instruments.checking import paired, stacks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     Read = Callable[[Floats, Floats, NDArray[np.int64]], Floats]
 
 Verdict = Literal["agrees", "differs", "cq-on-flat", "curve-without-cq", "edited", "unchecked"]
+
+FLAG = "INTEGRITY_"
 
 _EXACT = 5e-5  # cycles; rounded exports reproduce to 5e-6, raw ones to 3e-9
 _SLACK = 0.02  # for a well of an exactly reproduced target
@@ -70,29 +73,21 @@ class Checked:
         if self.verdict in {"agrees", "unchecked"}:
             return ""
         by = "" if self.difference is None else f" {self.difference:+.1f}"
-        return f"INTEGRITY_{self.verdict.replace('-', '_').upper()}{by}"
+        return f"{FLAG}{self.verdict.replace('-', '_').upper()}{by}"
 
 
 def check(run: RunFile) -> tuple[Checked, ...]:
-    """Compare every reading of a run with its curve, in the order of the readings."""
+    """Compare every reading of a run with its curve, in the order of the readings.
+
+    A way of calling that reproduces one target of the run exactly is the way of its instrument, and
+    holds for the other targets too where the file gives their thresholds.
+    """
     found: dict[tuple[str, str, str], Checked] = {}
     if run.method != "crt":  # a relative threshold is not in the file: nothing to compare with
-        matched = paired(run)
-        corrected = {(c.well, c.target, c.dye): c for c in run.curves if c.kind == "drn"}
-        for curves, values, cycles in stacks(run):
-            groups: dict[str, list[int]] = defaultdict(list)
-            for i, curve in enumerate(curves):
-                reading = matched.get((curve.well, curve.target, curve.dye))
-                if reading is not None and "OMIT" not in reading.flags:
-                    groups[curve.target or curve.dye].append(i)
-            for rows in groups.values():
-                group = _Group(
-                    [curves[i] for i in rows],
-                    [matched[curves[i].well, curves[i].target, curves[i].dye] for i in rows],
-                    values[rows],
-                    int(cycles[0]),
-                )
-                found |= {one.key: one for one in _check_group(group, corrected)}
+        groups = [(group, _attempts(group)) for group in _groups(run)]
+        proven = {a.name for _, attempts in groups for a in attempts if a.certain and not a.blind}
+        for group, attempts in groups:
+            found |= {one.key: one for one in _check_group(group, attempts, proven)}
     return tuple(
         found.get(r.key) or Checked(r.key, "unchecked", None, r.cq, exact=False) for r in run.readings
     )
@@ -103,83 +98,123 @@ def flags(run: RunFile) -> dict[tuple[str, str, str], str]:
     return {one.key: one.flag for one in check(run) if one.flag}
 
 
+def flagged(run: RunFile) -> RunFile:
+    """The run with an integrity flag on every reading that its curve contradicts."""
+    found = flags(run)
+    if not found:
+        return run
+    readings = [replace(r, flags=(*r.flags, found[r.key])) if r.key in found else r for r in run.readings]
+    return replace(run, readings=tuple(readings))
+
+
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """The curves of one target with their readings."""
+    """The curves of one target with their readings and, where exported, their corrected curves."""
 
-    curves: Sequence[Curve]
+    kind: str
     readings: Sequence[Reading]
+    corrected: Sequence[Curve | None]
     values: Floats
     first: int
 
-    @property
+    @cached_property
     def claimed(self) -> Floats:
         """Instrument Cq in columns, NaN where there is none."""
         return np.array([np.nan if r.cq is None else r.cq for r in self.readings]) - self.first
 
+    @cached_property
+    def calls(self) -> CurveCalls:
+        """This package's own view of the curves."""
+        return call_curves(self.values)
+
 
 @dataclass(frozen=True, eq=False)
 class _Attempt:
-    """One way of calling: Cq in columns, how many claims it reproduces, and whether that is proof."""
+    """One way of calling.
 
+    Attributes:
+        cq: in columns; ``hits``: how many claims it reproduces; ``certain``: so many that it is proof.
+        blind: the threshold is the one that the claims imply.
+    """
+
+    name: str
     cq: Floats
     hits: int
     certain: bool
     blind: bool
 
 
-def _check_group(group: _Group, corrected: dict[tuple[str, str, str], Curve]) -> list[Checked]:
-    calls = call_curves(group.values, method="abi")
-    claimed = group.claimed
-    usable = ~np.isnan(claimed) & (calls.verdict != FLAT)
-    attempts = [_attempt(y, read, group, usable) for y, read in _ways(group, corrected, calls.corrected)]
-    best = max(attempts, key=lambda attempt: attempt.hits)
-    exact = best.certain
-    cq = best.cq if exact else attempts[-1].cq
-    coarse = _BLIND if attempts[-1].blind else _COARSE
-    gap = np.abs(cq - claimed)
-    limit = _limits(gap, cq, group.values.shape[1], coarse=None if exact else coarse)
+def _groups(run: RunFile) -> Iterator[_Group]:
+    """The curves of a run by target, those that have a reading which counts."""
+    matched = paired(run)
+    corrected = {(c.well, c.target, c.dye): c for c in run.curves if c.kind == "drn"}
+    for curves, values, cycles in stacks(run):
+        members: dict[str, list[int]] = defaultdict(list)
+        keys = [(curve.well, curve.target, curve.dye) for curve in curves]
+        for i, key in enumerate(keys):
+            if key in matched and "OMIT" not in matched[key].flags:
+                members[key[1] or key[2]].append(i)
+        for rows in members.values():
+            yield _Group(
+                curves[rows[0]].kind,
+                [matched[keys[i]] for i in rows],
+                [corrected.get(keys[i]) for i in rows],
+                values[rows],
+                int(cycles[0]),
+            )
+
+
+def _check_group(group: _Group, attempts: Sequence[_Attempt], proven: set[str]) -> list[Checked]:
+    best = max(attempts, key=lambda a: (a.certain or (a.name in proven and not a.blind), a.hits))
+    exact = best.certain or (best.name in proven and not best.blind)
+    used = best if exact else attempts[-1]
+    gap = np.abs(used.cq - group.claimed)
+    coarse = None if exact else _BLIND if used.blind else _COARSE
+    limit = _limits(gap, used.cq, group.values.shape[1], coarse=coarse)
     checked = []
     for i, reading in enumerate(group.readings):
-        own = None if np.isnan(cq[i]) else float(cq[i]) + group.first
-        verdict = _judge(own, reading.cq, str(calls.verdict[i]), near=bool(gap[i] <= limit[i]), exact=exact)
+        own = None if np.isnan(used.cq[i]) else float(used.cq[i]) + group.first
+        shape = str(group.calls.verdict[i])
+        verdict = _judge(own, reading.cq, shape, near=bool(gap[i] <= limit[i]), exact=exact)
         checked.append(Checked(reading.key, verdict, own, reading.cq, exact))
     return checked
 
 
-def _ways(
-    group: _Group, corrected: dict[tuple[str, str, str], Curve], own: Floats
-) -> list[tuple[Floats, Read]]:
+def _attempts(group: _Group) -> list[_Attempt]:
+    """Every way of calling the group; the last is this package's own."""
+    usable = ~np.isnan(group.claimed) & (group.calls.verdict != FLAT)
+    return [_attempt(name, y, read, group, usable) for name, y, read in _ways(group)]
+
+
+def _ways(group: _Group) -> list[tuple[str, Floats, Read]]:
     """Corrected curves with the reading of a crossing, most certain first; own baseline last."""
-    kind = group.curves[0].kind
-    ways: list[tuple[Floats, Read]] = []
-    delta = [corrected.get((c.well, c.target, c.dye)) for c in group.curves]
+    ways: list[tuple[str, Floats, Read]] = []
     width = group.values.shape[1]
-    if all(d is not None and len(d.values) == width for d in delta):
-        ways.append((np.array([d.values for d in delta if d is not None]), crossing.cubic))
+    delta = [d.values for d in group.corrected if d is not None and len(d.values) == width]
+    if len(delta) == len(group.readings):
+        ways.append(("exported difference", np.array(delta), crossing.cubic))
     windows = [r.baseline for r in group.readings]
-    if kind == "rn" and all(
-        w is not None and group.first <= w[0] < w[1] < group.first + width for w in windows
-    ):
-        ways.append((subtract_baseline(group.values, np.array(windows) - group.first), crossing.cubic))
-    ways.append((group.values, crossing.linear))
-    ways.append((own, crossing.cubic))
+    inside = all(w is not None and group.first <= w[0] < w[1] < group.first + width for w in windows)
+    if group.kind == "rn" and inside:
+        window = np.array(windows) - group.first
+        ways.append(("exported baseline", subtract_baseline(group.values, window), crossing.cubic))
+    ways.append(("straight line", group.values, crossing.linear))
+    ways.append(("own baseline", group.calls.corrected, crossing.cubic))
     return ways
 
 
-def _attempt(y: Floats, read: Read, group: _Group, usable: NDArray[np.bool_]) -> _Attempt:
+def _attempt(name: str, y: Floats, read: Read, group: _Group, usable: NDArray[np.bool_]) -> _Attempt:
     claimed = group.claimed
-    given = [r.threshold for r in group.readings if r.threshold is not None]
-    if len(given) == len(group.readings):
-        limits = np.array(given)
-    else:
-        limits = np.full(len(y), _level(y, read, claimed, usable))
+    given = np.array([np.nan if r.threshold is None else r.threshold for r in group.readings])
+    blind = bool(np.isnan(given).all())
+    usual = _level(y, read, claimed, usable) if blind else float(np.nanmedian(given))
+    limits = np.where(np.isnan(given), usual, given)
     cq = np.full(len(y), np.nan)
     if np.isfinite(limits).all():
         cq = read(y, limits, crossing.crossings(y, limits))
     hits = int((np.abs(cq - claimed) <= _EXACT)[usable].sum())
-    blind = len(given) < len(group.readings)
-    return _Attempt(cq, hits, blind=blind, certain=hits >= _EVIDENCE and hits >= _SHARE * int(usable.sum()))
+    certain = hits >= _EVIDENCE and hits >= _SHARE * int(usable.sum())
+    return _Attempt(name, cq, hits, certain, blind)
 
 
 def _level(y: Floats, read: Read, claimed: Floats, usable: NDArray[np.bool_]) -> float:
