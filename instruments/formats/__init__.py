@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from instruments.errors import InstrumentError
-from instruments.formats import cfx, design_analysis, quantstudio, sds7500
+from instruments.formats import cfx, design_analysis, eds, eds_json, quantstudio, rdml, sds7500
+from instruments.formats.cells import some
 from instruments.formats.source import Source
 from instruments.formats.table import TableMapping, fits, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import tzinfo
+    from types import ModuleType
 
     from instruments.model import RunFile
 
@@ -22,22 +24,45 @@ SIZE_LIMIT = 64 * 2**20
 
 @dataclass(frozen=True)
 class Reader:
-    """A format: its name, the kinds of file it comes in, how to know it and how to read it."""
+    """A format: its name, the kinds of file it comes in, how to know it and how to read it.
+
+    Attributes:
+        runs: reads every run the file holds; most files hold one.
+        about: what is read, what proves completeness and what is not read, for ``docs/formats.md``.
+    """
 
     format: str
     kinds: tuple[str, ...]
     matches: Callable[[Source], bool]
-    read: Callable[[Source], RunFile]
+    runs: Callable[[Source], tuple[RunFile, ...]]
+    about: str = ""
+
+
+def _reader(form: str, kinds: Sequence[str], home: ModuleType, name: str = "") -> Reader:
+    """The reader ``matches`` and ``read`` (or ``matches_x`` and ``read_x``) of a module of one format."""
+    suffix = f"_{name}" if name else ""
+    read_one: Callable[[Source], RunFile] = getattr(home, f"read{suffix}")
+    return Reader(
+        form,
+        tuple(kinds),
+        getattr(home, f"matches{suffix}"),
+        lambda source: (read_one(source),),
+        home.__doc__ or "",
+    )
 
 
 _BOOK = ("zip", "ole")
 READERS: tuple[Reader, ...] = (
-    Reader(sds7500.FORMAT, _BOOK, sds7500.matches, sds7500.read),
-    Reader(design_analysis.FORMAT, _BOOK, design_analysis.matches, design_analysis.read),
-    Reader(quantstudio.BOOK_FORMAT, _BOOK, quantstudio.matches_book, quantstudio.read_book),
-    Reader(quantstudio.TEXT_FORMAT, ("text",), quantstudio.matches_text, quantstudio.read_text),
-    Reader(cfx.CQ_FORMAT, ("text",), cfx.matches_cq, cfx.read_cq),
-    Reader(cfx.CURVE_FORMAT, ("text",), cfx.matches_curves, cfx.read_curves),
+    # The .eds first: older ones carry an Excel workbook of settings in the same archive.
+    _reader(eds.FORMAT, ("zip",), eds),
+    _reader(eds_json.FORMAT, ("zip",), eds_json),
+    Reader(rdml.FORMAT, ("zip", "text"), rdml.matches, rdml.read, rdml.__doc__ or ""),
+    _reader(sds7500.FORMAT, _BOOK, sds7500),
+    _reader(design_analysis.FORMAT, _BOOK, design_analysis),
+    _reader(quantstudio.BOOK_FORMAT, _BOOK, quantstudio, "book"),
+    _reader(quantstudio.TEXT_FORMAT, ("text",), quantstudio, "text"),
+    _reader(cfx.CQ_FORMAT, ("text",), cfx, "cq"),
+    _reader(cfx.CURVE_FORMAT, ("text",), cfx, "curves"),
 )
 
 
@@ -57,9 +82,14 @@ def sniff(name: str, data: bytes, mappings: Sequence[TableMapping] = ()) -> Read
 
 
 def read(
-    name: str, data: bytes, mappings: Sequence[TableMapping] = (), *, zone: tzinfo | None = None
+    name: str,
+    data: bytes,
+    mappings: Sequence[TableMapping] = (),
+    *,
+    zone: tzinfo | None = None,
+    run: str = "",
 ) -> RunFile:
-    """Read a cycler's export.
+    """Read a cycler's export that holds one run, or the run named ``run`` of several.
 
     Args:
         name: file name, for messages only (the dye of a CFX amplification csv is in it too).
@@ -67,12 +97,31 @@ def read(
         mappings: the laboratory's own table descriptions.
         zone: the laboratory's time zone; without it a time stamped ``CST``, or with no zone, is
             left out rather than guessed.
+        run: the ``experiment`` of the wanted run, for a file of several (RDML).
 
     Raises:
-        InstrumentError: when nothing can be read; a file that is merely not whole is returned
-            with ``complete=False``.
+        InstrumentError: when nothing can be read, or SEVERAL_RUNS when it is not clear which run is
+            meant; a file that is merely not whole is returned with ``complete=False``.
     """
-    return _guarded(_source(name, data, zone), lambda source: _sniff(source, mappings).read(source))
+    found = read_all(name, data, mappings, zone=zone)
+    chosen = [one for one in found if one.experiment == run] if run else list(found)
+    if len(chosen) == 1:
+        return chosen[0]
+    names = some(one.experiment for one in found)
+    raise InstrumentError(
+        "SEVERAL_RUNS",
+        f"The file holds {len(found)} runs ({names}) and a plate has one. Say which one is meant."
+        if not chosen or not run
+        else f"The file holds {len(chosen)} runs named '{run}'. Export each run to a file of its own.",
+        file=name,
+    )
+
+
+def read_all(
+    name: str, data: bytes, mappings: Sequence[TableMapping] = (), *, zone: tzinfo | None = None
+) -> tuple[RunFile, ...]:
+    """Read every run of a file; arguments and errors as for :func:`read`."""
+    return _guarded(_source(name, data, zone), lambda source: _sniff(source, mappings).runs(source))
 
 
 def _source(name: str, data: bytes, zone: tzinfo | None) -> Source:
@@ -122,7 +171,7 @@ def _table_reader(mapping: TableMapping) -> Reader:
         f"table:{mapping.name}",
         ("zip", "ole", "text"),
         matches=lambda source: fits(source, mapping),
-        read=lambda source: read_source(source, mapping),
+        runs=lambda source: (read_source(source, mapping),),
     )
 
 

@@ -171,7 +171,7 @@ def test_curves_survive_grouped_thousands_and_interleaved_wells():
 
 def test_an_ambiguous_time_zone_needs_the_laboratorys():
     """A Chinese PC stamps CST; without the laboratory's zone the time is left out and named."""
-    from zoneinfo import ZoneInfo  # noqa: PLC0415
+    from zoneinfo import ZoneInfo
 
     data = DATA.replace(b"AM UTC", b"AM CST")
     assert instruments.read("x", data).run_ended is None

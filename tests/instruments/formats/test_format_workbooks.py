@@ -195,7 +195,7 @@ def test_a_huge_file_is_refused_unread():
 
 def test_whatever_breaks_in_a_reader_becomes_a_sentence(monkeypatch):
     """A fault nobody thought of still reaches the technician as an InstrumentError."""
-    from instruments.formats import workbook  # noqa: PLC0415
+    from instruments.formats import workbook
 
     monkeypatch.setattr(workbook, "header_row", lambda rows: 1 // 0)
     with pytest.raises(instruments.InstrumentError, match="ZeroDivisionError") as caught:
