@@ -6,8 +6,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from instruments.errors import InstrumentError
-from instruments.formats import cfx, design_analysis, eds, eds_json, quantstudio, rdml, sds7500
+from instruments.formats import (
+    biomark,
+    cfx,
+    design_analysis,
+    eds,
+    eds_json,
+    lightcycler,
+    lighthouse,
+    quantstudio,
+    rdml,
+    rotorgene,
+    sds7500,
+    slan,
+    tlda,
+)
 from instruments.formats.cells import some
+from instruments.formats.refused import refuse
 from instruments.formats.source import Source
 from instruments.formats.table import TableMapping, fits, read_source
 
@@ -29,6 +44,7 @@ class Reader:
     Attributes:
         runs: reads every run the file holds; most files hold one.
         about: what is read, what proves completeness and what is not read, for ``docs/formats.md``.
+        proved: against real files; a reader that is not comes after the laboratory's own mappings.
     """
 
     format: str
@@ -36,9 +52,12 @@ class Reader:
     matches: Callable[[Source], bool]
     runs: Callable[[Source], tuple[RunFile, ...]]
     about: str = ""
+    proved: bool = True
 
 
-def _reader(form: str, kinds: Sequence[str], home: ModuleType, name: str = "") -> Reader:
+def _reader(
+    form: str, kinds: Sequence[str], home: ModuleType, name: str = "", *, proved: bool = True
+) -> Reader:
     """The reader ``matches`` and ``read`` (or ``matches_x`` and ``read_x``) of a module of one format."""
     suffix = f"_{name}" if name else ""
     read_one: Callable[[Source], RunFile] = getattr(home, f"read{suffix}")
@@ -48,6 +67,7 @@ def _reader(form: str, kinds: Sequence[str], home: ModuleType, name: str = "") -
         getattr(home, f"matches{suffix}"),
         lambda source: (read_one(source),),
         home.__doc__ or "",
+        proved,
     )
 
 
@@ -55,7 +75,7 @@ _BOOK = ("zip", "ole")
 READERS: tuple[Reader, ...] = (
     # The .eds first: older ones carry an Excel workbook of settings in the same archive.
     _reader(eds.FORMAT, ("zip",), eds),
-    _reader(eds_json.FORMAT, ("zip",), eds_json),
+    _reader(eds_json.FORMAT, ("zip",), eds_json, proved=False),
     Reader(rdml.FORMAT, ("zip", "text"), rdml.matches, rdml.read, rdml.__doc__ or ""),
     _reader(sds7500.FORMAT, _BOOK, sds7500),
     _reader(design_analysis.FORMAT, _BOOK, design_analysis),
@@ -63,6 +83,14 @@ READERS: tuple[Reader, ...] = (
     _reader(quantstudio.TEXT_FORMAT, ("text",), quantstudio, "text"),
     _reader(cfx.CQ_FORMAT, ("text",), cfx, "cq"),
     _reader(cfx.CURVE_FORMAT, ("text",), cfx, "curves"),
+    _reader(lightcycler.CP_FORMAT, ("text",), lightcycler, "cp"),
+    _reader(lightcycler.RAW_FORMAT, ("text",), lightcycler, "raw"),
+    _reader(rotorgene.FORMAT, ("text",), rotorgene),
+    Reader(lighthouse.FORMAT, ("text",), lighthouse.matches, lighthouse.read, lighthouse.__doc__ or ""),
+    _reader(biomark.FORMAT, ("text",), biomark),
+    _reader(tlda.FORMAT, ("text",), tlda),
+    _reader(slan.SLAN_FORMAT, _BOOK, slan, "slan", proved=False),
+    _reader(slan.MA_FORMAT, _BOOK, slan, "ma", proved=False),
 )
 
 
@@ -157,12 +185,12 @@ def _guarded(source: Source, step: Callable[[Source], _T]) -> _T:
 
 
 def _sniff(source: Source, mappings: Sequence[TableMapping]) -> Reader:
-    for reader in READERS:
+    refuse(source)
+    own = [_table_reader(mapping) for mapping in mappings]
+    proved = [reader for reader in READERS if reader.proved]
+    for reader in (*proved, *own, *(reader for reader in READERS if not reader.proved)):
         if source.kind in reader.kinds and reader.matches(source):
             return reader
-    for mapping in mappings:
-        if fits(source, mapping):
-            return _table_reader(mapping)
     raise InstrumentError("UNKNOWN_FORMAT", _unknown(source), file=source.name)
 
 
@@ -176,17 +204,16 @@ def _table_reader(mapping: TableMapping) -> Reader:
 
 
 def _unknown(source: Source) -> str:
-    known = "QuantStudio, 7500, Design & Analysis, Bio-Rad CFX csv"
+    known = ", ".join(reader.format for reader in READERS)
     what = {
         "binary": "The file is not a text, a workbook or an archive that any reader knows.",
         "zip": "The archive is not an Excel workbook of a known instrument.",
         "ole": "The workbook is not an export of a known instrument.",
         "text": "The text is not an export of a known instrument.",
     }[source.kind]
-    if any(member.startswith(("apldbio/", "summary.json", "setup/")) for member in source.members):
-        what = (
-            "This is an .eds experiment file, which is not read yet: export its results as text or workbook."
-        )
-    elif len(source.members) == 1 and source.members[0].endswith(".xml"):
-        what = "This is an RDML file, which is not read yet: export the results as csv."
-    return f"{what} Known are {known}; for another table, describe it in a table mapping (TOML)."
+    if any(member.lower().endswith((".csv", ".xls", ".xlsx", ".txt", ".rdml")) for member in source.members):
+        what = "This is an archive of several files: unpack it and send them one by one."
+    return (
+        f"{what} Known are {known}; for another table, describe it in a table mapping "
+        "(lis formats new proposes one)."
+    )
