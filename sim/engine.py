@@ -182,12 +182,12 @@ class Always:
 class Rostered:
     """Servers that are on in windows; `ending` says what happens to work when a window ends."""
 
-    __slots__ = ("_begins", "_idle", "_windows", "ending")
+    __slots__ = ("_begins", "_idle", "ending", "windows")
 
     def __init__(self, windows: Sequence[Sequence[tuple[float, float]]], ending: str = "overrun") -> None:
-        self._windows = [tuple(own) for own in windows]
+        self.windows = [tuple(own) for own in windows]
         self._begins = [[begin for begin, _ in own] for own in windows]
-        self._idle = [True] * len(self._windows)
+        self._idle = [True] * len(self.windows)
         self.ending = ending
 
     def take(self, now: float, minutes: float) -> tuple[int, float] | None:
@@ -196,7 +196,7 @@ class Rostered:
             if not idle:
                 continue
             place = bisect_right(self._begins[server], now) - 1
-            if place < 0 or now >= self._windows[server][place][1]:
+            if place < 0 or now >= self.windows[server][place][1]:
                 continue
             finish = self._finish(server, place, now, minutes)
             if finish is not None:
@@ -205,13 +205,13 @@ class Rostered:
         return None
 
     def _finish(self, server: int, place: int, now: float, minutes: float) -> float | None:
-        end = self._windows[server][place][1]
+        end = self.windows[server][place][1]
         if now + minutes <= end or self.ending == "overrun":
             return now + minutes
         if self.ending == "fits":
             return None
         left = minutes - (end - now)
-        for begin, finish in self._windows[server][place + 1 :]:
+        for begin, finish in self.windows[server][place + 1 :]:
             if left <= finish - begin:
                 return begin + left
             left -= finish - begin
@@ -232,7 +232,7 @@ class Rostered:
 
     def minutes(self, start: float, end: float) -> float:
         """See `Always`."""
-        return sum(max(0.0, min(b, end) - max(a, start)) for own in self._windows for a, b in own)
+        return sum(max(0.0, min(b, end) - max(a, start)) for own in self.windows for a, b in own)
 
 
 @dataclass
