@@ -5,7 +5,8 @@ Policies:
 - ``urgency``: full at once; partial when the slack of its most pressing tube is used up, or when a tube
   has waited `max_wait_minutes` and `min_fill` is reached.
 - ``cost``: full at once; partial when its slack is used up, or when waiting for more tubes costs more
-  than the wells that stay empty.
+  than the wells that stay empty; never while plates as urgent wait for a machine already, because then
+  the plate would only wait elsewhere and take a run from others.
 - ``fifo-full``: only full plates, in order of receipt; a tube that is due closes its plate so that
   none is stranded.
 - ``waves``: what was received before the last wave closes at once, the rest waits for the next one.
@@ -77,6 +78,7 @@ class Line:
         waited: the longest wait.
         minute: minute of the day it is now.
         per_minute: how fast candidates come; None: as fast as these came.
+        queued: plates at least as urgent that wait for a machine.
         each: (due, weight) of every candidate, asked for only when needed.
     """
 
@@ -87,6 +89,7 @@ class Line:
     minute: float
     per_minute: float | None
     each: Callable[[], Sequence[tuple[float, float]]]
+    queued: int = 0
 
 
 def judge(line: Line, rules: Closing) -> tuple[str, float]:
@@ -101,13 +104,13 @@ def judge(line: Line, rules: Closing) -> tuple[str, float]:
         return "full", 0.0
     if rules.policy == "fifo-full":
         return ("slack", 0.0) if line.due <= 0 else ("", line.due)
+    if rules.policy == "cost" and line.queued:
+        return "", ASK_AGAIN
     slack = line.due - rules.minutes_to_report
     if slack <= 0:
         return "slack", 0.0
     if rules.policy == "cost":
-        if waiting_costs_more(line, rules):
-            return "cost", 0.0
-        return "", min(slack, ASK_AGAIN)
+        return ("cost", 0.0) if waiting_costs_more(line, rules) else ("", min(slack, ASK_AGAIN))
     if line.count < rules.min_fill:
         return "", slack
     left = rules.max_wait_minutes - line.waited

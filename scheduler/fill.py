@@ -26,6 +26,7 @@ class FillRules:
         empty_well_minutes: an empty well is worth this many tube-minutes of waiting (policy `cost`).
         late_weight: a minute of lateness weighs as much as so many minutes of waiting (policy `cost`).
         per_minute: tubes expected a minute (policy `cost`); None: judged by those that wait.
+        queued: plates at least as urgent that wait for a machine already (policy `cost`).
     """
 
     template: PlateTemplate
@@ -39,6 +40,7 @@ class FillRules:
     empty_well_minutes: float = 30.0
     late_weight: float = 20.0
     per_minute: float | None = None
+    queued: int = 0
 
     def __post_init__(self) -> None:
         if self.order not in ("column", "row"):
@@ -185,6 +187,7 @@ def _line(candidates: Sequence[Job], rules: FillRules, now: datetime) -> Line:
         minute=_minute(now),
         per_minute=rules.per_minute,
         each=lambda: [(_minutes(job.due - now), weight(job)) for job in candidates],
+        queued=rules.queued,
     )
 
 

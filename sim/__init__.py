@@ -1,6 +1,7 @@
 """The digital twin: what a laboratory day brings, drawn from a scenario."""
 
 from sim.arrivals import Arrival, ScenarioError, arrival_minutes
+from sim.plan import Plan, plan, plan_document
 from sim.report import Report, StationLog
 from sim.run import Study, compare, document, load, replicate, shipped_scenarios, simulate
 from sim.scenario import Chemistry, Injections, Quantiles, Scenario, Stream
@@ -26,6 +27,7 @@ __all__ = [
     "Chemistry",
     "Day",
     "Injections",
+    "Plan",
     "Quantiles",
     "Report",
     "Scenario",
@@ -40,6 +42,8 @@ __all__ = [
     "draw_day",
     "load",
     "person_cq",
+    "plan",
+    "plan_document",
     "pool_cq",
     "reading_rng",
     "replicate",

@@ -38,7 +38,7 @@ def fifo(arrivals: Minutes, services: Minutes, servers: int) -> Minutes:
     free = [0.0] * servers
     found = []
     for at, minutes in zip(arrivals.tolist(), services.tolist(), strict=True):
-        start = max(at, free[0])
+        start = free[0] if free[0] > at else at  # noqa: FURB136 - called for every tube
         found.append(start)
         heapreplace(free, start + minutes)
     return np.array(found)

@@ -5,7 +5,7 @@ numbers in a heap. Retests, pools and re-collected tubes wait beside them with t
 this queue against `scheduler.fill_plate` on the same jobs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any
@@ -90,6 +90,7 @@ class Filling:
         self._flushed = False
         self._code = ""
         self.made = 0
+        self.queued: Callable[[float], int] = lambda _: 0
 
     def put(self, job: Any, now: float) -> None:
         """Add a job with `priority`, `due`, `received`, `persons`, `tid` and `test`."""
@@ -193,7 +194,9 @@ class Filling:
                 *((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in others),
             ]
 
-        return Line(count, self._room, due - now, now - came, now % DAY, self._rate(now), each)
+        tops = [-float(self._priority[heap].max(initial=-1))] + [-job.priority for _, job, _ in others]
+        queued = self.queued(min(tops)) if self._rules.policy == "cost" else 0
+        return Line(count, self._room, due - now, now - came, now % DAY, self._rate(now), each, queued)
 
     def _rate(self, now: float) -> float | None:
         """Tubes that came a minute in the last hour, unless the rules state a rate."""

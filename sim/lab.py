@@ -8,8 +8,6 @@ more changes when things happen and nothing else.
 import gc
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
 import numpy as np
@@ -17,65 +15,27 @@ import simpy
 from numpy.typing import NDArray
 from simpy.events import Timeout
 
-from pooling import Waiting, form_pools
 from retest import Call, Conclude, Decision, Material, Recollect, Retest, TestSingly
-from scheduler.shifts import windows, without
+from sim import pools
+from sim.account import report
 from sim.arrivals import ScenarioError
 from sim.chain import given_draws
+from sim.crew import crew
 from sim.engine import Always, Lots, Rostered, Station, run_dry
 from sim.fifo import fifo, fifo_rostered
 from sim.filling import Filling, Firsts, Plate
+from sim.recall import recall, received
 from sim.report import Report, StationLog
 from sim.scenario import DAY, Scenario
 from sim.service import Times, stream
 from sim.spec import Bench
-from sim.specimens import Reader, by_day, draw_specimens
-from sim.verdicts import Past, Verdicts
+from sim.specimens import Reader, draw_specimens
+from sim.tube import Tube
+from sim.verdicts import Verdicts
 
-DRAIN_DAYS = 45
+DRAIN_DAYS = 20
 MOST_TESTS = 60
-EPOCH = datetime(2022, 1, 3, tzinfo=UTC)
-"""Minute 0 for policies that want a date."""
-
 KEEPS_TEST = ("singly", "second-kit", "re-extract")
-
-
-@dataclass(slots=True)
-class Tube:
-    """A tube that is more than one waiting for its first test.
-
-    Attributes:
-        tid: number; scheduled tubes have their place in order of arrival.
-        path: (tube it began with, person, ...), the name of its numbers of chance.
-        viral, control: true Cq values; NaN viral when nobody in it is infected.
-        shift: of the last extraction, in cycles; NaN when it failed.
-        priority: of the waiting test; the tier's counts when it is higher.
-        code: what its next test will say, a place in `Verdicts.outcomes`.
-        past: findings of the tube; `earlier`: of the person's other single tubes.
-        members: tubes of a pool.
-    """
-
-    tid: int
-    path: tuple[int, ...]
-    material: Material
-    persons: int
-    tier: str
-    due: float
-    received: float
-    viral: float
-    control: float
-    shift: float
-    priority: int = 0
-    test: str = "first"
-    code: int = -1
-    past: Past = ()
-    earlier: Past = ()
-    specimen: int = 1
-    members: tuple[int, ...] = ()
-    arrived: float = 0.0
-    done: float = float("nan")
-    reported: bool = False
-    cq: tuple[float, ...] = ()
 
 
 class Floor:
@@ -167,7 +127,11 @@ class Floor:
             )
         desk = Always(self.lab.recall.desks)
         times = Times("desk", self.lab.stations[0].service, stream(self.seed, self.replication, "desk"))
-        self.desk = Station(self.env, "re-reception", Lots(), desk, times, self._received)
+        before = [s.queue for s in self.stations[1 : self.lab.reads_at] if isinstance(s.queue, Lots)]
+        self.filling.queued = lambda key: sum(queue.ahead(key) for queue in before)
+        self.desk = Station(
+            self.env, "re-reception", Lots(), desk, times, lambda tubes: received(self, tubes)
+        )
         self.controls = stream(self.seed, self.replication, "controls")
         self.pool_rng = stream(self.seed, self.replication, "pools")
         self.good = self.verdicts.plate(self.lab.fill.template, contaminated=False)
@@ -178,25 +142,8 @@ class Floor:
         return Times(bench.name, bench.service, rng, self.given.get(bench.name))
 
     def _rostered(self, bench: Bench) -> Rostered:
-        """Servers with their windows: staff without the absent, machines without their days out of order."""
         rng = stream(self.seed, self.replication, f"duty {bench.name}")
-        if not bench.staff:
-            always = ((0.0, float(self.days * DAY)),)
-            found = []
-            for _ in range(bench.servers):
-                out = np.flatnonzero(rng.uniform(size=self.days) < bench.down) * float(DAY)
-                found.append(without(always[0:1], [(day, day + DAY) for day in out.tolist()]))
-            return Rostered(found)
-        staff = self.lab.staff[bench.staff]
-        absent = set()
-        for position in range(staff.rota.positions):
-            drawn = rng.uniform(size=(len(staff.rota.shifts), self.days + 1))
-            for number, shift in enumerate(staff.rota.shifts):
-                for day in range(-1, self.days):
-                    there = (1 - staff.absence) * by_day(staff.present, max(day, 0), 1.0)
-                    if drawn[number, day + 1] >= there:
-                        absent.add((day, shift.name, position))
-        return Rostered(windows(staff.rota, self.days, absent), staff.rota.ending)
+        return crew(bench, self.lab, self.days, rng)
 
     # -- plates -----------------------------------------------------------------------------------
 
@@ -207,7 +154,7 @@ class Floor:
             ScenarioError: `NEVER_ENDS`, naming the stations that hold work nobody can take.
         """
         if self.pooled.size:
-            Timeout(self.env, float(self.came[self.pooled[0]])).callbacks.append(self._pool)
+            Timeout(self.env, float(self.came[self.pooled[0]])).callbacks.append(lambda _: pools.form(self))
         collecting = gc.isenabled()
         gc.disable()
         try:
@@ -280,7 +227,7 @@ class Floor:
         now, plain = self.env.now, self.plain[plate.first]
         review: list[Tube] = []
         for tid in plate.first[~plain].tolist():
-            tube = self._special(tid)
+            tube = self.special_tube(tid)
             tube.code = int(self.codes[tid])
             self._judge(tube, review)
         for tube in plate.again:
@@ -315,16 +262,17 @@ class Floor:
         self.done[early] = self.env.now
         self.reported[early] = True
         for tube in review:
-            self._finish(tube, reported=True)
+            self.finish(tube, reported=True)
 
-    def _finish(self, tube: Tube, *, reported: bool) -> None:
+    def finish(self, tube: Tube, *, reported: bool) -> None:
+        """The laboratory is done with a tube: reported, or its persons are called back."""
         if tube.tid < self.size:
             self.done[tube.tid], self.reported[tube.tid] = self.env.now, reported
         tube.done, tube.reported = self.env.now, reported
 
     # -- tubes ------------------------------------------------------------------------------------
 
-    def _special(self, tid: int) -> Tube:
+    def special_tube(self, tid: int) -> Tube:
         """A scheduled tube that is more than its first test."""
         if tid not in self.special:
             tubes, number = self.tubes, int(self.tubes.stream[tid])
@@ -360,7 +308,7 @@ class Floor:
         match decision:
             case Conclude():
                 if tube.past == ((tube.specimen, tube.code, "first"),) and self._leaves(tube):
-                    self._finish(tube, reported=True)
+                    self.finish(tube, reported=True)
                 else:
                     review.append(tube)
             case Retest():
@@ -368,7 +316,7 @@ class Floor:
             case TestSingly():
                 self._again(tube, "re-extract", decision.reason, decision.priority, decision.hours)
             case Recollect():
-                self._recall(tube)
+                recall(self, tube)
             case _:
                 assert_never(decision)
 
@@ -387,28 +335,30 @@ class Floor:
             tube.shift = float(rng.normal(0, self.scenario.chemistry.extraction_noise))
         viral, control, shift = (np.array([value]) for value in (tube.viral, tube.control, tube.shift))
         tube.code = int(self.verdicts.classify(self.reader.read(viral, control, shift, rng))[0])
-        self._queue(tube)
+        self.queue(tube)
 
-    def _queue(self, tube: Tube) -> None:
+    def queue(self, tube: Tube) -> None:
+        """Let a tube wait for a plate."""
         self.filling.put(tube, self.env.now)
 
     def _void(self, plate: Plate) -> None:
         """The run does not count: everything on it is tested again, ahead of others."""
         rules = self.lab.rules.policy
-        for tube in [*(self._special(tid) for tid in plate.first.tolist()), *plate.again]:
+        for tube in [*(self.special_tube(tid) for tid in plate.first.tolist()), *plate.again]:
             if tube.code < 0:
                 tube.code = int(self.codes[tube.tid])
             tube.test = tube.test if tube.test in KEEPS_TEST else "re-amplify"
             wanted = rules.priority["retest"] + rules.priority["per_person"] * max(tube.persons - 1, 0)
             tube.priority = max(
-                tube.priority, wanted + rules.tier.get(tube.tier, 0), self._tier_priority(tube)
+                tube.priority, wanted + rules.tier.get(tube.tier, 0), self.tier_priority(tube)
             )
             self.retests["run-failed"] += 1
-            self._queue(tube)
+            self.queue(tube)
         if self.counts["failed_plates"] + self.counts["lost_runs"] > MOST_TESTS * (self.size + 1):
             raise ScenarioError("NEVER_ENDS", "Plates fail without end; lower control_failure or failure.")
 
-    def _tier_priority(self, tube: Tube) -> int:
+    def tier_priority(self, tube: Tube) -> int:
+        """The priority of the tube's tier."""
         return self.lab.tiers.tier(tube.tier).priority
 
     def _resolve(self, pool: Tube, decision: Decision, review: list[Tube]) -> None:
@@ -416,10 +366,10 @@ class Floor:
         negative = isinstance(decision, Conclude) and decision.result == "negative"
         pool.done = self.env.now
         for tid in pool.members:
-            tube = self._special(tid)
+            tube = self.special_tube(tid)
             if negative:
                 if self.lab.auto_release:
-                    self._finish(tube, reported=True)
+                    self.finish(tube, reported=True)
                 else:
                     tube.past = ((tube.specimen, pool.code, "first"),)
                     review.append(tube)
@@ -428,127 +378,6 @@ class Floor:
             else:
                 self._again(tube, "singly", decision.reason, tube.priority, 0.0)
 
-    # -- pools and called-back persons ------------------------------------------------------------
-
-    def _pool(self, event: Any) -> None:
-        """Every so often the pooling bench asks which waiting tubes form pools."""
-        del event
-        now, rules = self.env.now, self.lab.pool
-        there = self.pooled[self.came[self.pooled] <= now]
-        later = self.pooled[there.size :]
-        forming = form_pools(
-            [self._waiting(tid) for tid in there.tolist()], rules, EPOCH + timedelta(minutes=now)
-        )
-        kept = []
-        for waiting, reason in forming.kept:
-            tid = int(waiting.tube)
-            if reason == "waiting":
-                kept.append(tid)
-            else:
-                tube = self._special(tid)
-                tube.code, tube.priority = int(self.codes[tid]), self._tier_priority(tube)
-                self._queue(tube)
-        self._make_pools([tuple(int(name) for name in plan.members) for plan in forming.pools])
-        kept.sort(key=lambda tid: self.came[tid])
-        self.pooled = np.concatenate([np.array(kept, dtype=np.int64), later])
-        if self.pooled.size:
-            wait = self.lab.pool_every
-            if not kept:
-                wait = max(wait, float(self.came[self.pooled[0]]) - now)
-            Timeout(self.env, wait).callbacks.append(self._pool)
-        self.stations[0].poke()
-
-    def _waiting(self, tid: int) -> Waiting:
-        source = self.scenario.streams[int(self.tubes.stream[tid])]
-        due, came = (EPOCH + timedelta(minutes=float(at)) for at in (self.due[tid], self.came[tid]))
-        return Waiting(f"{tid:09d}", "single", due, came, source.tier, source.site)
-
-    def _make_pools(self, groups: list[tuple[int, ...]]) -> None:
-        if not groups:
-            return
-        tubes, now = self.tubes, self.env.now
-        loads = np.where(np.isnan(tubes.viral), 0.0, np.exp2(-tubes.viral))
-        load = np.array([loads[list(group)].sum() for group in groups])
-        sizes = np.array([len(group) for group in groups])
-        with np.errstate(divide="ignore"):
-            viral = np.where(load > 0, np.log2(sizes) - np.log2(load), np.nan)
-        control = np.array([-np.log2(np.mean(np.exp2(-tubes.control[list(group)]))) for group in groups])
-        shift = self.pool_rng.normal(0, self.scenario.chemistry.extraction_noise, len(groups))
-        codes = self.verdicts.classify(self.reader.read(viral, control, shift, self.pool_rng))
-        for number, group in enumerate(groups):
-            urgent = min(group, key=lambda tid: (self.due[tid], tid))
-            tier = self.tier[int(tubes.stream[urgent])]
-            self.counts["pools"] += 1
-            pool = Tube(
-                tid=-self.counts["pools"],
-                path=(),
-                material=Material.pool,
-                persons=len(group),
-                tier=tier,
-                due=float(self.due[urgent]),
-                received=now,
-                viral=float(viral[number]),
-                control=float(control[number]),
-                shift=float(shift[number]),
-                priority=self.lab.tiers.tier(tier).priority,
-                code=int(codes[number]),
-                members=group,
-            )
-            self._queue(pool)
-
-    def _recall(self, tube: Tube) -> None:
-        """Every person of the tube is called back; who comes gives a single specimen."""
-        self._finish(tube, reported=False)
-        recall, chemistry = self.lab.recall, self.scenario.chemistry
-        rng = stream(self.seed, self.replication, "recall", *tube.path, tube.specimen)
-        count = tube.persons
-        shown = rng.uniform(size=count) < recall.show_up
-        delays = recall.delay.draw(count, rng)
-        viral = np.full(count, np.nan)
-        viral[: len(tube.cq)] = tube.cq
-        control = chemistry.draw_controls(count, rng)
-        shift = rng.normal(0, chemistry.extraction_noise, count)
-        codes = self.verdicts.classify(self.reader.read(viral, control, shift, rng))
-        self.counts["recollections"] += int(shown.sum())
-        self.counts["no_shows"] += int(count - shown.sum())
-        earlier = (*tube.earlier, *tube.past) if tube.material is Material.single else ()
-        for person in np.flatnonzero(shown).tolist():
-            infected = person < len(tube.cq)
-            sampled = self.env.now + float(delays[person])
-            came = Tube(
-                tid=self.size + len(self.more),
-                path=(*tube.path, person),
-                material=Material.single,
-                persons=1,
-                tier=recall.tier,
-                due=sampled,
-                received=0.0,
-                viral=float(viral[person]),
-                control=float(control[person]),
-                shift=float(shift[person]),
-                code=int(codes[person]),
-                earlier=earlier,
-                specimen=tube.specimen + 1,
-                arrived=sampled + recall.travel,
-                cq=tube.cq[person : person + 1] if infected else (),
-            )
-            self.more.append(came)
-            Timeout(self.env, came.arrived - self.env.now, came).callbacks.append(self._arrived)
-
-    def _arrived(self, event: Any) -> None:
-        self.desk.queue.put(event.value, self.env.now)  # type: ignore[attr-defined]
-        self.desk.poke()
-
-    def _received(self, tubes: list[Tube]) -> None:
-        """A re-collected tube was scanned and waits for its plate."""
-        for tube in tubes:
-            tier = self.lab.tiers.tier(tube.tier)
-            tube.received, tube.priority = self.env.now, tier.priority
-            sampled = tube.due
-            tube.due = (tube.received if tier.clock == "receipt" else sampled) + 60 * tier.hours
-            self._queue(tube)
-        self.stations[0].poke()
-
 
 def run_laboratory(
     scenario: Scenario, seed: int, replication: int = 0, draws: Any = None, *, record: bool = False
@@ -556,56 +385,4 @@ def run_laboratory(
     """Run a laboratory scenario once."""
     floor = Floor(scenario, seed, replication, draws, record=record)
     floor.run()
-    return _report(floor)
-
-
-def _report(floor: Floor) -> Report:
-    scenario, tubes, more = floor.scenario, floor.tubes, floor.more
-    groups = {(s.tier, s.mode): None for s in scenario.streams} | {
-        (floor.lab.recall.tier, "re-collected"): None
-    }
-    names = tuple(groups)
-    place = np.array([names.index((source.tier, source.mode)) for source in scenario.streams])
-    arrived = np.concatenate([tubes.arrival, [tube.arrived for tube in more]])
-    done = np.concatenate([floor.done, [tube.done for tube in more]])
-    due = np.concatenate([floor.due, [_own_due(floor, tube) for tube in more]])
-    last = np.full(len(more), names.index((floor.lab.recall.tier, "re-collected")), dtype=np.int64)
-    group = np.concatenate([place[tubes.stream], last])
-    reported = np.concatenate([floor.reported, np.array([tube.reported for tube in more], dtype=np.bool_)])
-    persons = np.concatenate([tubes.persons, np.ones(len(more), dtype=np.int64)])
-    order = np.argsort(arrived, kind="stable")
-    logs = [
-        *floor.logs,
-        *(StationLog.of(s, "tube" if s is floor.stations[0] else "plate") for s in floor.stations),
-    ]
-    if more:
-        logs.append(StationLog.of(floor.desk, "tube"))
-    again = sum(1 for tube in floor.special.values() if len(tube.past) > 1)
-    counts = {
-        **floor.counts,
-        "retests": dict(sorted(floor.retests.items())),
-        "retested": again,
-        "scheduled": floor.size,
-        "first_persons": int(tubes.persons.sum()),
-    }
-    return Report(
-        scenario=scenario.name,
-        seed=floor.seed,
-        arrived=arrived[order],
-        turnaround=(done - arrived)[order],
-        due=due[order],
-        group=group[order],
-        reported=reported[order],
-        persons=persons[order],
-        groups=names,
-        stations={log.name: log for log in logs},
-        counts=counts,
-        decisions=tuple(floor.record or ()),
-    )
-
-
-def _own_due(floor: Floor, tube: Tube) -> float:
-    """When a re-collected tube was due by its tier; a retest's shorter hours are the laboratory's own aim."""
-    tier = floor.lab.tiers.tier(tube.tier)
-    start = tube.received if tier.clock == "receipt" else tube.arrived - floor.lab.recall.travel
-    return start + 60 * tier.hours
+    return report(floor)

@@ -173,6 +173,7 @@ class Report:
             },
             "histogram": np.bincount(np.minimum((hours / BIN_HOURS).astype(int), BINS - 1), minlength=BINS),
             "stations": {name: log.summary(0.0, self.end) for name, log in self.stations.items()},
+            "busy": {name: log.busy for name, log in self.stations.items()},
             "groups": self._by_group(),
             "days": self._by_day(),
             "retests": counts.get("retests", {}),

@@ -110,6 +110,11 @@ class Study:
         """Mean over the replications."""
         return float(np.mean(self.values(*path)))
 
+    def share_ci(self, *path: str) -> list[float] | None:
+        """The same for a share: cut off at 0 and 1."""
+        found = self.ci(*path)
+        return None if found is None else [max(found[0], 0.0), min(found[1], 1.0)]
+
     def ci(self, *path: str, level: float = 0.95) -> list[float] | None:
         """t-interval over the replications; None when there is only one."""
         _, low, high = interval(self.values(*path), level)
@@ -225,7 +230,7 @@ def document(study: Study) -> dict[str, Any]:
         "wall_s": round(study.wall, 3),
         "tubes": round(study.mean("tubes")),
         "reports": round(study.mean("reports")),
-        "on_time_share": {"mean": study.mean("on_time_share"), "ci95": study.ci("on_time_share")},
+        "on_time_share": {"mean": study.mean("on_time_share"), "ci95": study.share_ci("on_time_share")},
         "tat_hours": _tat(study),
         "stations": {name: _station(study, name) for name in first["stations"]},
         "retest_share": study.mean("retest_share"),
