@@ -117,6 +117,9 @@ class Database:
         self.engine = (
             _sqlite(url, busy_seconds) if self.dialect == "sqlite" else _postgresql(url, busy_seconds)
         )
+        # SQLite reads one snapshot anyway; PostgreSQL would see a new one with every statement
+        snapshot = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        self._reader = self.engine.execution_options(**snapshot)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -125,7 +128,7 @@ class Database:
         Raises:
             Busy: the database could not be reached in time.
         """
-        with _translated(), self.engine.connect() as conn, conn.begin():
+        with _translated(), self._reader.connect() as conn, conn.begin():
             yield conn
 
     @contextlib.contextmanager

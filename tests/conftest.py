@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from bench import bench_fixture, embedded_fixture, make_bench_fixture  # noqa: F401 - fixtures
 from hypothesis import HealthCheck, settings
 from moments import NOON
 
