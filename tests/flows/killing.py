@@ -7,6 +7,7 @@ before the next start, it opens the database itself and demands what was acknowl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import socket
@@ -158,7 +159,8 @@ class World:
         """Bury the server; before it lives again, look at what it left."""
         assert self._timer is not None, "the server died by itself"
         self._process.wait(30)
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # what was never taken from the pipe
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process, self._timer = None, None
         self.left -= 1
