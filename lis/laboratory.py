@@ -233,7 +233,7 @@ def report_view(lab: Laboratory, report_id: str) -> printing.ReportView:
     Raises:
         NotFound: no such report.
     """
-    from lis import printing  # noqa: PLC0415 - fonts and PDF are loaded when something is printed
+    from lis import printing
 
     with lab.database.read() as conn:
         row = queries.report_row(conn, report_id)
