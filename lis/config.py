@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import tomllib
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -49,6 +51,15 @@ class Settings(BaseSettings):
     session_minutes: int = Field(480, ge=1, description="a sign-in lasts at most this long")
     idle_minutes: int = Field(60, ge=1, description="and ends after this long without a request")
 
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{name} is no time zone; write it like Asia/Shanghai") from error
+        return name
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -81,6 +92,8 @@ def load(data: Path | str | None = None, **values: object) -> Settings:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise LisError("BAD_SETTINGS", f"Settings in lis.toml or LIS_* are wrong: {wrong}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise LisError("BAD_SETTINGS", f"lis.toml is not valid TOML: {error}. Correct that line.") from error
 
 
 def secret_key(folder: Path) -> bytes:

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,7 @@ PAGES_BETWEEN_CHECKPOINTS = 256
 CLOCK_TOLERANCE = timedelta(seconds=1)
 
 
+@cache
 def sqlite_module() -> ModuleType:
     """The SQLite to use: the wheel that carries a current library, else Python's own with a warning."""
     try:
@@ -208,7 +210,7 @@ class Database:
     def close(self) -> None:
         """Release all connections, after a last checkpoint on SQLite."""
         if self.dialect == "sqlite":
-            with contextlib.suppress(DBAPIError, sqlite3.Error):
+            with contextlib.suppress(DBAPIError, sqlite3.Error, sqlite_module().Error):
                 self.checkpoint("TRUNCATE")
         self.engine.dispose()
 
@@ -394,7 +396,7 @@ def _translated() -> Iterator[None]:
         ) from error
     except (OperationalError, DBAPIError) as error:
         raise _as_lis_error(error) from error
-    except sqlite3.OperationalError as error:
+    except (sqlite3.Error, sqlite_module().Error) as error:  # where SQLAlchemy does not stand between
         raise _as_lis_error(error) from error
 
 
@@ -451,7 +453,7 @@ def migrate(database: Database) -> None:
     from alembic import command
 
     config = _alembic()
-    with database.engine.connect() as conn:
+    with _translated(), database.engine.connect() as conn:
         config.attributes["connection"] = conn
         with conn.begin():
             command.upgrade(config, "head")

@@ -6,6 +6,7 @@ usage error, 1 everything else, with ``error: CODE: sentence`` on stderr. No tra
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -84,21 +85,42 @@ def main(argv: list[str] | None = None) -> None:
         _fail("USAGE", error.format_message())
     except OSError as error:
         _fail("FILE", f"{error.strerror or error}: {error.filename or ''}".strip(": "))
-    except Exception as error:
-        code, sentence = _in_words(error)
-        if not code:
-            raise
-        _fail(code, sentence)
+    except Exception as error:  # noqa: BLE001 - whatever it is, a user reads a sentence
+        _fail(*_in_words(error))
 
 
 def _in_words(error: Exception) -> tuple[str, str]:
-    """Code and sentence of an error of ours; an empty code for one that is not."""
-    code = getattr(error, "code", "")
-    if not isinstance(code, str) or not code:
-        return "", ""
-    sentence = getattr(error, "sentence", "")
-    place = getattr(error, "file", "")
-    return code.upper().replace("-", "_"), str(error) if place else sentence or str(error)
+    """Code and sentence of an error; one that nobody foresaw is named as what it is.
+
+    ``LIS_TRACEBACK`` in the environment shows where it happened, for the makers.
+    """
+    code, sentence = getattr(error, "code", ""), getattr(error, "sentence", "")
+    if not (isinstance(code, str) and code and sentence):
+        if os.environ.get("LIS_TRACEBACK"):
+            raise error
+        said = " ".join(str(error).split())
+        return (
+            "UNEXPECTED",
+            f"{type(error).__name__}: {said} - a fault of the program; send its makers this line.",
+        )
+    placed = getattr(error, "file", "") or getattr(error, "where", "")
+    return code.upper().replace("-", "_"), str(error) if placed else sentence
+
+
+def read_text(path: Path) -> str:
+    """A text file that a person wrote.
+
+    Raises:
+        Invalid: ``NOT_UTF8``: it is no text in UTF-8.
+    """
+    from lis.errors import Invalid
+
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise Invalid(
+            "NOT_UTF8", f"{path.name} is no text in UTF-8. Save it as UTF-8 and try again."
+        ) from None
 
 
 def _fail(code: str, sentence: str) -> None:

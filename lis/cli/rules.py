@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lis.cli import data_option, json_option, print_json, print_table
+from lis.cli import data_option, json_option, print_json, print_table, read_text
 
 if TYPE_CHECKING:
     from lis.laboratory import Laboratory
@@ -66,7 +66,7 @@ def check_command(file: Path, *, as_json: bool) -> None:
     """Validate a rule FILE: bands without gap or overlap, a complete and unambiguous decision table."""
     from retest import AssayRules
 
-    rules = AssayRules.from_toml(file.read_text(encoding="utf-8"), file.name)
+    rules = AssayRules.from_toml(read_text(file), file.name)
     if as_json:
         print_json(_assay_json(rules) | {"ok": True})
     else:
@@ -130,7 +130,7 @@ def activate_command(file: Path, by: str, reason: str, data: Path | None, *, as_
     """
     from lis.services import rule_lab
 
-    text = file.read_text(encoding="utf-8")
+    text = read_text(file)
     with _open(data) as lab:
         with lab.database.write(by) as unit:
             rules, done = rule_lab.activate(unit, lab.rules, text, file.name, by=by, reason=reason)
@@ -192,7 +192,7 @@ def _rules(name: str, data: Path | None) -> Any:
 
     path = Path(name)
     if path.suffix == ".toml" or path.is_file():
-        return AssayRules.from_toml(path.read_text(encoding="utf-8"), path.name)
+        return AssayRules.from_toml(read_text(path), path.name)
     found = {rules.id: rules for rules in _loaded(data)}
     if name not in found:
         raise NotFound("ASSAY_UNKNOWN", f"No rules for assay {name}. Known: {', '.join(sorted(found))}.")

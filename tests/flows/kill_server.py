@@ -100,7 +100,20 @@ def look(lab: Laboratory, what: dict[str, Any]) -> dict[str, Any]:
     return {"tubes": shown, "unread": len(reading)}
 
 
-ACTS = {act.__name__: act for act in (register, receive, pool, plate, load, sign, release, look)}
+def files(lab: Laboratory, what: dict[str, Any]) -> dict[str, Any]:
+    """What became of the files of these names."""
+    with lab.database.read() as conn:
+        found = [row for row in queries.files(conn) if row["name"] in what["names"]]
+    return {"files": [[row["name"], row["state"], row["code"], row["reason"]] for row in found]}
+
+
+def say(document: dict[str, Any]) -> None:
+    """One line on stdout."""
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+ACTS = {act.__name__: act for act in (register, receive, pool, plate, load, sign, release, look, files)}
 
 
 def answer(lab: Laboratory, line: str) -> dict[str, Any]:
@@ -121,9 +134,9 @@ def main() -> None:
     """Serve until stdin closes or the process is killed."""
     data, url, endpoint = sys.argv[1:]
     with laboratory.open_laboratory(config.load(data, database=url)) as lab, Reception(lab, endpoint):
-        print(json.dumps({"ready": True}), flush=True)
+        say({"ready": True})
         for line in sys.stdin:
-            print(json.dumps(answer(lab, line)), flush=True)
+            say(answer(lab, line))
 
 
 if __name__ == "__main__":

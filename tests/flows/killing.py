@@ -7,6 +7,7 @@ before the next start, it opens the database itself and demands what was acknowl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import socket
@@ -34,7 +35,7 @@ CONTROLS = {"A12": "NTC", "D12": "EC", "H12": "PC"}
 PLACES = [f"{row}{col}" for col in range(1, 12) for row in "ABCDEFGH"]
 TASKS = {"NTC": "ntc", "EC": "negative_control", "PC": "positive_control"}
 BATCH_SINGLES, BATCH_MIXED, POOLED = 10, 2, 4
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def truth(number: int) -> str:
@@ -67,6 +68,7 @@ class Cycler:
         self.folder = folder
         self.acked: dict[str, str] = {}
         self.failed: list[BaseException] = []
+        self.status: dict[str, Any] = {}
         self._config = AgentConfig(
             folder, outbox, endpoint, "qs5", server, keys.public, keys.secret, ("*.txt",),
             settle_s=0.02, poll_s=0.05, answer_s=1.0, retry_first_s=0.05, retry_max_s=0.3, ping_s=0.5,
@@ -79,7 +81,7 @@ class Cycler:
         try:
             agent = Agent(self._config, random.Random(1))
             while not self._stop.is_set():
-                agent.step()
+                self.status = agent.step()
                 rows = agent._outbox._db.execute("SELECT name, sha256 FROM file WHERE state = 'acked'")
                 self.acked.update(rows.fetchall())
                 agent._link.wait(0.03)
@@ -158,7 +160,8 @@ class World:
         """Bury the server; before it lives again, look at what it left."""
         assert self._timer is not None, "the server died by itself"
         self._process.wait(30)
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # what was never taken from the pipe
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process, self._timer = None, None
         self.left -= 1
@@ -199,23 +202,23 @@ class World:
         """Everything acknowledged is there and unchanged, nothing is there twice, the log verifies."""
         acked = dict(self.cycler.acked)
         assert not self.cycler.failed, self.cycler.failed
-        with laboratory.open_laboratory(config.load(self.data, database=self.url)) as lab:
-            with lab.database.read() as conn:
-                found = admin.verify_log(conn)
-                assert found.ok, found.problem
-                ask = conn.exec_driver_sql
-                hashes = dict(map(tuple, ask("SELECT event_id, hash FROM event")))
-                files = dict(map(tuple, ask("SELECT name, sha256 FROM file")))
-                twice = [
-                    ask("SELECT plate_id FROM run GROUP BY plate_id HAVING count(*) > 1").fetchall(),
-                    ask("SELECT name FROM file GROUP BY name HAVING count(*) > 1").fetchall(),
-                    ask("SELECT tube_id FROM event WHERE kind = 'Called' "
-                        "GROUP BY tube_id, run_id HAVING count(*) > 1").fetchall(),
-                    ask("SELECT tube_id FROM report WHERE version = 1 "
-                        "GROUP BY tube_id, person_id HAVING count(*) > 1").fetchall(),
-                    ask("SELECT tube_id FROM event WHERE kind IN ('Registered', 'Received') "
-                        "GROUP BY tube_id, kind HAVING count(*) > 1").fetchall(),
-                ]  # fmt: skip
+        settings = config.load(self.data, database=self.url)
+        with laboratory.open_laboratory(settings) as lab, lab.database.read() as conn:
+            found = admin.verify_log(conn)
+            assert found.ok, found.problem
+            ask = conn.exec_driver_sql
+            hashes = dict(map(tuple, ask("SELECT event_id, hash FROM event")))
+            files = dict(map(tuple, ask("SELECT name, sha256 FROM file")))
+            twice = [
+                ask("SELECT plate_id FROM run GROUP BY plate_id HAVING count(*) > 1").fetchall(),
+                ask("SELECT name FROM file GROUP BY name HAVING count(*) > 1").fetchall(),
+                ask("SELECT tube_id FROM event WHERE kind = 'Called' "
+                    "GROUP BY tube_id, run_id HAVING count(*) > 1").fetchall(),
+                ask("SELECT tube_id FROM report WHERE version = 1 "
+                    "GROUP BY tube_id, person_id HAVING count(*) > 1").fetchall(),
+                ask("SELECT tube_id FROM event WHERE kind IN ('Registered', 'Received') "
+                    "GROUP BY tube_id, kind HAVING count(*) > 1").fetchall(),
+            ]  # fmt: skip
         lost = [
             (number, value) for number, value in self.acked.heads if number and hashes.get(number) != value
         ]
@@ -271,9 +274,19 @@ class World:
             if not any(one[1] == "running" for one in seen["tubes"].values()) and not seen["unread"]:
                 self.running.clear()
             elif time.monotonic() > end:
-                raise AssertionError(f"plates {sorted(self.running)} were not read within {PATIENCE_S} s")
+                raise AssertionError(f"{sorted(self.running)} not read within {PATIENCE_S} s: {self._why()}")
             else:
                 time.sleep(0.05)
+
+    def _why(self) -> dict[str, Any]:
+        """What agent and laboratory know of the last exports, for the message of a failure."""
+        names = [f"{plate}.txt" for plate in sorted(self.running)]
+        return {
+            "written": [name for name in names if (self.cycler.folder / name).exists()],
+            "acked": [name for name in names if name in self.cycler.acked],
+            "agent": self.cycler.status,
+            "files": self.act("files", names=names)["files"],
+        }
 
     def _retests(self) -> list[str]:
         seen = self._look()["tubes"]
@@ -352,15 +365,15 @@ class World:
 
     def ending(self) -> dict[str, Any]:
         """How every tube ended: where it stands, its result, what happened to it in order, its reports."""
-        with laboratory.open_laboratory(config.load(self.data, database=self.url)) as lab:
-            with lab.database.read() as conn:
-                ask = conn.exec_driver_sql
-                tubes = ask("SELECT tube_id, kind, state, result, outcome, rule, tests, signatures FROM tube")
-                ends = {row[0]: [tuple(row[1:]), [], 0] for row in tubes}
-                for tube_id, kind in ask("SELECT tube_id, kind FROM event ORDER BY tube_id, seq"):
-                    ends[tube_id][1].append(kind)
-                for tube_id, count in ask("SELECT tube_id, count(*) FROM report GROUP BY tube_id"):
-                    ends[tube_id][2] = count
+        settings = config.load(self.data, database=self.url)
+        with laboratory.open_laboratory(settings) as lab, lab.database.read() as conn:
+            ask = conn.exec_driver_sql
+            tubes = ask("SELECT tube_id, kind, state, result, outcome, rule, tests, signatures FROM tube")
+            ends = {row[0]: [tuple(row[1:]), [], 0] for row in tubes}
+            for tube_id, kind in ask("SELECT tube_id, kind FROM event ORDER BY tube_id, seq"):
+                ends[tube_id][1].append(kind)
+            for tube_id, count in ask("SELECT tube_id, count(*) FROM report GROUP BY tube_id"):
+                ends[tube_id][2] = count
         return ends
 
 

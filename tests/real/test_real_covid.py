@@ -63,7 +63,7 @@ def bench(tmp_path: Path):
 def interpret(text: str, assay: str, capsys, monkeypatch, *more: str) -> dict[str, dict]:
     """``lis interpret --json`` over a CSV: the row of each specimen."""
     capsys.readouterr()
-    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     main(["interpret", "--assay", assay, "--json", *more])
     return {row["specimen"]: row for row in json.loads(capsys.readouterr().out)}
 
