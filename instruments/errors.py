@@ -11,6 +11,8 @@
      +-- INCOMPLETE_FILE   cut so that its container cannot be opened at all
      +-- DAMAGED_FILE      the container opens but its checksums do not hold
      +-- UNREADABLE_FILE   a reader met something it does not understand
+     +-- NOT_A_QUANTIFICATION  a genotyping (SNP) or another export that can hold no Cq
+     +-- SEVERAL_RUNS      more than one run in the file, and not said which is meant
      |  places inside a file
      +-- MISSING_SHEET     the workbook lacks the sheet with the results
      +-- MISSING_COLUMN    the table lacks a column without which a result means nothing

@@ -112,9 +112,14 @@ class Database:
         self.dialect = make_url(url).get_backend_name()
         self._commits = 0
         self._turn = threading.Lock()
+        self._writer = threading.Lock()
+        self._busy_seconds = busy_seconds
         self.engine = (
             _sqlite(url, busy_seconds) if self.dialect == "sqlite" else _postgresql(url, busy_seconds)
         )
+        # SQLite reads one snapshot anyway; PostgreSQL would see a new one with every statement
+        snapshot = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        self._reader = self.engine.execution_options(**snapshot)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -123,7 +128,7 @@ class Database:
         Raises:
             Busy: the database could not be reached in time.
         """
-        with _translated(), self.engine.connect() as conn, conn.begin():
+        with _translated(), self._reader.connect() as conn, conn.begin():
             yield conn
 
     @contextlib.contextmanager
@@ -136,11 +141,21 @@ class Database:
             Conflict: a row with the same identity exists; nothing was written.
         """
         with _translated():
-            with self.engine.connect() as raw:
+            with self._queued(), self.engine.connect() as raw:
                 conn = raw.execution_options(lis_write=True)
                 with conn.begin():
                     yield Unit(conn, self._now(conn), actor)
             self._after_commit()
+
+    @contextlib.contextmanager
+    def _queued(self) -> Iterator[None]:
+        """Writers of this process wait in line here: SQLite makes them poll, and some of them starve."""
+        if not self._writer.acquire(timeout=self._busy_seconds):
+            raise _busy()
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     def _now(self, conn: Connection) -> datetime:
         """The clock's time, but never before the last event; on PostgreSQL this also takes the turn."""
@@ -383,6 +398,12 @@ def _translated() -> Iterator[None]:
         raise _as_lis_error(error) from error
 
 
+def _busy() -> Busy:
+    return Busy(
+        "DATABASE_BUSY", "The database is busy. Nothing was written; the same scan may be sent again."
+    )
+
+
 def _as_lis_error(error: Exception) -> LisError:
     text = str(error).lower()
     if any(words in text for words in FULL_WORDS):
@@ -392,9 +413,7 @@ def _as_lis_error(error: Exception) -> LisError:
             "keep the tubes and call the administrator.",
         )
     if any(words in text for words in BUSY_WORDS):
-        return Busy(
-            "DATABASE_BUSY", "The database is busy. Nothing was written; the same scan may be sent again."
-        )
+        return _busy()
     return LisError("DATABASE_ERROR", f"The database refused: {_first_line(error)}. Nothing was written.")
 
 

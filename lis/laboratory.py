@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.engine import make_url
 
 from instruments import InstrumentError, RunFile, read
-from lis import config, ledger, printing, queries, rulebook
+from lis import config, ledger, queries, rulebook
 from lis.clock import Clock, SystemClock
 from lis.config import Settings
 from lis.db import Database, Unit, default_url, migrate
@@ -30,6 +30,7 @@ from retest import AssayRules
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lis import printing
     from lis.config import Settings
     from lis.rulebook import Rulebook
     from lis.services.inbox import Delivery, Stored
@@ -233,6 +234,8 @@ def report_view(lab: Laboratory, report_id: str) -> printing.ReportView:
     Raises:
         NotFound: no such report.
     """
+    from lis import printing
+
     with lab.database.read() as conn:
         row = queries.report_row(conn, report_id)
         if row is None:

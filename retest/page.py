@@ -44,8 +44,8 @@ def rules_page(
         "## Rules of every assay",
         "",
         *_table(("rule", "when", "kind"), ((f"`{k}`", BUILT_IN[k], v) for k, v in KIND_OF_BUILT_IN.items())),
-        "A positive holds on the clean targets alone, unless a missing target is refused. None is ever "
-        "negative.",
+        "A positive holds on the clean targets alone, unless a missing target is refused.",
+        "None is ever negative.",
     ]
     for assay in assays:
         lines += ["", *_assay(assay)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from bench import bench_fixture, embedded_fixture, make_bench_fixture  # noqa: F401 - fixtures
 from hypothesis import HealthCheck, settings
+from moments import NOON
 
 from lis.clock import FixedClock
 from lis.db import Database, migrate
@@ -18,7 +19,6 @@ settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
-NOON = datetime(2022, 12, 21, 12, 0, tzinfo=UTC)
 _numbers = itertools.count(1)
 
 

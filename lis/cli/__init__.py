@@ -23,6 +23,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "interpret": ("lis.cli.policy", "Interpret Cq values (CSV on stdin) by an assay's rules."),
     "assays": ("lis.cli.rules", "The assay rules: list, check, compare on past wells, put in force."),
     "pool": ("lis.cli.policy", "Design pools: tests per person, sensitivity, best size."),
+    "simulate": ("lis.cli.planning", "Simulate a laboratory: turnaround, queues, on-time share."),
+    "plan": ("lis.cli.planning", "Find the smallest laboratory that keeps a target."),
     "verify-log": ("lis.cli.admin", "Check that the log and all that follows from it are untouched."),
     "rebuild": ("lis.cli.admin", "Rebuild the tube table from the log."),
     "export": ("lis.cli.admin", "Write tubes, events or reports as CSV."),

@@ -24,6 +24,7 @@ from lis.ledger.rows import (
     recalls,
     tubes,
 )
+from lis.ledger.seals import report_seal, run_seal, seal_of
 from lis.ledger.verifying import Verdict, verify
 from lis.ledger.writing import append
 
@@ -47,7 +48,10 @@ __all__ = [
     "link_row",
     "rebuild",
     "recalls",
+    "report_seal",
     "rows",
+    "run_seal",
+    "seal_of",
     "tubes",
     "verify",
 ]

@@ -116,8 +116,16 @@ def _write_links(unit: Unit, facts: Sequence[Recorded]) -> None:
     if rows[e.PersonRecalled]:
         unit.conn.execute(insert(recall), rows[e.PersonRecalled])
     for row in rows[e.PersonRecollected]:
-        unit.conn.execute(
+        task = (recall.c.tube_id == row["tube_id"], recall.c.person_id == row["person_id"])
+        closed = unit.conn.execute(
             update(recall)
-            .where(recall.c.tube_id == row["tube_id"], recall.c.person_id == row["person_id"])
+            .where(*task, recall.c.closed_at.is_(None))
             .values(closed_at=unit.now, other_tube=row["other_tube"], result=row["result"])
-        )
+        ).rowcount
+        if closed != 1:
+            raise Conflict(
+                "RECALL_CLOSED",
+                f"Tube {row['tube_id']} does not wait for a new specimen of this person (any more). "
+                "Nothing was written.",
+                tube=row["tube_id"],
+            )

@@ -6,6 +6,14 @@ the schema has one door.
 
 from lis.queries.accounts import account_row, accounts, device_of_key, devices, stored_reply, ticket_row
 from lis.queries.common import CHUNK, PAGE, Row
+from lis.queries.evidence import (
+    all_reports,
+    misplaced_readings,
+    misplaced_tubes,
+    runs_with_readings,
+    seals_in_log,
+    unknown_runs,
+)
 from lis.queries.files import (
     all_file_ids,
     file_head,
@@ -18,9 +26,11 @@ from lis.queries.files import (
     waiting_files,
 )
 from lis.queries.persons import (
+    Task,
     insert_people,
     open_recall_counts,
     open_recalls,
+    open_tasks,
     people,
     people_of,
     person_by_fingerprint,
@@ -86,12 +96,14 @@ __all__ = [
     "WORKLISTS",
     "CallRow",
     "Row",
+    "Task",
     "Turnaround",
     "account_row",
     "accounts",
     "actor_of",
     "actors_since",
     "all_file_ids",
+    "all_reports",
     "amended_by",
     "calls",
     "count_in_states",
@@ -110,6 +122,8 @@ __all__ = [
     "insert_people",
     "insert_rows",
     "latest_reports",
+    "misplaced_readings",
+    "misplaced_tubes",
     "next_number",
     "next_numbers",
     "occupied",
@@ -117,6 +131,7 @@ __all__ = [
     "open_alarms",
     "open_recall_counts",
     "open_recalls",
+    "open_tasks",
     "other_singles",
     "people",
     "people_of",
@@ -142,7 +157,9 @@ __all__ = [
     "run_with_plate",
     "runs_between",
     "runs_of_plate",
+    "runs_with_readings",
     "same_run",
+    "seals_in_log",
     "signers",
     "state_counts",
     "status_of_file",
@@ -151,6 +168,7 @@ __all__ = [
     "tubes_in_state",
     "tubes_of_person",
     "turnarounds",
+    "unknown_runs",
     "update_row",
     "waiting_files",
     "wells",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
@@ -88,6 +90,26 @@ def recalls_of(conn: Connection, person_ids: Iterable[str]) -> dict[str, list[st
         for row in conn.execute(found.order_by(recall.c.tube_id)):
             held[row.person_id].append(row.tube_id)
     return held
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One person's open re-collection: for which tube, since when."""
+
+    tube_id: str
+    opened_at: datetime
+
+
+def open_tasks(conn: Connection, person_ids: Iterable[str]) -> dict[str, list[Task]]:
+    """Person -> the re-collections that are still open."""
+    tasks: dict[str, list[Task]] = defaultdict(list)
+    for part in parts(person_ids):
+        found = select(recall.c.person_id, recall.c.tube_id, recall.c.opened_at).where(
+            among(recall.c.person_id, part), recall.c.closed_at.is_(None)
+        )
+        for row in conn.execute(found.order_by(recall.c.tube_id)):
+            tasks[row.person_id].append(Task(row.tube_id, row.opened_at))
+    return tasks
 
 
 def open_recall_counts(conn: Connection, tube_ids: Iterable[str]) -> dict[str, int]:

@@ -31,6 +31,9 @@ IN_RACK: Final = (
 """States in which a tube still needs its place in the rack."""
 
 
+CLOSED: Final = (TubeState.RELEASED, TubeState.RESOLVED, TubeState.STORED, TubeState.DISCARDED)
+"""States of a tube whose case has come to its end."""
+
 UNREPORTED: Final = (
     TubeState.SEALED,
     TubeState.RECEIVED,
@@ -221,7 +224,10 @@ def calls(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[CallRow]]
 
 
 def other_singles(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[str]]:
-    """Single tube -> the other single tubes of the same person."""
+    """Single tube -> the other single tubes of the same person whose cases are still open.
+
+    A case that was closed with a report is not evidence in the next one.
+    """
     mine, theirs = tube_person.alias("mine"), tube_person.alias("theirs")
     other: dict[str, list[str]] = defaultdict(list)
     for part in parts(tube_ids):
@@ -229,6 +235,7 @@ def other_singles(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[s
             select(mine.c.tube_id, theirs.c.tube_id.label("other"))
             .join(theirs, and_(theirs.c.person_id == mine.c.person_id, theirs.c.tube_id != mine.c.tube_id))
             .join(tube, and_(tube.c.tube_id == theirs.c.tube_id, tube.c.kind == "single"))
+            .where(tube.c.state.not_in(CLOSED))
             .where(among(mine.c.tube_id, part))
             .order_by(mine.c.tube_id, theirs.c.tube_id)
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,14 +80,84 @@ def verify_log(conn: Connection) -> Check:
             event_id=found.event_id,
             tube=found.tube_id,
         )
-    problem = _evidence_problem(conn)
-    return Check(found.events, found.tubes, ok=not problem, problem=problem)
+    for check in (_files, _runs, _plates, _reports):
+        for flaw in check(conn):
+            return Check(
+                found.events,
+                found.tubes,
+                ok=False,
+                problem=flaw.problem,
+                event_id=flaw.event_id,
+                tube=flaw.tube,
+            )
+    return Check(found.events, found.tubes, ok=True)
 
 
-def _evidence_problem(conn: Connection) -> str:
-    """The first file whose bytes are not those that arrived; empty if all are."""
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """One piece of evidence that does not fit the log."""
+
+    problem: str
+    event_id: int = 0
+    tube: str = ""
+
+
+def _files(conn: Connection) -> Iterator[Flaw]:
+    """Files whose bytes are not those that arrived."""
     for file_id in queries.all_file_ids(conn):
         row = queries.file_row(conn, file_id)
         if row is None or hashlib.sha256(row["content"]).hexdigest() != row["sha256"]:
-            return f"file {file_id[:12]} was changed after it was received"
-    return ""
+            yield Flaw(f"file {file_id[:12]} was changed after it was received")
+
+
+def _runs(conn: Connection) -> Iterator[Flaw]:
+    """Runs whose readings are not those that the calls of the log rest on."""
+    for run, readings in queries.runs_with_readings(conn):
+        values = [(row["well"], row["target"], row["dye"], row["cq"], row["curve"]) for row in readings]
+        if ledger.run_seal(run["file_id"], run["plate_id"], values) != run["run_id"]:
+            yield Flaw(
+                f"a reading of run {run['run_id'][:12]} (plate {run['plate_id']}) was "
+                "changed, added or removed"
+            )
+    for row in queries.unknown_runs(conn):
+        problem = f"row {row['event_id']} rests on run {row['run_id'][:12]}, which is not stored"
+        yield Flaw(problem, row["event_id"], row["tube_id"])
+
+
+def _plates(conn: Connection) -> Iterator[Flaw]:
+    """Plate maps that contradict the log, readings that contradict the plate map."""
+    for row in queries.misplaced_tubes(conn):
+        problem = f"tube {row['tube_id']} in well {row['well']} of plate {row['plate_id']}: the maps differ"
+        yield Flaw(problem, row["event_id"], row["tube_id"])
+    for row in queries.misplaced_readings(conn):
+        yield Flaw(
+            f"run {row['run_id'][:12]} well {row['well']}: the plate map does not have "
+            f"{row['tube_id'] or 'this control'} there",
+            tube=row["tube_id"] or "",
+        )
+
+
+def _reports(conn: Connection) -> Iterator[Flaw]:
+    """Reports that do not say what was issued, and reports that nobody issued."""
+    issued: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
+    amended: dict[str, tuple[str, str]] = {}
+    for row in queries.all_reports(conn):
+        if ledger.report_seal(row) != row["seal"]:
+            yield Flaw(f"report {row['report_id']} was changed after it was issued", tube=row["tube_id"])
+        if row["amends"]:
+            amended[row["report_id"]] = (row["tube_id"], row["seal"])
+        else:
+            number = row["report_id"]
+            issued[row["tube_id"]].append((len(number), number, row["seal"]))
+    for row in queries.seals_in_log(conn):
+        code = row["tube_id"]
+        if row["kind"] == "Amended":
+            good = amended.pop(row["report_id"], None) == (code, row["seal"])
+        else:
+            seals = [seal for *_, seal in sorted(issued.pop(code, []))]
+            good = row["count"] == len(seals) and ledger.seal_of(seals) == row["seal"]
+        if not good:
+            problem = f"the reports of tube {code} are not those that row {row['event_id']} issued"
+            yield Flaw(problem, row["event_id"], code)
+    for code in sorted({*issued, *(tube for tube, _ in amended.values())}):
+        yield Flaw(f"tube {code} has a report that nobody issued", tube=code)

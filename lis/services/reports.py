@@ -5,15 +5,13 @@ Nothing leaves before its run ended, its controls held and everybody who must si
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from lis import events as e
 from lis import ledger, queries
-from lis.clock import to_text
 from lis.db import Unit
 from lis.errors import Forbidden, Invalid, NotFound, Refused
 from lis.events import TubeKind
@@ -121,11 +119,18 @@ def _accept(unit: Unit, rules: Rulebook, tube: Tube, reason: str) -> list[Record
             f"{unit.actor} has signed tube {tube.tube_id} already. A second person must look at it.",
             tube=tube.tube_id,
         )
-    must = {"run-ended", "run-valid", "batch-valid", "controls-present", "file-complete"}
-    broken = [b for b in why_held(unit, rules, tube) if b.rule in must]
-    if broken:
-        raise Refused("NOT_RELEASABLE", f"Tube {tube.tube_id}: {broken[0].sentence_en}", tube=tube.tube_id)
+    _must_hold(tube, why_held(unit, rules, tube))
     return [(tube.tube_id, e.Reviewed("accept", reason.strip()))]
+
+
+MUST_HOLD: Final = frozenset({"run-ended", "run-valid", "batch-valid", "controls-present", "file-complete"})
+"""Rules that no signature can overrule."""
+
+
+def _must_hold(tube: Tube, blocked: Sequence[Blocked]) -> None:
+    for one in blocked:
+        if one.rule in MUST_HOLD:
+            raise Refused("NOT_RELEASABLE", f"Tube {tube.tube_id}: {one.sentence_en}", tube=tube.tube_id)
 
 
 def missing_signatures(tube: Tube, rules: Rulebook) -> int:
@@ -137,7 +142,7 @@ def release(unit: Unit, rules: Rulebook, barcodes: Sequence[str] = ()) -> Issued
     """Issue the reports of signed results: those named, or all that have every signature.
 
     Raises:
-        Refused: a tube named is not in review, or signatures are missing.
+        Refused: a tube named is not in review, signatures are missing, or its evidence does not hold.
     """
     # gather
     if barcodes:
@@ -159,8 +164,11 @@ def release(unit: Unit, rules: Rulebook, barcodes: Sequence[str] = ()) -> Issued
                 "Another person must review it first.",
                 tube=tube.tube_id,
             )
+    evidence = _evidence(unit, rules, ready)
+    for tube in ready:
+        _must_hold(tube, auto_verify(evidence[tube.tube_id].facts, rules.release))
     # apply
-    return _issue(unit, ready, _evidence(unit, rules, ready))
+    return _issue(unit, ready, evidence)
 
 
 # -- evidence ------------------------------------------------------------------------------------
@@ -370,7 +378,7 @@ def _issue(
         rows += own
         by_tube[code] = tuple(row["report_id"] for row in own)
         facts += [(code, e.Reviewed("accept", name)) for name in signing]
-        facts.append((code, e.Released(tube.result, len(own), _seal_of([row["seal"] for row in own]))))
+        facts.append((code, e.Released(tube.result, len(own), ledger.seal_of([row["seal"] for row in own]))))
     queries.insert_rows(unit.conn, "report", rows)
     ledger.append(unit, facts, {tube.tube_id: tube for tube in tubes})
     _close_recalls(unit, tubes, people)
@@ -399,34 +407,31 @@ def _report_row(
         "signed_by": ", ".join(signed),
         "reason": "",
     }
-    return {**row, "seal": report_seal(row)}
+    return {**row, "seal": ledger.report_seal(row)}
 
 
-def report_seal(row: Mapping[str, Any]) -> str:
-    """SHA-256 over everything a report says, so that a changed row is found."""
-    names = sorted(name for name in row if name != "seal")
-    values = [to_text(row[name]) if isinstance(row[name], datetime) else row[name] for name in names]
-    return hashlib.sha256(json.dumps([names, values], ensure_ascii=False).encode()).hexdigest()
-
-
-def _seal_of(seals: Sequence[str]) -> str:
-    return hashlib.sha256("".join(seals).encode()).hexdigest()
+ANSWERS: Final = frozenset({"negative", "positive"})
+"""Results that answer for a held person; an inconclusive or invalid one leaves the question open."""
 
 
 def _close_recalls(unit: Unit, tubes: Sequence[Tube], people: Mapping[str, Sequence[str]]) -> None:
-    """A single tube's report answers for its person in every tube that waits for them."""
-    singles = [tube for tube in tubes if tube.kind is TubeKind.SINGLE]
-    held = queries.recalls_of(unit.conn, [person for tube in singles for person in people[tube.tube_id]])
-    facts: list[Recorded] = []
-    closed: dict[str, int] = {}
+    """A single tube's report answers for its person in every tube that waits for them.
+
+    Only a specimen that was taken after the person was called back is an answer, and each task is
+    closed once, however many new tubes of the person are reported.
+    """
+    singles = [tube for tube in tubes if tube.kind is TubeKind.SINGLE and tube.result in ANSWERS]
+    tasks = queries.open_tasks(unit.conn, [person for tube in singles for person in people[tube.tube_id]])
+    closing: dict[tuple[str, str], e.PersonRecollected] = {}
     for tube in singles:
         for person in people[tube.tube_id]:
-            for other in held.get(person, ()):
-                if other != tube.tube_id:
-                    facts.append((other, e.PersonRecollected(person, tube.tube_id, tube.result)))
-                    closed[other] = closed.get(other, 0) + 1
-    if not facts:
-        return
+            for task in tasks.get(person, ()):
+                taken_after = tube.sampled_at is not None and tube.sampled_at >= task.opened_at
+                if task.tube_id != tube.tube_id and taken_after:
+                    fact = e.PersonRecollected(person, tube.tube_id, tube.result)
+                    closing.setdefault((task.tube_id, person), fact)
+    facts: list[Recorded] = [(code, fact) for (code, _), fact in closing.items()]
+    closed = Counter(code for code, _ in closing)
     open_counts = queries.open_recall_counts(unit.conn, closed)
     done = [code for code, count in closed.items() if open_counts[code] == count]
     facts += [(code, e.Resolved("all persons re-collected and reported")) for code in done]
@@ -467,7 +472,7 @@ def amend(unit: Unit, report_id: str, result: str, reason: str) -> str:
         "signed_by": unit.actor,
         "reason": _needed(reason),
     }
-    row["seal"] = report_seal(row)
+    row["seal"] = ledger.report_seal(row)
     queries.insert_rows(unit.conn, "report", [row])
     ledger.append(unit, [(old["tube_id"], e.Amended(row["report_id"], result, row["reason"], row["seal"]))])
     return str(row["report_id"])

@@ -6,8 +6,6 @@ Earlier runs are never touched: a result is a new row that points at its run.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -474,10 +472,8 @@ def _tally(judged: Sequence[_Judged], voided: Sequence[object]) -> dict[str, int
 
 
 def _run_id(file_id: str, plate_id: str, measured: Mapping[str, tuple[Measured, ...]]) -> str:
-    """Derived from the file and every value read, so that a changed reading no longer fits its run."""
-    values = sorted((m.well, m.target, m.dye, m.cq, m.curve) for many in measured.values() for m in many)
-    text = json.dumps([file_id, plate_id, values], separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    values = [(m.well, m.target, m.dye, m.cq, m.curve) for many in measured.values() for m in many]
+    return ledger.run_seal(file_id, plate_id, values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import pytest
 from lis import config, laboratory, ledger, queries
 from lis.services import admin
 
+pytestmark = pytest.mark.xdist_group("demo")  # the played day is shared: one worker plays it once
 ROOT = Path(__file__).resolve().parents[2]
 RUN = [sys.executable, "-c", "from lis.cli import main; main()"]
 
@@ -77,7 +78,11 @@ def test_positives_carry_two_signatures(played):
     data, _ = played
     with laboratory.open_laboratory(config.load(data)) as lab, lab.database.read() as conn:
         names, rows = queries.dump(conn, "reports")
-        signed = [row[names.index("signed_by")].split(", ") for row in rows if row[names.index("result")] == "positive"]
+        signed = [
+            row[names.index("signed_by")].split(", ")
+            for row in rows
+            if row[names.index("result")] == "positive"
+        ]
     assert signed
     assert all(len(set(names)) == 2 for names in signed)
 

@@ -42,7 +42,7 @@ def test_the_true_number_of_members_is_stored(bench: Bench):
     assert tube.due_at == bench.tube(soon[0]).due_at
     with bench.lab.database.read() as conn:
         assert queries.pool_members(conn, [pool]) == {pool: [*late, *soon]}
-        assert queries.pool_size(conn, pool) == 7
+        assert queries.pool_sizes(conn, [pool]) == {pool: 7}
     assert set(bench.states([*late, *soon])) == {TubeState.POOLED}
     assert bench.check().ok
 

@@ -52,6 +52,14 @@ OUTCOME = {
 NEXT = {"positive": "conclude", "borderline": "retest", "negative": "conclude", "invalid": "re-extract"}
 
 
+@pytest.fixture
+def bench(tmp_path: Path):
+    """A fresh laboratory on the embedded database."""
+    made = Bench(tmp_path / "data")
+    yield made
+    made.close()
+
+
 def interpret(text: str, assay: str, capsys, monkeypatch, *more: str) -> dict[str, dict]:
     """``lis interpret --json`` over a CSV: the row of each specimen."""
     capsys.readouterr()

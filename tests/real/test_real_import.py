@@ -34,13 +34,40 @@ OF_ANOTHER_PLATE = "abi_da_xlsx/appbio_quantstudio_designandanalysis_Diomni_v4.3
 """It carries the barcode BARCODE1, which no plate of this laboratory can have."""
 
 
+@pytest.fixture
+def bench(tmp_path: Path):
+    """A fresh laboratory on the embedded database."""
+    made = Bench(tmp_path / "data")
+    yield made
+    made.close()
+
+
+def targets_of(run: RunFile) -> dict[str, list[str]]:
+    """Target of the assay -> the names under which the file has it.
+
+    Where wells test different genes, as research plates do, the genes that change from well to well are one
+    target under many names: every well then tests all targets of its assay.
+    """
+    by_well: dict[str, set[str]] = {}
+    for reading in run.readings:
+        by_well.setdefault(reading.well, set()).add(reading.target or "whatever")
+    everywhere = set.intersection(*by_well.values())
+    changing = sorted({name for names in by_well.values() for name in names} - everywhere)
+    return {name: [] for name in sorted(everywhere)} | ({changing[0]: changing[1:]} if changing else {})
+
+
 def assay_of(run: RunFile) -> str:
     """A rule file with the targets of a file: any signal is positive, every control is as it comes."""
-    names = sorted({reading.target for reading in run.readings})
+    names = targets_of(run)
     lines = ['id = "on-the-fly"', 'name = "as the file says"', 'version = "1"', 'source = "made by a test"']
-    for name in names:
-        dyes = {reading.dye for reading in run.readings if reading.target == name}
-        lines += ["[[target]]", f"name = {json.dumps(name or 'whatever')}", 'role = "target"']
+    for name, others in names.items():
+        dyes = {reading.dye for reading in run.readings if (reading.target or "whatever") == name}
+        lines += [
+            "[[target]]",
+            f"name = {json.dumps(name)}",
+            'role = "target"',
+            f"aliases = {json.dumps(others)}",
+        ]
         lines += [f'dye = "{dyes.pop()}"'] if len(dyes) == 1 else []
         lines += ['detected = { op = "<", ct = 99.0 }']
     lines += ["[[decision]]", 'id = "signal"', 'signal = ">=1"', 'call = "positive"']
@@ -50,7 +77,7 @@ def assay_of(run: RunFile) -> str:
         lines += [f"[ladder.{kind}]", 'steps = ["re-extract"]', f'end = "{end}"', "negatives = 1"]
     for kind in ("NTC", "PC"):
         lines += ["[[control]]", f'kind = "{kind}"', 'scope = "run"', "min = 0", "[control.expect]"]
-        lines += [f'{json.dumps(name or "whatever")} = "any"' for name in names]
+        lines += [f'{json.dumps(name)} = "any"' for name in names]
     return "\n".join(lines) + "\n"
 
 
@@ -59,24 +86,17 @@ def plan_of(run: RunFile) -> tuple[Plan, dict[str, list[str]]]:
 
     Where the file names no controls two of its wells stand for them, since no plate is without.
     """
-    targets: dict[str, list[str]] = {}
     tasks: dict[str, set[str]] = {}
     for reading in run.readings:
-        targets.setdefault(reading.well, []).append(reading.target or "whatever")
         tasks.setdefault(reading.well, set()).add(reading.task)
     controls = [well for well, said in tasks.items() if said & CONTROL_TASKS]
-    free = [well for well in targets if well not in controls]
-    every = len({reading.target for reading in run.readings})
-    size = 384 if any(well[0] > "H" or int(well[1:]) > 12 for well in targets) else 96
-    first = [well for well in (*controls, *free) if size == 96 or _in_first_batch(well)]
-    kept = {"PC": [first[0]], "NTC": [first[1]]}
-    wells = []
-    for number, (well, names) in enumerate(targets.items()):
-        what: int | str = (
-            "PC" if well == first[0] else "NTC" if well == first[1] or well in controls else number
-        )
-        wells.append((well, what, () if len(names) == every else tuple(names)))
-    return Plan(tuple(wells), size), kept
+    size = 384 if any(well[0] > "H" or int(well[1:]) > 12 for well in tasks) else 96
+    ordered = [*controls, *(well for well in tasks if well not in controls)]
+    first = [well for well in ordered if size == 96 or _in_first_batch(well)]
+    content = {well: number for number, well in enumerate(tasks)} | dict.fromkeys(controls, "NTC")
+    content |= {first[0]: "PC", first[1]: "NTC"}
+    plan = Plan(tuple((well, what, ()) for well, what in content.items()), size)
+    return plan, {"PC": [first[0]], "NTC": [first[1]]}
 
 
 def _in_first_batch(well: str) -> bool:
@@ -126,7 +146,9 @@ def test_what_is_stored_is_what_the_file_says(name: str, bench: Bench, capsys: p
     assert (min(called), max(called)) == pytest.approx(
         (float(truth["min_cq"]), float(truth["max_cq"])), abs=1e-3
     )
-    assert {row["target"] for row in stored} - {"whatever"} == set(filter(None, truth["targets"].split(",")))
+    names = {other: one for one, others in targets_of(run_of(name)).items() for other in (one, *others)}
+    said = set(filter(None, truth["targets"].split(","))) or {"whatever"}
+    assert {row["target"] for row in stored} == {names[target] for target in said}
     tubes = {row["tube_id"] for row in stored if row["tube_id"]}
     assert {one["tube"] for one in document["tubes"]} == tubes
 

@@ -1,0 +1,118 @@
+"""Whoever changes a report, a reading, a plate map or a file behind the log is found; devices and keys."""
+
+from __future__ import annotations
+
+import pytest
+from bench import Bench
+
+from lis import queries
+from lis.errors import LisError
+from lis.services import admin, reports
+
+POSITIVE = {"ORF1ab": 25.0, "N": 25.0}
+KEY = "k" * 40
+
+
+@pytest.fixture
+def day(bench: Bench) -> Bench:
+    """A laboratory with reports, an amendment, a void run and a quarantined file."""
+    one, two = bench.singles(2)
+    mixed = bench.mixed(5)
+    bench.cycle([one, two, mixed])
+    with bench.lab.database.write("rosa") as unit:
+        reports.amend(unit, bench.reports(one)[0]["report_id"], "inconclusive", "swapped")
+    late = bench.singles(2)
+    bench.cycle(late, {"NTC": POSITIVE})
+    bench.deliver(b"junk")
+    assert bench.check() == admin.Check(bench.count(), bench.count("tube"), ok=True)
+    assert bench.check().as_json() == {"events": bench.count(), "tubes": 5, "ok": True}
+    return bench
+
+
+OLDEST = "(SELECT min(report_id) FROM report)"
+LAST_TUBE = "(SELECT max(tube_id) FROM tube)"
+COPY = (
+    "INSERT INTO report SELECT 'R1', version, amends, tube_id, person_id, result, mode, places, tests, assay, "
+    "assay_version, sampled_at, received_at, issued_at, due_at, signed_by, reason, seal FROM report "
+)
+ADD = "INSERT INTO plate_well SELECT plate_id, 'H5', {0}, NULL, batch, test, '' FROM plate_well WHERE well = 'C1'"
+ATTACKS = {
+    "report result": f"UPDATE report SET result = 'positive' WHERE report_id = {OLDEST}",
+    "report person": f"UPDATE report SET person_id = 'x' WHERE report_id = {OLDEST}",
+    "report reason": "UPDATE report SET reason = 'none' WHERE amends <> ''",
+    "report deleted": f"DELETE FROM report WHERE report_id = {OLDEST}",
+    "amendment deleted": "DELETE FROM report WHERE amends <> ''",
+    "report copied": f"{COPY} WHERE report_id = {OLDEST}",
+    "Cq of a control": "UPDATE reading SET cq = 20.0 WHERE control = 'NTC' AND target = 'N'",
+    "curve": "UPDATE reading SET curve = 'flat' WHERE control = 'PC' AND target = 'N'",
+    "reading deleted": "DELETE FROM reading WHERE control = 'PC' AND target = 'N'",
+    "run deleted": "DELETE FROM reading; DELETE FROM run",
+    "reading of another tube": f"UPDATE reading SET tube_id = {LAST_TUBE} WHERE well = 'A1'",
+    "control swapped": "UPDATE reading SET control = 'PC' WHERE control = 'NTC'",
+    "well of another tube": "UPDATE plate_well SET tube_id = 'X' WHERE well = 'B1'",
+    "well moved": "UPDATE plate_well SET well = 'H5' WHERE well = 'B1'",
+    "well added": ADD.format("'X'"),
+    "file": "UPDATE file SET content = CAST(sha256 AS {blob})",
+}
+
+
+def test_evidence_changed_behind_the_log_is_found(day: Bench):
+    """A changed, deleted, added or swapped report, reading, well or file makes the check fail and name it."""
+    sqlite = day.lab.database.dialect == "sqlite"
+    for name, statements in ATTACKS.items():
+        with day.lab.database.engine.connect() as conn:
+            transaction = conn.begin()
+            if sqlite:
+                conn.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+                triggers = conn.exec_driver_sql(
+                    "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+                ).fetchall()
+                for (trigger,) in triggers:
+                    conn.exec_driver_sql(f"DROP TRIGGER {trigger}")
+            else:
+                conn.exec_driver_sql("SET LOCAL session_replication_role = replica")
+            for statement in statements.replace("{blob}", "BLOB" if sqlite else "BYTEA").split("; "):
+                assert conn.exec_driver_sql(statement).rowcount, name
+            found = admin.verify_log(conn)
+            transaction.rollback()
+        assert not found.ok, name
+        assert len(found.problem) > 20
+        assert found.as_json()["problem"] == found.problem
+    assert day.check().ok
+
+
+def test_a_damaged_log_is_reported_before_its_evidence(day: Bench):
+    """A log that does not verify is named with its row, whatever else is wrong."""
+    raw = day.lab.database.engine.raw_connection()
+    raw.cursor().execute("UPDATE tube SET state = 'stored' WHERE tube_id = (SELECT min(tube_id) FROM tube)")
+    raw.commit()
+    raw.close()
+    found = day.check()
+    assert not found.ok
+    assert found.tube
+    assert "stored" in found.problem
+
+
+def refused(bench: Bench, code: str, act, *values: str) -> None:
+    """The act on a device is refused."""
+    with pytest.raises(LisError) as error, bench.lab.database.write("admin") as unit:
+        act(unit, *values)
+    assert error.value.code == code
+
+
+def test_devices_are_enrolled_once_and_revoked_at_once(bench: Bench):
+    """Names and keys are unique and well formed; a revoked key belongs to nobody."""
+    with bench.lab.database.write("admin") as unit:
+        admin.enrol_device(unit, "qs5-1", "quantstudio", KEY)
+    refused(bench, "DEVICE_KNOWN", admin.enrol_device, "qs5-1", "quantstudio", "j" * 40)
+    refused(bench, "DEVICE_KNOWN", admin.enrol_device, "qs5-2", "quantstudio", KEY)
+    refused(bench, "DEVICE_NAME", admin.enrol_device, " ", "quantstudio", "j" * 40)
+    refused(bench, "DEVICE_KEY", admin.enrol_device, "qs5-2", "quantstudio", "short")
+    refused(bench, "DEVICE_UNKNOWN", admin.revoke_device, "qs5-9")
+    with bench.lab.database.read() as conn:
+        assert queries.device_of_key(conn, KEY) == "qs5-1"
+    with bench.lab.database.write("admin") as unit:
+        admin.revoke_device(unit, "qs5-1")
+    with bench.lab.database.read() as conn:
+        assert queries.device_of_key(conn, KEY) is None
+        assert [row["name"] for row in queries.devices(conn)] == ["qs5-1"]

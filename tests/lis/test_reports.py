@@ -1,0 +1,274 @@
+"""Reports: nobody's result leaves before its evidence and its signatures, and nothing issued ever changes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from bench import Bench, person
+
+from lis import events as e
+from lis import laboratory, ledger, printing, queries
+from lis.errors import LisError
+from lis.services import pools, reports
+from lis.tube import TubeState
+
+POSITIVE = {"ORF1ab": 25.0, "N": 25.0}
+
+
+def attempt(bench: Bench, who: str, act, *values: str) -> str:
+    """What a person's act is refused with; empty if it is done."""
+    try:
+        with bench.lab.database.write(who) as unit:
+            act(unit, bench.lab.rules, *values)
+    except LisError as error:
+        return error.code
+    return ""
+
+
+def sign(bench: Bench, who: str, code: str, verdict: str = "accept", reason: str = "") -> str:
+    """A review; see :func:`attempt`."""
+    return attempt(bench, who, reports.review, code, verdict, reason)
+
+
+def release(bench: Bench, who: str, *codes: str) -> str:
+    """A release of named tubes; see :func:`attempt`."""
+    return attempt(bench, who, lambda unit, rules: reports.release(unit, rules, codes))
+
+
+def amend(bench: Bench, report_id: str, result: str, reason: str = "typing error", who: str = "rosa") -> str:
+    """The code an amendment is refused with, or the number of the new report."""
+    try:
+        with bench.lab.database.write(who) as unit:
+            return reports.amend(unit, report_id, result, reason)
+    except LisError as error:
+        return error.code
+
+
+def held_rules(handled) -> dict[str, set[str]]:
+    """Tube -> the rules that keep it."""
+    return {one.tube: {blocked.rule for blocked in one.blocked} for one in handled.held}
+
+
+def test_clean_negatives_leave_by_the_written_rules(bench: Bench):
+    """A negative that meets every rule is signed by the rules and reported with the run."""
+    codes = bench.singles(2)
+    handled = bench.cycle(codes)
+    assert handled.held == ()
+    for code in codes:
+        [report] = bench.reports(code)
+        assert (report["result"], report["mode"], report["signed_by"]) == ("negative", "single", reports.AUTO)
+        assert report["assay"] == "daan-2019-ncov"
+        assert report["issued_at"] == bench.clock.now()
+
+
+def test_with_automatic_release_off_everything_waits_for_a_person(make_bench):
+    """The switch stops every automatic release; one signature and a release then suffice for a negative."""
+    bench = make_bench(auto_release=False)
+    [code] = bench.singles()
+    handled = bench.cycle([code])
+    assert handled.issued.reports == {}
+    assert held_rules(handled) == {code: set()}
+    assert release(bench, "rosa", code) == "SIGNATURES"
+    assert sign(bench, "rosa", code) == ""
+    assert release(bench, "rosa", code) == ""
+    assert bench.reports(code)[0]["signed_by"] == "rosa"
+
+
+@pytest.mark.parametrize(
+    ("signal", "rule"),
+    [
+        ({"IC": 34.6}, "ic-late"),
+        ({"B1": {"ORF1ab": 15.0, "N": 15.0}}, "neighbour-strong"),
+    ],
+)
+def test_a_doubtful_negative_waits_for_a_person(bench: Bench, signal: dict, rule: str):
+    """A late internal control or a very strong neighbour keeps a negative until somebody looked."""
+    one, two = bench.singles(2)
+    given = signal if "B1" in signal else {one: signal}
+    handled = bench.cycle([one, two], given)
+    assert rule in held_rules(handled)[one]
+    assert bench.tube(one).state is TubeState.IN_REVIEW
+    assert bench.reports(one) == []
+
+
+def test_an_old_specimen_and_a_repeat_wait_for_a_person(bench: Bench):
+    """Specimens past their age, and tubes read before, are not released by the rules."""
+    [old] = bench.singles(1, sampled_at=bench.clock.now() - timedelta(hours=80))
+    assert "specimen-age" in held_rules(bench.cycle([old]))[old]
+    [again] = bench.singles()
+    bench.cycle([again], {again: {"IC": None}})
+    assert {"retest", "findings"} <= held_rules(bench.cycle([again]))[again]
+
+
+def test_nothing_leaves_before_its_run_has_ended(bench: Bench):
+    """A file whose run ends in the future is read, but neither rules nor reviewers can let its results go."""
+    [code] = bench.singles()
+    plate = bench.plate([code])
+    later = bench.clock.now() + timedelta(hours=1)
+    handled = bench.deliver(bench.table(plate, ended=f"{later:%Y-%m-%dT%H:%M:%SZ}"), plate=plate)
+    assert handled.ingested.state == "read"
+    assert "run-ended" in held_rules(handled)[code]
+    assert sign(bench, "rosa", code) == "NOT_RELEASABLE"
+    bench.clock.advance(timedelta(hours=2))
+    assert sign(bench, "rosa", code) == ""
+    assert release(bench, "rosa", code) == ""
+
+
+def test_a_positive_needs_two_different_people(bench: Bench):
+    """One reviewer is not enough, the same one twice is refused, a second one is needed before release."""
+    [code] = bench.singles()
+    bench.cycle([code], {code: POSITIVE})
+    assert release(bench, "rosa", code) == "SIGNATURES"
+    assert sign(bench, "rosa", code) == ""
+    assert sign(bench, "rosa", code) == "SAME_PERSON"
+    assert release(bench, "rosa", code) == "SIGNATURES"
+    with bench.lab.database.write("rosa") as unit:
+        assert reports.release(unit, bench.lab.rules).reports == {}
+    assert sign(bench, "ruth", code) == ""
+    assert release(bench, "mia", code) == ""
+    [report] = bench.reports(code)
+    assert (report["result"], report["signed_by"]) == ("positive", "rosa, ruth")
+    assert sign(bench, "mia", code) == "NOT_IN_REVIEW"
+    assert release(bench, "mia", code) == "NOT_IN_REVIEW"
+    assert bench.check().ok
+
+
+def test_a_retest_takes_every_signature_back(bench: Bench):
+    """A reviewer's retest needs a reason and starts the signatures anew, also for who signed before."""
+    [code] = bench.singles()
+    bench.cycle([code], {code: POSITIVE})
+    assert sign(bench, "rosa", code) == ""
+    assert sign(bench, "ruth", code, "retest") == "REASON"
+    assert sign(bench, "ruth", code, "shrug", "?") == "VERDICT"
+    assert sign(bench, "ruth", code, "re-extract", "curve looks odd") == ""
+    tube = bench.tube(code)
+    assert (tube.state, tube.test, tube.signatures, tube.result) == (
+        TubeState.AWAITING_RETEST,
+        "re-extract",
+        0,
+        "",
+    )
+    bench.cycle([code], {code: POSITIVE})
+    assert bench.tube(code).signatures == 0
+    assert release(bench, "rosa", code) == "SIGNATURES"
+    assert sign(bench, "rosa", code) == sign(bench, "ruth", code) == release(bench, "mia", code) == ""
+    assert bench.reports(code)[0]["signed_by"] == "rosa, ruth"
+
+
+def test_a_reviewer_can_call_the_person_back(bench: Bench):
+    """Instead of a result a reviewer may want a new specimen; the tube then reports nothing."""
+    [code] = bench.singles()
+    bench.cycle([code], {code: POSITIVE})
+    assert sign(bench, "rosa", code, "recollect", "tube was swapped") == ""
+    assert bench.tube(code).state is TubeState.AWAITING_RECOLLECTION
+    assert release(bench, "rosa", code) == "NOT_IN_REVIEW"
+
+
+def test_a_mixed_negative_is_one_report_per_person(bench: Bench):
+    """Each person of a negative mixed tube gets a report of their own that says mixed and how many."""
+    mixed = bench.mixed(10)
+    bench.cycle([mixed])
+    found = bench.reports(mixed)
+    assert len({report["person_id"] for report in found}) == len(found) == 10
+    assert {(r["result"], r["mode"], r["places"]) for r in found} == {("negative", "mixed", 10)}
+    assert amend(bench, found[0]["report_id"], "positive") == "MIXED_NOT_NEGATIVE"
+
+
+def test_an_amendment_keeps_the_original_the_reason_and_the_signer(bench: Bench):
+    """A corrected report is a new one that names the old; the old stays as it was and is corrected once."""
+    [code] = bench.singles()
+    bench.cycle([code])
+    [first] = bench.reports(code)
+    number = first["report_id"]
+    assert amend(bench, number, "negative") == "NOTHING_CHANGED"
+    assert amend(bench, number, "maybe") == "RESULT"
+    assert amend(bench, number, "positive", " ") == "REASON"
+    assert amend(bench, "R000000-0000000", "positive") == "REPORT_UNKNOWN"
+    second = amend(bench, number, "inconclusive", "tubes were swapped")
+    old, new = bench.reports(code)
+    assert old == first
+    assert (new["report_id"], new["amends"], new["version"]) == (second, number, 2)
+    assert (new["result"], new["reason"], new["signed_by"]) == ("inconclusive", "tubes were swapped", "rosa")
+    assert amend(bench, number, "positive") == "REPORT_SUPERSEDED"
+    third = amend(bench, second, "negative", "not swapped after all")
+    assert bench.tube(code).result == "negative"
+    assert [report["report_id"] for report in bench.reports(code)] == [number, second, third]
+    assert bench.check().ok
+
+
+def test_every_report_can_be_printed_and_verified(bench: Bench):
+    """Single, mixed, pooled, positive and amended reports all become a document in both languages."""
+    positive, negative, *members = bench.singles(4)
+    mixed = bench.mixed(5)
+    with bench.lab.database.write("anna") as unit:
+        pool = pools.form(unit, bench.lab.rules, members).tube_id
+    bench.cycle([positive, negative, mixed, pool], {positive: POSITIVE})
+    for who in ("rosa", "ruth"):
+        sign(bench, who, positive)
+    release(bench, "rosa", positive)
+    amended = amend(bench, bench.reports(negative)[0]["report_id"], "inconclusive")
+    numbers = [bench.reports(code)[0]["report_id"] for code in (positive, mixed, members[0])]
+    views = [laboratory.report_view(bench.lab, number) for number in (*numbers, amended)]
+    assert [view.mode for view in views] == ["single", "mixed", "pool", "single"]
+    assert dict(views[0].targets)["N"] == 25.0
+    assert [view.targets for view in views[1:3]] == [(), ()]
+    assert (views[3].original_result, views[3].reason) == ("negative", "typing error")
+    for view in views:
+        assert view.seal[:16] in view.verify_url
+        assert printing.as_pdf(view, "both").startswith(b"%PDF")
+        assert printing.as_json(view)["report_id"] == view.report_id
+    with pytest.raises(LisError, match="REPORT_UNKNOWN"):
+        laboratory.report_view(bench.lab, "R1")
+
+
+def test_why_a_tube_is_held_can_be_asked(bench: Bench):
+    """For a tube in review every rule that keeps it is named with a sentence in both languages."""
+    [code] = bench.singles()
+    bench.cycle([code], {code: POSITIVE})
+    with bench.lab.database.write("rosa") as unit:
+        found = reports.why_held(unit, bench.lab.rules, bench.tube(code))
+    assert [blocked.rule for blocked in found] == ["negative-only"]
+    assert found[0].sentence_zh
+
+
+def test_a_mixed_tube_that_slipped_into_review_is_never_reported(bench: Bench):
+    """Even if a rule file concluded a mixed tube positive, no individual report is written."""
+    run_id = bench.cycle(bench.singles()).ingested.run_id
+    mixed = bench.mixed(5)
+    plate = bench.plate([mixed])
+    with bench.lab.database.write("rogue") as unit:
+        called = e.Called(run_id, plate, "A1", "positive", "x", "daan-2019-ncov", "1", "first", "")
+        ledger.append(unit, [(mixed, called), (mixed, e.Concluded("positive", "rogue rule"))])
+        ledger.append(unit, [(mixed, e.Reviewed("accept", "")), (mixed, e.Reviewed("accept", ""))])
+    assert release(bench, "rosa", mixed) == "MIXED_NOT_NEGATIVE"
+    assert bench.reports(mixed) == []
+
+
+def test_a_signature_does_not_replace_a_run(bench: Bench):
+    """A result whose run cannot be shown is not released, whoever signed it."""
+    [code] = bench.singles()
+    with bench.lab.database.write("rogue") as unit:
+        ledger.append(unit, [("L1", e.PoolFormed(1, "voluntary", unit.now)), (code, e.JoinedPool("L1", 1))])
+        ledger.append(unit, [(code, e.Concluded("negative", "rogue")), (code, e.Reviewed("accept", ""))])
+    assert release(bench, "rosa", code) == "NOT_RELEASABLE"
+    assert sign(bench, "ruth", code) == "NOT_RELEASABLE"
+    assert bench.reports(code) == []
+
+
+def test_turnaround_is_measured_to_the_first_report(bench: Bench):
+    """Hours from sampling, or from receipt, to the first report; whether it was in time; never negative."""
+    sampled = bench.clock.now() - timedelta(hours=5)
+    late, early = (
+        bench.singles(1, tier="fever", sampled_at=sampled)[0],
+        bench.singles(1, persons=[person(9)])[0],
+    )
+    bench.cycle([late, early])
+    with bench.lab.database.read() as conn:
+        found = {one.tube_id: one for one in queries.turnarounds(conn)}
+        receipt = {one.tube_id: one.hours for one in queries.turnarounds(conn, "receipt")}
+        assert queries.reported_tubes(conn) == 2
+        assert len(queries.latest_reports(conn)) == 2
+    assert (found[late].hours, found[late].on_time, found[late].tier) == (7.0, False, "fever")
+    assert (found[early].hours, found[early].on_time) == (2.0, True)
+    assert receipt == {late: 2.0, early: 2.0}
