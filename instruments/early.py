@@ -83,31 +83,26 @@ class Accuracy:
     quiet_right: float
 
 
-def accuracy(fluorescence: ArrayLike, positive: ArrayLike, cycles: Iterable[int]) -> tuple[Accuracy, ...]:
-    """Recall and precision by cycle on curves that are finished.
-
-    Args:
-        fluorescence: curves x cycles, whole runs.
-        positive: which of them ended positive.
-        cycles: cycles at which to look.
-    """
+def outlooks(fluorescence: ArrayLike, positive: ArrayLike, cycle: int) -> tuple[Forecast, NDArray[np.bool_]]:
+    """Forecast at a cycle of curves that are finished, with what became of them."""
     values = np.asarray(fluorescence, dtype=np.float64)
-    truth = np.asarray(positive, dtype=np.bool_)
-    measured = []
-    for cycle in cycles:
-        outlook = forecast(values[:, :cycle]).outlook
-        rising, quiet = outlook == RISING, outlook == QUIET
-        measured.append(
-            Accuracy(
-                cycle,
-                int(truth.sum()),
-                int((~truth).sum()),
-                recall=_share(rising & truth, truth),
-                precision=_share(rising & truth, rising),
-                quiet_right=_share(quiet & ~truth, quiet),
-            )
-        )
-    return tuple(measured)
+    return forecast(values[:, :cycle]), np.asarray(positive, dtype=np.bool_)
+
+
+def score(cycle: int, pool: Iterable[tuple[Forecast, NDArray[np.bool_]]]) -> Accuracy:
+    """Recall and precision at a cycle over several plates."""
+    seen = list(pool)
+    outlook = np.concatenate([one.outlook for one, _ in seen])
+    truth = np.concatenate([mark for _, mark in seen])
+    rising, quiet = outlook == RISING, outlook == QUIET
+    return Accuracy(
+        cycle,
+        int(truth.sum()),
+        int((~truth).sum()),
+        recall=_share(rising & truth, truth),
+        precision=_share(rising & truth, rising),
+        quiet_right=_share(quiet & ~truth, quiet),
+    )
 
 
 def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float:

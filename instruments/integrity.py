@@ -168,9 +168,11 @@ def _check_group(group: _Group, attempts: Sequence[_Attempt], proven: set[str]) 
     best = max(attempts, key=lambda a: (a.certain or (a.name in proven and not a.blind), a.hits))
     exact = best.certain or (best.name in proven and not best.blind)
     used = best if exact else attempts[-1]
-    gap = np.abs(used.cq - group.claimed)
+    # Where nothing is proven, a claim that any way of reading the file's own threshold supports may stand.
+    ways = [used] if exact or used.blind else [a for a in attempts if not a.blind]
+    gap = np.fmin.reduce([np.abs(a.cq - group.claimed) for a in ways])
     coarse = None if exact else _BLIND if used.blind else _COARSE
-    limit = _limits(gap, used.cq, group.values.shape[1], coarse=coarse)
+    limit = _limits(used.cq, group.values.shape[1], coarse=coarse)
     checked = []
     for i, reading in enumerate(group.readings):
         own = None if np.isnan(used.cq[i]) else float(used.cq[i]) + group.first
@@ -241,11 +243,10 @@ def _level(y: Floats, read: Read, claimed: Floats, usable: NDArray[np.bool_]) ->
     return level
 
 
-def _limits(gap: Floats, cq: Floats, width: int, *, coarse: float | None) -> Floats:
+def _limits(cq: Floats, width: int, *, coarse: float | None) -> Floats:
     """How far apart claim and curve may lie, per well; ``coarse`` where nothing is reproduced exactly."""
     if coarse is not None:
-        usual = float(np.nanmedian(gap)) if np.isfinite(gap).any() else 0.0
-        return np.full(len(gap), max(coarse, 5.0 * usual))
+        return np.full(len(cq), coarse)
     # In the first and last cycles the seven-point window is cut; the vendor's way is unknown.
     inside = (np.nan_to_num(cq) > 3) & (np.nan_to_num(cq) < width - 4)
     return np.where(inside, _SLACK, _AT_THE_END)

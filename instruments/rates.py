@@ -20,7 +20,7 @@ _FEW = 5.0  # expected events below which three sigma is not three sigma
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Counted:
     """One result: where it was made, and whether it was inconclusive or invalid (or single-target)."""
 
     lot: str
@@ -56,7 +56,7 @@ class Rate:
         return self.failed / self.tested
 
 
-def rates(results: Iterable[Tested], dimension: Dimension) -> tuple[Rate, ...]:
+def rates(results: Iterable[Counted], dimension: Dimension) -> tuple[Rate, ...]:
     """Rates with p-chart limits, the worst first.
 
     Each is compared with the rate of all the others: one that makes most failures would lift a common

@@ -72,13 +72,48 @@ def _print_run(document: dict[str, Any]) -> None:
 
 
 @click.command("call")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--method", type=click.Choice(["abi", "cfx", "threshold"]), default=None, help="How Cq is called."
+    "--method",
+    type=click.Choice(["abi", "cfx", "threshold", "sdm", "5pl", "linregpcr"]),
+    default=None,
+    help="How Cq is called; without it as the instrument does.",
+)
+@click.option(
+    "--report",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Measure calling on every run and benchmark in a folder instead.",
 )
 @json_option
-def call_command(file: Path, method: Any, *, as_json: bool) -> None:
-    """Call Cq from the raw curves of FILE and put it beside the instrument's own."""
+def call_command(file: Path | None, method: Any, report: Path | None, *, as_json: bool) -> None:
+    """Call Cq from the raw curves of FILE and put it beside the instrument's own.
+
+    With --report DIR: how exactly the Cq of instruments are reproduced, how replicates scatter, how
+    verdicts compare with people, what a running plate foretells.
+    """
+    if (file is None) == (report is None):
+        raise click.UsageError("Give a FILE, or a folder with --report.")
+    if report is not None:
+        _print_report(report, as_json=as_json)
+    elif file is not None:
+        _print_calls(file, method, as_json=as_json)
+
+
+def _print_report(folder: Path, *, as_json: bool) -> None:
+    from instruments.calling_report import tables
+
+    made = []
+    for table in tables(folder):
+        if as_json:
+            made.append({"title": table.title, "columns": table.columns, "rows": table.rows})
+        else:
+            click.echo(f"\n{table.title}")
+            print_table(list(table.columns), [list(row) for row in table.rows])
+    if as_json:
+        print_json({"tables": made})
+
+
+def _print_calls(file: Path, method: Any, *, as_json: bool) -> None:
     from instruments import InstrumentError, read
     from instruments.checking import call_run
 
@@ -91,12 +126,14 @@ def call_command(file: Path, method: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    names = ["well", "target", "cq", "instrument_cq", "curve", "efficiency"]
+    names = ["well", "target", "cq", "instrument_cq", "curve", "shape", "efficiency", "flags"]
     click.echo(f"method {document['method']}, threshold {document['threshold']}")
     print_table(names, [[_short(well[name]) for name in names] for well in document["wells"]])
 
 
 def _short(value: Any) -> Any:
+    if isinstance(value, list):
+        return ", ".join(value)
     return f"{value:.3f}" if isinstance(value, float) else value
 
 

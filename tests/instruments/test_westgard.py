@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruments.errors import InstrumentError
-from instruments.rates import Tested, rates, upper_limit
+from instruments.rates import Counted, rates, upper_limit
 from instruments.westgard import REJECT, WARN, ControlPoint, Target, charts, judge
 
 DAY = datetime(2024, 5, 1, 8, tzinfo=UTC)
@@ -118,15 +118,15 @@ def test_a_rejection_names_the_results_it_covers():
     assert chart.held == ("tube-L1-3-a", "tube-L1-3-b")
 
 
-def tested(lot, failed, count, target="N", instrument="QS5-1"):
+def made(lot, failed, count):
     """``count`` results of which ``failed`` failed."""
-    return [Tested(lot, target, instrument, i < failed) for i in range(count)]
+    return [Counted(lot, "N", "QS5-1", i < failed) for i in range(count)]
 
 
 def test_a_lot_that_makes_four_fifths_of_the_failures_stands_out():
     """82 of 100 single-target signals from one lot of five: that lot is above its limit, no other is."""
-    results = tested("bad", 82, 2000) + [
-        one for n, f in enumerate((5, 4, 5, 4)) for one in tested(f"L{n}", f, 2000)
+    results = made("bad", 82, 2000) + [
+        one for n, f in enumerate((5, 4, 5, 4)) for one in made(f"L{n}", f, 2000)
     ]
     worst, *others = rates(results, "lot")
     assert (worst.name, worst.high, worst.share) == ("bad", True, 0.82)
