@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from instruments.formats.source import Source
 
 FORMAT = "rdml"
+NOT_STATED = "not stated"  # how our export begins names that the instrument's file did not have
 _WANTED = ("experiment", "run", "react", "dye", "sample", "target")
 _NO_CQ = frozenset({"-1", "-1.0"})
 _SENTINELS = frozenset({40.0, 50.0, 100.0})
@@ -219,7 +220,9 @@ def _joined(document: _Document) -> list[_Run]:
 def _run(source: Source, document: _Document, run: _Run, *, single: bool) -> RunFile:
     block = next((size for size, shape in BLOCKS.items() if size and shape == run.shape), 0)
     wells = {data.react: _well(data.react, run.shape) for data in run.data}
-    readings = tuple(_reading(data, wells[data.react], document) for data in run.data)
+    # A writer has one word for none: where -1 stands, 40.0 is a Cq.
+    sentinels = not any(data.raw_cq in _NO_CQ for data in run.data)
+    readings = tuple(_reading(data, wells[data.react], document, sentinels=sentinels) for data in run.data)
     started = _instant(run.date, source)
     faults = _faults(run, readings)
     names = [run.experiment, run.id]
@@ -263,17 +266,17 @@ def _well(react: str, shape: tuple[int, int]) -> str:
     return f"{chr(65 + index // columns)}{index % columns + 1}"
 
 
-def _reading(data: _Data, well: str, document: _Document) -> Reading:
-    value, doubt = (None, "") if _is_none(data) else cells.cq(data.raw_cq)
+def _reading(data: _Data, well: str, document: _Document, *, sentinels: bool) -> Reading:
+    value, doubt = (None, "") if _is_none(data, sentinels=sentinels) else cells.cq(data.raw_cq)
     flags = ["OMIT"] if data.omitted else []
     flags += [doubt] if doubt else []
     task = document.tasks.get((data.sample, data.target)) or document.tasks.get((data.sample, ""), "")
     return Reading(
         well=well,
-        sample=data.sample,
-        task=cells.task(task),
-        target=data.target,
-        dye=document.dyes.get(data.target, ""),
+        sample=_stated(data.sample),
+        task="negative_control" if task == "ntp" else cells.task(task),
+        target=_stated(data.target),
+        dye=_stated(document.dyes.get(data.target, "")),
         cq=value,
         raw_cq=data.raw_cq,
         call="",
@@ -281,9 +284,14 @@ def _reading(data: _Data, well: str, document: _Document) -> Reading:
     )
 
 
-def _is_none(data: _Data) -> bool:
-    if data.raw_cq in _NO_CQ:
-        return True
+def _stated(name: str) -> str:
+    """A name, "" where our own export had to invent one, since RDML demands names."""
+    return "" if name.startswith(NOT_STATED) else name
+
+
+def _is_none(data: _Data, *, sentinels: bool) -> bool:
+    if data.raw_cq in _NO_CQ or not sentinels:
+        return data.raw_cq in _NO_CQ
     value = cells.number(data.raw_cq)
     if value is None or not value.is_integer():
         return False
@@ -310,8 +318,8 @@ def _faults(run: _Run, readings: tuple[Reading, ...]) -> list[str]:
 def _curves(data: Iterable[_Data], wells: Mapping[str, str], dyes: Mapping[str, str]) -> Iterable[Curve]:
     for one in data:
         if one.cycles:
-            dye = dyes.get(one.target, "")
-            yield curve(wells[one.react], one.target, dye, "rfu", one.values, one.cycles)
+            dye = _stated(dyes.get(one.target, ""))
+            yield curve(wells[one.react], _stated(one.target), dye, "rfu", one.values, one.cycles)
 
 
 def _instant(written: str, source: Source) -> datetime | None:
