@@ -82,6 +82,9 @@ class _Document:
     dyes: dict[str, str] = field(default_factory=dict)
     names_of_dyes: set[str] = field(default_factory=set)
     runs: list[_Run] = field(default_factory=list)
+    named: int = 0
+    pending: list[_Data] = field(default_factory=list)
+    melt: bool = False
 
 
 def _xml(source: Source) -> bytes:
@@ -120,28 +123,28 @@ def read(source: Source) -> tuple[RunFile, ...]:
 
 
 def _document(name: str, data: bytes) -> _Document:
+    """Read the document; parts are taken as they end, reactions before their run, runs before theirs."""
     found = _Document()
-    experiment = ""
-    for event, element in markup.walk(name, data, _WANTED):
-        tag = markup.tag(element)
-        if event == "end":
-            _take(found, tag, element)
-        elif tag == "experiment":
-            experiment = element.get("id", "")
-        elif tag == "run":
-            found.runs.append(_Run(experiment, element.get("id", "")))
+    for element in markup.walk(name, data, _WANTED):
+        _take(found, markup.tag(element), element)
     return found
 
 
 def _take(found: _Document, tag: str, element: Element) -> None:
-    """Take what an element says when it ends; reactions are forgotten by the XML reader at once."""
+    """Take what an element says; reactions are forgotten by the XML reader at once."""
     name = element.get("id", "")
-    if tag == "react" and found.runs:
-        _take_react(found.runs[-1], element)
+    if tag == "react":
+        found.melt = _take_react(found.pending, element) or found.melt
         element.clear()
-    elif tag == "run" and found.runs:
+    elif tag == "run":
+        found.runs.append(_Run("", name, data=found.pending, melt=found.melt))
         _take_run(found.runs[-1], element)
+        found.pending, found.melt = [], False
         element.clear()
+    elif tag == "experiment":
+        for run in found.runs[found.named :]:
+            run.experiment = name
+        found.named = len(found.runs)
     elif tag == "dye":
         found.names_of_dyes.add(name)
     elif tag == "sample" and len(element):
@@ -162,14 +165,16 @@ def _take_run(run: _Run, element: Element) -> None:
         run.shape = (int(rows[:6]), int(columns[:6]))
 
 
-def _take_react(run: _Run, react: Element) -> None:
+def _take_react(taken: list[_Data], react: Element) -> bool:
+    """Take the targets of a reaction; whether it has a melt curve."""
+    melt = False
     space = react.tag.removesuffix("react")  # all of a document is in one namespace: the fast path
     sample = react.find(f"{space}sample")
     for data in react.findall(f"{space}data"):
         target = data.find(f"{space}tar")
-        run.melt = run.melt or data.find(f"{space}mdp") is not None
+        melt = melt or data.find(f"{space}mdp") is not None
         cycles, values = _points(data.findall(f"{space}adp"), space)
-        run.data.append(
+        taken.append(
             _Data(
                 react=react.get("id", ""),
                 sample="" if sample is None else sample.get("id", ""),
@@ -180,6 +185,7 @@ def _take_react(run: _Run, react: Element) -> None:
                 values=values,
             )
         )
+    return melt
 
 
 def _points(points: list[Element], space: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
