@@ -21,6 +21,7 @@
      +-- BAD_CELL          a cell that is neither a number nor a known spelling of "none"
      |  what the laboratory or a caller said
      +-- BAD_MAPPING       a table mapping that contradicts itself or lacks a key
+     +-- BAD_SET           files put together that are not of one run
      +-- BAD_CURVES        arrays that are not curves x cycles
      +-- BAD_RUN           a virtual run that cannot be written
 

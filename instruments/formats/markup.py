@@ -1,7 +1,7 @@
 """XML of instrument files, read so that neither a bomb nor a foreign entity does any harm.
 
-A document with a document type (where entities are declared) is refused unread, one deeper, larger
-or of more elements than a run can be is refused while it is read.
+A document with a document type (where entities are declared) is refused unread, and so is one that is
+larger, or of more elements, than a run can be.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 SIZE_LIMIT = 48 * 2**20  # a 384-well six-plex run of 50 cycles with melt has about 30 MB
-_ELEMENTS = 2_000_000
-_DEPTH = 40
+_ELEMENTS = 1_200_000
 _CHUNK = 2**18
 
 
@@ -52,8 +51,8 @@ def tag(element: Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def walk(name: str, data: bytes, wanted: tuple[str, ...] = ()) -> Iterator[tuple[str, Element]]:
-    """Yield ("start" or "end", element) through a document; the caller may clear what it has read.
+def walk(name: str, data: bytes, wanted: tuple[str, ...] = ()) -> Iterator[Element]:
+    """Yield the elements of a document as they end; the caller may clear what it has read.
 
     ``wanted``: names without namespace; only elements whose tag ends so are yielded, all without it.
 
@@ -62,20 +61,15 @@ def walk(name: str, data: bytes, wanted: tuple[str, ...] = ()) -> Iterator[tuple
             UNREADABLE_FILE for a document type.
     """
     text = _text(name, data)  # no DTD, so no entities
-    parser: Any = ET.XMLPullParser(("start", "end"))  # its events are typed for all kinds at once
-    depth = count = 0
+    if text.count("<") - text.count("</") > _ELEMENTS:
+        raise InstrumentError("TOO_LARGE", "The XML has more parts than any run has.", file=name)
+    parser: Any = ET.XMLPullParser(("end",))  # its events are typed for all kinds at once
     try:
         for at in range(0, len(text), _CHUNK):
             parser.feed(text[at : at + _CHUNK])
-            for event, element in parser.read_events():
-                depth += 1 if event == "start" else -1
-                count += event == "start"
-                if depth > _DEPTH or count > _ELEMENTS:
-                    raise InstrumentError(
-                        "TOO_LARGE", "The XML is deeper or has more parts than any run has.", file=name
-                    )
+            for _, element in parser.read_events():
                 if not wanted or element.tag.endswith(wanted):
-                    yield event, element
+                    yield element
         parser.close()
     except ET.ParseError as exc:
         raise _broken(
@@ -84,10 +78,10 @@ def walk(name: str, data: bytes, wanted: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 def document(name: str, data: bytes) -> Element:
-    """The root of a small document. Raises as :func:`walk`."""
+    """The root of a small document, which ends last. Raises as :func:`walk`."""
     root: Element | None = None
-    for _, element in walk(name, data):
-        root = element if root is None else root
+    for element in walk(name, data):
+        root = element
     if root is None:
         raise _broken(name, "The XML is empty.")
     return root

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from instruments.formats.source import Source
 
 FORMAT = "rdml"
+NOT_STATED = "not stated"  # how our export begins names that the instrument's file did not have
 _WANTED = ("experiment", "run", "react", "dye", "sample", "target")
 _NO_CQ = frozenset({"-1", "-1.0"})
 _SENTINELS = frozenset({40.0, 50.0, 100.0})
@@ -81,6 +82,9 @@ class _Document:
     dyes: dict[str, str] = field(default_factory=dict)
     names_of_dyes: set[str] = field(default_factory=set)
     runs: list[_Run] = field(default_factory=list)
+    named: int = 0
+    pending: list[_Data] = field(default_factory=list)
+    melt: bool = False
 
 
 def _xml(source: Source) -> bytes:
@@ -119,28 +123,28 @@ def read(source: Source) -> tuple[RunFile, ...]:
 
 
 def _document(name: str, data: bytes) -> _Document:
+    """Read the document; parts are taken as they end, reactions before their run, runs before theirs."""
     found = _Document()
-    experiment = ""
-    for event, element in markup.walk(name, data, _WANTED):
-        tag = markup.tag(element)
-        if event == "end":
-            _take(found, tag, element)
-        elif tag == "experiment":
-            experiment = element.get("id", "")
-        elif tag == "run":
-            found.runs.append(_Run(experiment, element.get("id", "")))
+    for element in markup.walk(name, data, _WANTED):
+        _take(found, markup.tag(element), element)
     return found
 
 
 def _take(found: _Document, tag: str, element: Element) -> None:
-    """Take what an element says when it ends; reactions are forgotten by the XML reader at once."""
+    """Take what an element says; reactions are forgotten by the XML reader at once."""
     name = element.get("id", "")
-    if tag == "react" and found.runs:
-        _take_react(found.runs[-1], element)
+    if tag == "react":
+        found.melt = _take_react(found.pending, element) or found.melt
         element.clear()
-    elif tag == "run" and found.runs:
+    elif tag == "run":
+        found.runs.append(_Run("", name, data=found.pending, melt=found.melt))
         _take_run(found.runs[-1], element)
+        found.pending, found.melt = [], False
         element.clear()
+    elif tag == "experiment":
+        for run in found.runs[found.named :]:
+            run.experiment = name
+        found.named = len(found.runs)
     elif tag == "dye":
         found.names_of_dyes.add(name)
     elif tag == "sample" and len(element):
@@ -161,14 +165,16 @@ def _take_run(run: _Run, element: Element) -> None:
         run.shape = (int(rows[:6]), int(columns[:6]))
 
 
-def _take_react(run: _Run, react: Element) -> None:
+def _take_react(taken: list[_Data], react: Element) -> bool:
+    """Take the targets of a reaction; whether it has a melt curve."""
+    melt = False
     space = react.tag.removesuffix("react")  # all of a document is in one namespace: the fast path
     sample = react.find(f"{space}sample")
     for data in react.findall(f"{space}data"):
         target = data.find(f"{space}tar")
-        run.melt = run.melt or data.find(f"{space}mdp") is not None
+        melt = melt or data.find(f"{space}mdp") is not None
         cycles, values = _points(data.findall(f"{space}adp"), space)
-        run.data.append(
+        taken.append(
             _Data(
                 react=react.get("id", ""),
                 sample="" if sample is None else sample.get("id", ""),
@@ -179,6 +185,7 @@ def _take_react(run: _Run, react: Element) -> None:
                 values=values,
             )
         )
+    return melt
 
 
 def _points(points: list[Element], space: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -219,7 +226,9 @@ def _joined(document: _Document) -> list[_Run]:
 def _run(source: Source, document: _Document, run: _Run, *, single: bool) -> RunFile:
     block = next((size for size, shape in BLOCKS.items() if size and shape == run.shape), 0)
     wells = {data.react: _well(data.react, run.shape) for data in run.data}
-    readings = tuple(_reading(data, wells[data.react], document) for data in run.data)
+    # A writer has one word for none: where -1 stands, 40.0 is a Cq.
+    sentinels = not any(data.raw_cq in _NO_CQ for data in run.data)
+    readings = tuple(_reading(data, wells[data.react], document, sentinels=sentinels) for data in run.data)
     started = _instant(run.date, source)
     faults = _faults(run, readings)
     names = [run.experiment, run.id]
@@ -263,17 +272,17 @@ def _well(react: str, shape: tuple[int, int]) -> str:
     return f"{chr(65 + index // columns)}{index % columns + 1}"
 
 
-def _reading(data: _Data, well: str, document: _Document) -> Reading:
-    value, doubt = (None, "") if _is_none(data) else cells.cq(data.raw_cq)
+def _reading(data: _Data, well: str, document: _Document, *, sentinels: bool) -> Reading:
+    value, doubt = (None, "") if _is_none(data, sentinels=sentinels) else cells.cq(data.raw_cq)
     flags = ["OMIT"] if data.omitted else []
     flags += [doubt] if doubt else []
     task = document.tasks.get((data.sample, data.target)) or document.tasks.get((data.sample, ""), "")
     return Reading(
         well=well,
-        sample=data.sample,
-        task=cells.task(task),
-        target=data.target,
-        dye=document.dyes.get(data.target, ""),
+        sample=_stated(data.sample),
+        task="negative_control" if task == "ntp" else cells.task(task),
+        target=_stated(data.target),
+        dye=_stated(document.dyes.get(data.target, "")),
         cq=value,
         raw_cq=data.raw_cq,
         call="",
@@ -281,9 +290,14 @@ def _reading(data: _Data, well: str, document: _Document) -> Reading:
     )
 
 
-def _is_none(data: _Data) -> bool:
-    if data.raw_cq in _NO_CQ:
-        return True
+def _stated(name: str) -> str:
+    """A name, "" where our own export had to invent one, since RDML demands names."""
+    return "" if name.startswith(NOT_STATED) else name
+
+
+def _is_none(data: _Data, *, sentinels: bool) -> bool:
+    if data.raw_cq in _NO_CQ or not sentinels:
+        return data.raw_cq in _NO_CQ
     value = cells.number(data.raw_cq)
     if value is None or not value.is_integer():
         return False
@@ -310,8 +324,8 @@ def _faults(run: _Run, readings: tuple[Reading, ...]) -> list[str]:
 def _curves(data: Iterable[_Data], wells: Mapping[str, str], dyes: Mapping[str, str]) -> Iterable[Curve]:
     for one in data:
         if one.cycles:
-            dye = dyes.get(one.target, "")
-            yield curve(wells[one.react], one.target, dye, "rfu", one.values, one.cycles)
+            dye = _stated(dyes.get(one.target, ""))
+            yield curve(wells[one.react], _stated(one.target), dye, "rfu", one.values, one.cycles)
 
 
 def _instant(written: str, source: Source) -> datetime | None:

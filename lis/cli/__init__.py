@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "agent": ("lis.cli.running", "Ship the files of a folder to the bridge (beside a cycler)."),
     "read": ("lis.cli.files", "Read a cycler's file and print what it says."),
     "call": ("lis.cli.files", "Call Cq from the raw curves of a file."),
+    "formats": ("lis.cli.formats", "List the file formats that are read; propose a mapping for another."),
     "import": ("lis.cli.files", "Take a file over for a plate, as the bridge would."),
     "interpret": ("lis.cli.policy", "Interpret Cq values (CSV on stdin) by an assay's rules."),
     "assays": ("lis.cli.rules", "The assay rules: list, check, compare on past wells, put in force."),
