@@ -228,7 +228,7 @@ def _room(scenario: Scenario) -> int:
 
 
 def percentile_of(run: Mapping[str, Any], percentile: float) -> float:
-    """A percentile of turnaround (hours) of one run, rounded up to a bin where it is not p50, p90, p95, p99."""
+    """A percentile of turnaround (hours) of one run; others than p50, p90, p95, p99 are rounded up."""
     name = f"p{percentile:g}"
     if name in run["tat"]:
         return float(run["tat"][name])
