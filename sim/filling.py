@@ -7,7 +7,7 @@ this queue against `scheduler.fill_plate` on the same jobs.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -124,10 +124,23 @@ class Filling:
         return max(min(now + minutes, full, look), now + SOON)
 
     def take(self, now: float) -> tuple[list[Plate], Floats]:
-        """The most urgent tubes, as many as a plate holds."""
-        del now
+        """The most urgent tubes, as many as a plate holds; under waves those that came in time."""
+        opened = self._last_wave(now)
+        others = [entry for entry in self._again if entry[1].received <= opened]
+        if len(others) == len(self._again):
+            later, others = [], self._again
+        else:
+            later = [entry for entry in self._again if entry[1].received > opened]
+            heapify(others)
+        plate, entered = self._fill(others)
+        if later:
+            self._again = [*others, *later]
+            heapify(self._again)
+        return [plate], entered
+
+    def _fill(self, others: list[tuple[tuple[float, ...], Any, float]]) -> tuple[Plate, Floats]:
         ranks, again, entered = [], [], []
-        heap, others = self._heap, self._again
+        heap = self._heap
         for _ in range(min(self._room, len(heap) + len(others))):
             if others and (not heap or others[0][0] < self._key(heap[0])):
                 _, job, at = heappop(others)
@@ -141,7 +154,7 @@ class Filling:
             keys.append((-float(self._priority[place].max()), float(self._due[place].min())))
         plate = Plate(self.made, self._ids[place], again, min(keys), self._code or "end")
         self.made += 1
-        return [plate], np.concatenate([self._came[place], entered])
+        return plate, np.concatenate([self._came[place], entered])
 
     def _key(self, rank: int) -> tuple[float, ...]:
         urgent = (-int(self._priority[rank]), float(self._due[rank]))

@@ -25,6 +25,8 @@ from sim.statistics import interval
 Levels = Mapping[str, int]
 Say = Callable[[str], None]
 PROOF_SEED = 1_000_003
+IDLE = 6
+"""Raises in a row that may bring less than 1 % before the search for more gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +186,17 @@ class _Search:
         )
 
     def more(self, start: Levels) -> Levels | None:
-        """Add where tubes wait longest until the target is met; None when everything is at its most."""
-        levels = dict(start)
-        for _ in range(200):
+        """Add where tubes wait longest until the target is met.
+
+        None when everything is at its most, or when more of anything has stopped to help.
+        """
+        levels, best, idle = dict(start), math.inf, 0
+        while idle < IDLE:
             found = self.ask(levels)
             if found.meets:
                 return levels
+            idle = 0 if found.mean < 0.99 * best else idle + 1
+            best = min(best, found.mean)
             lever = self._worst(found, levels)
             if lever is None:
                 return None
@@ -228,7 +235,11 @@ def _room(scenario: Scenario) -> int:
 
 
 def percentile_of(run: Mapping[str, Any], percentile: float) -> float:
+<<<<<<< HEAD
     """A percentile of turnaround (hours) of one run; others than p50, p90, p95, p99 are rounded up to a bin."""
+=======
+    """A percentile of turnaround (hours) of one run; others than p50, p90, p95, p99 are rounded up."""
+>>>>>>> sim6
     name = f"p{percentile:g}"
     if name in run["tat"]:
         return float(run["tat"][name])

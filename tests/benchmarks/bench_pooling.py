@@ -30,7 +30,7 @@ def fastest(call, rounds=50):
 def say(what, seconds, limit, peer=None):
     """Print one line: what, milliseconds, limit, ratio to the peer."""
     ratio = f", binGroup2 {peer:g} s: {peer / seconds:,.0f} times" if peer else ""
-    print(f"{what}: {1000 * seconds:.3f} ms (limit {1000 * limit:g} ms{ratio})")  # noqa: T201
+    print(f"{what}: {1000 * seconds:.3f} ms (limit {1000 * limit:g} ms{ratio})")
     assert seconds <= limit
 
 

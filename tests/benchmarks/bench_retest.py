@@ -27,7 +27,7 @@ REPEATS = 7
 
 def say(line: str) -> None:
     """Print a line."""
-    print(line)  # noqa: T201 - a script prints
+    print(line)
 
 
 def best(work: Callable[[], object], number: int) -> float:

@@ -80,7 +80,7 @@ def test_cuts_at_every_two_hundredth(capsys):
             if judge(name, whole, attempt(name, data[: len(data) * part // 200], slowest), cut=True):
                 wrong.append((name, part))
     with capsys.disabled():
-        print(f"\n{count} cuts, {len(wrong)} accepted wrongly; slowest {worst(slowest)}")  # noqa: T201
+        print(f"\n{count} cuts, {len(wrong)} accepted wrongly; slowest {worst(slowest)}")
     assert wrong == []
 
 
@@ -101,8 +101,8 @@ def test_flipped_bits(capsys):
                 if packed and data[:2] == b"PK":
                     wrong.append(name)
     with capsys.disabled():
-        print(f"\n{count} flips; {altered} altered unnoticed in texts and .xls, {len(wrong)} in zips")  # noqa: T201
-        print(f"slowest {worst(slowest)}")  # noqa: T201
+        print(f"\n{count} flips; {altered} altered unnoticed in texts and .xls, {len(wrong)} in zips")
+        print(f"slowest {worst(slowest)}")
     assert wrong == []
 
 
@@ -123,6 +123,6 @@ def test_ten_minutes_of_mutants(capsys):
         refused += attempt(name, bytes(mutant), slowest) is None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     with capsys.disabled():
-        print(f"\n{count} mutants, {refused} refused, peak {peak:.0f} MiB")  # noqa: T201
-        print(f"slowest {worst(slowest)}")  # noqa: T201
+        print(f"\n{count} mutants, {refused} refused, peak {peak:.0f} MiB")
+        print(f"slowest {worst(slowest)}")
     assert peak < 1024
