@@ -235,11 +235,7 @@ def _room(scenario: Scenario) -> int:
 
 
 def percentile_of(run: Mapping[str, Any], percentile: float) -> float:
-<<<<<<< HEAD
-    """A percentile of turnaround (hours) of one run; others than p50, p90, p95, p99 are rounded up to a bin."""
-=======
     """A percentile of turnaround (hours) of one run; others than p50, p90, p95, p99 are rounded up."""
->>>>>>> sim6
     name = f"p{percentile:g}"
     if name in run["tat"]:
         return float(run["tat"][name])

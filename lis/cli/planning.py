@@ -145,15 +145,8 @@ def _print_plan(found: dict[str, Any]) -> None:
         proof = found["proof"]
         hours = proof["percentile_hours"]
         click.echo(
-<<<<<<< HEAD
-            f"{found['scenario']}: {target} needs what stands below, "
-            f"{found['plan']['cost_per_day']:.0f} a day. "
-            f"Proof: {hours['mean']:.2f} h {_interval(hours['ci95'], 1, ' h')}, "
-            f"{proof['replications']} new runs, "
-=======
             f"{found['scenario']}: {target} needs this, for {found['plan']['cost_per_day']:.0f} a day. "
             f"Proof {hours['mean']:.2f} h {_interval(hours['ci95'], 1, ' h')}, {proof['replications']} runs, "
->>>>>>> sim6
             f"{proof['share_of_runs_in_target']:.0%} of them in target."
         )
         rows = [
