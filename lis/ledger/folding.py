@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from lis.db import Unit
 
 
-def rows(conn: Connection) -> Iterator[tuple[Any, ...]]:
-    """The log in order, as raw tuples in the order of :data:`SHAPE` and then the hash.
+def rows(conn: Connection, size: int = 20_000) -> Iterator[tuple[Any, ...]]:
+    """The log in order, ``size`` rows at a time, as raw tuples in the order of :data:`SHAPE`, then the hash.
 
     Goes to the driver directly: a million rows through column types would take longer than the fold.
     """
     names = ", ".join(SHAPE)
-    last, size = 0, 20_000
+    last = 0
     while True:
         found = conn.exec_driver_sql(
             f"SELECT {names}, hash FROM event WHERE event_id > {last} ORDER BY event_id LIMIT {size}"  # noqa: S608 - own column names and numbers
