@@ -62,6 +62,9 @@ connections write and checkpoint at the same moment (fixed in 3.51.3, 2026-03-13
 PAGES_BETWEEN_CHECKPOINTS = 256
 """Commits between our own checkpoints; SQLite's automatic ones hide their errors."""
 
+FIRST_WRITER = 20221221
+"""PostgreSQL advisory lock of whoever writes the first event of the log."""
+
 CLOCK_TOLERANCE = timedelta(seconds=1)
 
 
@@ -114,6 +117,8 @@ class Database:
         self.dialect = make_url(url).get_backend_name()
         self._commits = 0
         self._turn = threading.Lock()
+        self._writer = threading.Lock()
+        self._patience = busy_seconds
         self.engine = (
             _sqlite(url, busy_seconds) if self.dialect == "sqlite" else _postgresql(url, busy_seconds)
         )
@@ -138,11 +143,27 @@ class Database:
             Conflict: a row with the same identity exists; nothing was written.
         """
         with _translated():
-            with self.engine.connect() as raw:
+            with self._one_writer(), self.engine.connect() as raw:
                 conn = raw.execution_options(lis_write=True)
                 with conn.begin():
                     yield Unit(conn, self._now(conn), actor)
             self._after_commit()
+
+    @contextlib.contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        """Writers of this process queue here: SQLite's own waiting is a lottery that some never win.
+
+        PostgreSQL queues them itself, on the head of the log.
+        """
+        if self.dialect != "sqlite":
+            yield
+            return
+        if not self._writer.acquire(timeout=self._patience):
+            raise _busy()
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     def _now(self, conn: Connection) -> datetime:
         """The clock's time, but never before the last event; on PostgreSQL this also takes the turn."""
@@ -150,6 +171,10 @@ class Database:
         if self.dialect != "sqlite":
             head = head.with_for_update()
         last: datetime | None = conn.execute(head).scalar_one_or_none()
+        if last is None and self.dialect != "sqlite":
+            # The log is empty: there is no head to lock yet, so the first writers queue here instead.
+            conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({FIRST_WRITER})")
+            last = conn.execute(head).scalar_one_or_none()
         now = self.clock.now()
         if last is None or now >= last:
             return now
@@ -385,6 +410,12 @@ def _translated() -> Iterator[None]:
         raise _as_lis_error(error) from error
 
 
+def _busy() -> Busy:
+    return Busy(
+        "DATABASE_BUSY", "The database is busy. Nothing was written; the same scan may be sent again."
+    )
+
+
 def _as_lis_error(error: Exception) -> LisError:
     text = str(error).lower()
     if any(words in text for words in FULL_WORDS):
@@ -394,9 +425,7 @@ def _as_lis_error(error: Exception) -> LisError:
             "keep the tubes and call the administrator.",
         )
     if any(words in text for words in BUSY_WORDS):
-        return Busy(
-            "DATABASE_BUSY", "The database is busy. Nothing was written; the same scan may be sent again."
-        )
+        return _busy()
     return LisError("DATABASE_ERROR", f"The database refused: {_first_line(error)}. Nothing was written.")
 
 

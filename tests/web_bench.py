@@ -131,7 +131,14 @@ def add_accounts(unit: Any) -> None:
         cheap = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
         _HASH.append(cheap.hash(PASSWORD))
     rows = [
-        {"name": name, "full_name": name.title(), "role": role, "password": _HASH[0], "active": True, "created_at": unit.now}
+        {
+            "name": name,
+            "full_name": name.title(),
+            "role": role,
+            "password": _HASH[0],
+            "active": True,
+            "created_at": unit.now,
+        }
         for name, role in ACCOUNTS.items()
     ]
     queries.insert_rows(unit.conn, "account", rows)
@@ -164,7 +171,9 @@ def plate(who: Person, instrument: str = "qs5-1") -> dict[str, Any]:
     """Make the next plate and load it."""
     made = who.ok("/api/v1/plates", {})
     code = made["plate_id"]
-    loaded: dict[str, Any] = who.ok(f"/api/v1/plates/{code}/load", {"barcode": code, "instrument": instrument})
+    loaded: dict[str, Any] = who.ok(
+        f"/api/v1/plates/{code}/load", {"barcode": code, "instrument": instrument}
+    )
     return loaded
 
 
@@ -179,7 +188,9 @@ def run_file(bench: Bench, made: Mapping[str, Any], truth: Mapping[str, float | 
             to the one target it shows; ``no_ic`` is a set of tubes without internal control.
     """
     assay = bench.lab.rules.assay(made["assay"], made["assay_version"])
-    dyes = {target.name: target.dye or ("FAM", "VIC", "ROX", "CY5")[i] for i, target in enumerate(assay.targets)}
+    dyes = {
+        target.name: target.dye or ("FAM", "VIC", "ROX", "CY5")[i] for i, target in enumerate(assay.targets)
+    }
     wells = []
     for well in made["wells"]:
         cqs: dict[str, tuple[str, float | None]] = {}
@@ -204,7 +215,9 @@ def run_file(bench: Bench, made: Mapping[str, Any], truth: Mapping[str, float | 
     return write_quantstudio(run, np.random.default_rng(7))
 
 
-def _true_cq(well: Mapping[str, Any], target: Any, truth: Mapping[str, float | None], odd: Mapping[str, Any]) -> float | None:
+def _true_cq(
+    well: Mapping[str, Any], target: Any, truth: Mapping[str, float | None], odd: Mapping[str, Any]
+) -> float | None:
     tube, control = well["tube"], well["control"]
     if control == "PC":
         return None if odd.get("broken_control") and not target.is_control else 27.0
@@ -216,4 +229,6 @@ def _true_cq(well: Mapping[str, Any], target: Any, truth: Mapping[str, float | N
 
 def upload(who: Person, data: bytes, name: str, **fields: str) -> httpx.Response:
     """Hand a file over as a form does."""
-    return who.http.post("/api/v1/runs", files={"file": (name, data)}, data=fields, headers={"X-CSRF": who.csrf})
+    return who.http.post(
+        "/api/v1/runs", files={"file": (name, data)}, data=fields, headers={"X-CSRF": who.csrf}
+    )
