@@ -19,7 +19,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from bench_setting import ROOT, Line, database_urls, durable_commits, note, percentile, rss_mb, show, tube
+from bench_setting import (
+    DATABASES,
+    ROOT,
+    Line,
+    cpu_seconds,
+    database_urls,
+    durable_commits,
+    note,
+    percentile,
+    rss_mb,
+    show,
+    tube,
+)
 
 from lis import auth, config, laboratory
 
@@ -180,7 +192,9 @@ async def measure(server: Server, seconds: float) -> list[Line]:
     whole = [[request(server, "/tubes", tube_json(50_000 + n, 10))] for n in range(2500)]
     chains = [_person_by_person(server, 60_000 + n) for n in range(500)]
     await open_loop(server, warm)
+    used = cpu_seconds(server.pid)
     spent = await open_loop(server, timed)
+    used = 1000 * (cpu_seconds(server.pid) - used) / len(timed)
     rate = await closed_loop(server, whole, 10.0)
     persons = 10 * await closed_loop(server, chains, 10.0)
     share = f"{rate / server.commits:.0%} of durable commits"
@@ -188,6 +202,7 @@ async def measure(server: Server, seconds: float) -> list[Line]:
         Line("p99 latency at 56 tubes/s (560 persons/s)", percentile(spent, 0.99), P99_MS, "ms"),
         note("p50 latency", percentile(spent, 0.5), "ms"),
         note("slowest", max(spent), "ms"),
+        Line("processor time of the server for one tube", used, 1000 / TUBES_A_SECOND, "ms", "of one core"),
         Line("most tubes of ten a second", rate, TUBES_A_SECOND, "/s", share, at_least=True),
         note("durable one-row commits of this database", server.commits, "/s"),
         note(
@@ -212,7 +227,7 @@ def _person_by_person(server: Server, number: int) -> list[bytes]:
 def main() -> None:
     """Measure each database."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
-    with database_urls() as urls:
+    with database_urls(sys.argv[2:] or DATABASES) as urls:
         for name, url in urls.items():
             with server_on(url) as server:
                 lines = asyncio.run(measure(server, seconds))
