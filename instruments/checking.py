@@ -43,12 +43,44 @@ def stacks(run: RunFile) -> list[tuple[list[Curve], Any, Any]]:
 
 
 def verdicts(run: RunFile) -> dict[Key, str]:
-    """(well, target, dye) -> ``sigmoid``, ``flat`` or ``atypical`` for every reaction with a whole curve."""
+    """(well, target, dye) -> ``sigmoid``, ``flat`` or ``atypical`` for every reaction with a whole curve.
+
+    Under the curve's own names, and under those of its reading where they differ.
+    """
     found: dict[Key, str] = {}
+    matched = paired(run)
     for curves, values, cycles in stacks(run):
-        calls = call_curves(values, cycles, "cfx" if curves[0].kind != "rn" else "abi")
+        calls = call_curves(values, cycles, "threshold")
         for curve, verdict in zip(curves, calls.verdict, strict=True):
-            found[curve.well, curve.target, curve.dye] = str(verdict)
+            key = (curve.well, curve.target, curve.dye)
+            found[key] = str(verdict)
+            if key in matched:
+                found[matched[key].key] = str(verdict)
+    return found
+
+
+def paired(run: RunFile) -> dict[Key, Reading]:
+    """(well, target, dye) of a curve -> its reading.
+
+    By the full key, else by well and dye, else by the well alone where it has one reading and one
+    curve: some exports name a target otherwise on the results sheet than with the curves.
+    """
+    exact = {reading.key: reading for reading in run.readings}
+    by_dye = {(r.well, r.dye): r for r in run.readings if r.dye}
+    readings: dict[str, set[Key]] = defaultdict(set)
+    curves: dict[str, set[Key]] = defaultdict(set)
+    for reading in run.readings:
+        readings[reading.well].add(reading.key)
+    for curve in run.curves:
+        curves[curve.well].add((curve.well, curve.target, curve.dye))
+    found = {}
+    for well, keys in curves.items():
+        for key in keys:
+            reading_ = exact.get(key) or by_dye.get((well, key[2]))
+            if reading_ is None and len(keys) == 1 and len(readings[well]) == 1:
+                reading_ = exact[next(iter(readings[well]))]
+            if reading_ is not None:
+                found[key] = reading_
     return found
 
 
@@ -58,16 +90,15 @@ def call_run(run: RunFile, method: Method | None = None) -> dict[str, Any]:
     Given thresholds and baselines of the file are used where it has them; ``method`` defaults to the
     one of the instrument that drew the curves.
     """
-    readings = {reading.key: reading for reading in run.readings}
-    by_well = {(reading.well, reading.dye): reading for reading in run.readings}
+    matched = paired(run)
     wells: list[dict[str, Any]] = []
     used: set[str] = set()
     thresholds: dict[str, float] = {}
     for curves, values, cycles in stacks(run):
         chosen: Method = method or ("cfx" if curves[0].kind == "rfu" else "abi")
         used.add(chosen)
-        found = [readings.get((c.well, c.target, c.dye)) or by_well.get((c.well, c.dye)) for c in curves]
-        calls = _call(values, cycles, chosen, found)
+        found = [matched.get((c.well, c.target, c.dye)) for c in curves]
+        calls = _call(values, cycles, chosen, found, [c.target or c.dye for c in curves])
         for i, (curve, reading) in enumerate(zip(curves, found, strict=True)):
             thresholds.setdefault(curve.target or curve.dye, float(calls.threshold[i]))
             wells.append(_well(curve, reading, calls, i))
@@ -78,14 +109,16 @@ def call_run(run: RunFile, method: Method | None = None) -> dict[str, Any]:
     }
 
 
-def _call(values: Any, cycles: Any, method: Method, found: list[Reading | None]) -> CurveCalls:
-    automatic = call_curves(values, cycles, method)
+def _call(
+    values: Any, cycles: Any, method: Method, found: list[Reading | None], targets: list[str]
+) -> CurveCalls:
+    automatic = call_curves(values, cycles, method, targets=targets)
     limits = [
         r.threshold if r and r.threshold is not None else float(t)
         for r, t in zip(found, automatic.threshold, strict=True)
     ]
-    if method == "cfx":
-        return call_curves(values, cycles, method, threshold=limits)
+    if method != "abi":  # the other methods have their own baseline
+        return call_curves(values, cycles, method, threshold=limits, targets=targets)
     windows = [
         r.baseline if r and r.baseline else tuple(w) for r, w in zip(found, automatic.baseline, strict=True)
     ]
@@ -105,6 +138,7 @@ def _well(curve: Curve, reading: Reading | None, calls: CurveCalls, i: int) -> d
         "cq": cq,
         "instrument_cq": instrument,
         "curve": str(calls.verdict[i]),
+        "shape": str(calls.reason[i]),
         "efficiency": _number(calls.efficiency[i]),
         "flags": flags,
     }

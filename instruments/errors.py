@@ -11,6 +11,8 @@
      +-- INCOMPLETE_FILE   cut so that its container cannot be opened at all
      +-- DAMAGED_FILE      the container opens but its checksums do not hold
      +-- UNREADABLE_FILE   a reader met something it does not understand
+     +-- NOT_A_QUANTIFICATION  a genotyping (SNP) or another export that can hold no Cq
+     +-- SEVERAL_RUNS      more than one run in the file, and not said which is meant
      |  places inside a file
      +-- MISSING_SHEET     the workbook lacks the sheet with the results
      +-- MISSING_COLUMN    the table lacks a column without which a result means nothing
@@ -19,6 +21,7 @@
      +-- BAD_CELL          a cell that is neither a number nor a known spelling of "none"
      |  what the laboratory or a caller said
      +-- BAD_MAPPING       a table mapping that contradicts itself or lacks a key
+     +-- BAD_SET           files put together that are not of one run
      +-- BAD_CURVES        arrays that are not curves x cycles
      +-- BAD_RUN           a virtual run that cannot be written
 

@@ -104,20 +104,33 @@ def secret_key(folder: Path) -> bytes:
     """
     path = folder / "secret.key"
     folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _make_key(path)
+    text = path.read_text(encoding="ascii", errors="replace").strip()
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        text = path.read_text(encoding="ascii").strip()
-        if len(text) != 2 * KEY_BYTES:
-            raise LisError(
-                "BAD_KEY",
-                f"{path.name} is not a key of this laboratory. Put the right file back; "
-                "personal data cannot be read without it.",
-            ) from None
-        return bytes.fromhex(text)
-    key = secrets.token_bytes(KEY_BYTES)
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise LisError(
+            "BAD_KEY",
+            f"{path.name} is not a key of this laboratory. Put the right file back; "
+            "personal data cannot be read without it.",
+        )
+    return key
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key under its name all at once, unless somebody else did meanwhile."""
+    own = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as handle:
-        handle.write(key.hex())
+        handle.write(secrets.token_bytes(KEY_BYTES).hex())
         handle.flush()
         os.fsync(handle.fileno())
-    return key
+    try:
+        path.hardlink_to(own)
+    except FileExistsError:
+        pass  # another start was first; its key counts
+    finally:
+        own.unlink()

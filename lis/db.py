@@ -118,10 +118,13 @@ class Database:
         self._commits = 0
         self._turn = threading.Lock()
         self._writer = threading.Lock()
-        self._patience = busy_seconds
+        self._busy_seconds = busy_seconds
         self.engine = (
             _sqlite(url, busy_seconds) if self.dialect == "sqlite" else _postgresql(url, busy_seconds)
         )
+        # SQLite reads one snapshot anyway; PostgreSQL would see a new one with every statement
+        snapshot = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        self._reader = self.engine.execution_options(**snapshot)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -130,7 +133,7 @@ class Database:
         Raises:
             Busy: the database could not be reached in time.
         """
-        with _translated(), self.engine.connect() as conn, conn.begin():
+        with _translated(), self._reader.connect() as conn, conn.begin():
             yield conn
 
     @contextlib.contextmanager
@@ -143,22 +146,16 @@ class Database:
             Conflict: a row with the same identity exists; nothing was written.
         """
         with _translated():
-            with self._one_writer(), self.engine.connect() as raw:
+            with self._queued(), self.engine.connect() as raw:
                 conn = raw.execution_options(lis_write=True)
                 with conn.begin():
                     yield Unit(conn, self._now(conn), actor)
             self._after_commit()
 
     @contextlib.contextmanager
-    def _one_writer(self) -> Iterator[None]:
-        """Writers of this process queue here: SQLite's own waiting is a lottery that some never win.
-
-        PostgreSQL queues them itself, on the head of the log.
-        """
-        if self.dialect != "sqlite":
-            yield
-            return
-        if not self._writer.acquire(timeout=self._patience):
+    def _queued(self) -> Iterator[None]:
+        """Writers of this process wait in line here: SQLite makes them poll, and some of them starve."""
+        if not self._writer.acquire(timeout=self._busy_seconds):
             raise _busy()
         try:
             yield

@@ -120,11 +120,12 @@ class Handled:
 
 
 def parse(lab: Laboratory, name: str, data: bytes) -> Parsed:
-    """Read a cycler's file without touching the laboratory."""
+    """Read a cycler's file without touching the laboratory; a Cq that its curve contradicts is flagged."""
+    from instruments import integrity
     from instruments.checking import verdicts
 
     try:
-        run: RunFile = read(name, data, lab.rules.tables, zone=lab.zone)
+        run: RunFile = integrity.flagged(read(name, data, lab.rules.tables, zone=lab.zone))
         return Parsed(run, curves=verdicts(run))
     except InstrumentError as error:
         return Parsed.failed(error)

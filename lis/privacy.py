@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import unicodedata
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -66,7 +67,8 @@ def document_number(kind: str, raw: str) -> str:
     Raises:
         Invalid: ``DOCUMENT_TYPE`` or ``DOCUMENT_NUMBER``, saying what is wrong with it.
     """
-    number = "".join(raw.split()).upper()
+    # an input method in Chinese mode writes full-width digits: they are the same document
+    number = "".join(unicodedata.normalize("NFKC", raw).split()).upper()
     if kind not in DOCUMENT_TYPES:
         raise Invalid("DOCUMENT_TYPE", f"Document type {kind!r} is not one of {', '.join(DOCUMENT_TYPES)}.")
     if kind == "resident_id":

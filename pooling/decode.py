@@ -267,7 +267,7 @@ def _own_result(member: Member) -> Decision | None:
             return _decide(member.tube, Action.FOLLOW_CASE, "SINGLE_UNCLEAR")
         case Finding.NEGATIVE:
             return _decide(member.tube, Action.REPORT_NEGATIVE, "SINGLE_NEGATIVE")
-        case None:
+        case _:
             return None
 
 

@@ -76,8 +76,6 @@ class Design:
 class _Question:
     prevalence: float
     accuracy: tuple[Accuracy, ...]
-    certain: tuple[Accuracy, ...]
-    """The same with a sensitivity of 1, without dilution; the same object when nothing is ever missed."""
     stages: int
     cap: int
     validated: int
@@ -130,9 +128,7 @@ def design(  # noqa: PLR0913  one question with many optional sides; all but the
     accuracy = _accuracies(sensitivity, specificity, used, detection)
     cap = min(max_size, max(detection)) if detection else max_size
     floor = FLOOR_SHARE * accuracy[-1].sensitivity if min_sensitivity is None else min_sensitivity
-    misses = detection or any(one.sensitivity < 1 for one in accuracy)
-    certain = tuple(Accuracy(1.0, one.specificity) for one in accuracy) if misses else accuracy
-    asked = _Question(prevalence, accuracy, certain, stages, cap, validated or LARGEST_CAP, floor, volume)
+    asked = _Question(prevalence, accuracy, stages, cap, validated or LARGEST_CAP, floor, volume)
     _check(asked, size, validated)
     if array is not None:
         if size is not None:
@@ -187,7 +183,7 @@ def _hierarchy(asked: _Question, size: int) -> Performance:
         return singly(asked.accuracy[-1])
     if asked.stages == 2:
         return two_stage(asked.prevalence, size, asked.accuracy)
-    parts = best_parts(asked.prevalence, size, asked.accuracy)
+    parts = best_parts(asked.prevalence, size, asked.accuracy, asked.floor - ROUNDING)
     return three_stage(asked.prevalence, parts, asked.accuracy)
 
 
@@ -214,8 +210,16 @@ def _pools(found: Performance, shape: _Shape | None) -> tuple[int, ...]:
 
 
 def _if_none_were_missed(asked: _Question, found: Performance, shape: _Shape | None) -> float:
-    """Tests per person of the same layout if every positive pool were recognised."""
-    certain = asked.certain
+    """Tests per person of the same layout if every positive pool were recognised.
+
+    In a hierarchy every term of the tests grows at most by the sensitivities it was multiplied with, and
+    their product is never below the lowest sensitivity of the procedure. When that bound is below 1 it is
+    enough, and saves the second calculation.
+    """
+    bound = (1 + (found.tests - 1) / found.lowest_sensitivity) / found.persons
+    if shape is None and bound < 1:
+        return bound
+    certain = tuple(Accuracy(1.0, one.specificity) for one in asked.accuracy)
     if shape is not None:
         sure = array_performance(asked.prevalence, shape.rows, shape.columns, certain, master=shape.master)
         return sure.tests_per_person
@@ -248,7 +252,7 @@ def _objections(asked: _Question, found: Performance, shape: _Shape | None = Non
         against.append(
             ("NO_SAVING", f"{found.tests_per_person:.4f} tests per person where single testing needs 1")
         )
-    elif asked.certain is not asked.accuracy and (honest := _if_none_were_missed(asked, found, shape)) >= 1:
+    elif (honest := _if_none_were_missed(asked, found, shape)) >= 1:
         against.append(
             (
                 "MISSED_POOLS",

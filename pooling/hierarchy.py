@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import reduce
 from itertools import pairwise
-from math import ceil
-from operator import add
+from math import ceil, inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,12 +108,30 @@ def three_stage(prevalence: float, parts: tuple[int, ...], accuracy: Stages = PE
     return Performance(size, tests, found, lowest, 1 - (1 - last.specificity) * reached, parts)
 
 
-def best_parts(prevalence: float, size: int, accuracy: Stages = PERFECT) -> tuple[int, ...]:
-    """The cheapest sub-pools of a positive pool of `size`, over all partitions (exact, by rod cutting)."""
+def best_parts(
+    prevalence: float, size: int, accuracy: Stages = PERFECT, floor: float = 0.0
+) -> tuple[int, ...]:
+    """The cheapest sub-pools of a positive pool of `size`, over all partitions (exact, by rod cutting).
+
+    Args:
+        prevalence: share of infected persons.
+        size: of the first pool, two or more.
+        accuracy: one, or one per stage.
+        floor: sub-pools whose members would be found less often than this are left out, unless single tests
+            after the first pool are below it as well.
+    """
     check_prevalence(prevalence)
     if size < 2:
         raise PoolDesignError("BAD_SIZE", f"A pool of {size} cannot be split.")
-    costs = _part_costs(1 - prevalence, size, per_stage(accuracy, 3))
+    stages = per_stage(accuracy, 3)
+    costs = _part_costs(1 - prevalence, size, stages)
+    if floor > 0:
+        first, second, last = stages
+        singly_found = first.pool_sensitivity(size) * last.sensitivity
+        if singly_found >= floor:
+            for part in range(2, size):
+                if singly_found * second.pool_sensitivity(part) < floor:
+                    costs[part - 1] = inf
     return cheapest_cut(size, costs)[0]
 
 
@@ -134,16 +151,18 @@ def best_three_stage(
 def cheapest_cut(total: int, costs: list[float]) -> tuple[tuple[int, ...], float]:
     """Cut `total` into parts of k at `costs[k - 1]` each, at the least sum; largest part first."""
     least, first = [0.0], [0]
+    useful: list[tuple[int, float]] = []
     for length in range(1, total + 1):
-        # The smallest part is at most half, or it is the whole.
-        reach = min(len(costs), length // 2)
-        sums = list(map(add, costs, least[: -reach - 1 : -1]))
-        if length <= len(costs):
-            sums.append(costs[length - 1])
-        cost = min(sums)
+        sums = [least[length - part] + cost for part, cost in useful]
+        cost = min(sums, default=inf)
+        if length <= len(costs) and costs[length - 1] < cost:
+            # A part that smaller parts replace at no cost is of no use in any longer cut either.
+            cost = costs[length - 1]
+            useful.append((length, cost))
+            first.append(length)
+        else:
+            first.append(useful[sums.index(cost)][0])
         least.append(cost)
-        part = sums.index(cost) + 1
-        first.append(part if part <= reach else length)
     parts, left = [], total
     while left:
         parts.append(first[left])

@@ -137,13 +137,9 @@ Pooled = MixedTube | DualSwab | LabPool
 
 def mode(pooled: Pooled) -> Mode:
     """The mode of a pooled tube."""
-    match pooled:
-        case MixedTube():
-            return Mode.MIXED
-        case DualSwab():
-            return Mode.DUAL
-        case LabPool():
-            return Mode.POOL
+    if isinstance(pooled, MixedTube):
+        return Mode.MIXED
+    return Mode.DUAL if isinstance(pooled, DualSwab) else Mode.POOL
 
 
 def resolution(of: Mode) -> Resolution:

@@ -123,11 +123,9 @@ class PoolPolicy:
 class _Table:
     """A TOML table that is read key by key; a key that nobody asked for is refused."""
 
-    def __init__(self, content: Any, where: str) -> None:
+    def __init__(self, content: dict[str, Any], where: str) -> None:
         self.content = content
         self.where = where
-        if not isinstance(content, dict):
-            raise self.wrong("", "not-a-table", "a table of keys is needed here; see the format page")
         self.left = dict(content)
 
     def wrong(self, key: str, code: str, sentence: str) -> PoolPolicyError:

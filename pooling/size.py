@@ -42,7 +42,9 @@ class Accuracy:
         for name, value in (("sensitivity", self.sensitivity), ("specificity", self.specificity)):
             if not 0 < value <= 1:
                 raise PoolDesignError("BAD_ACCURACY", f"The {name} must lie in (0, 1], not {value}.")
-        for size, value in (self.detection or {}).items():
+        if not self.detection:
+            return
+        for size, value in self.detection.items():
             if size < 2 or not 0 < value <= 1:
                 raise PoolDesignError(
                     "BAD_DETECTION",

@@ -175,6 +175,8 @@ def day_tests(pools: Iterable[Tree], prevalence: float, accuracy: Stages = PERFE
     """
     counts = Counter(pools)
     kinds = [(pmf_of_tests(prevalence, tree, accuracy), times) for tree, times in counts.items()]
+    sure = sum(counts.values())  # every pool takes its first test; leaving it out keeps certainties exact
+    kinds = [(pmf[1:], times) for pmf, times in kinds]
     length = 1 + sum((pmf.size - 1) * times for pmf, times in kinds)
     size = 1 << (length - 1).bit_length()
     together = np.ones(size // 2 + 1, dtype=complex)
@@ -182,4 +184,4 @@ def day_tests(pools: Iterable[Tree], prevalence: float, accuracy: Stages = PERFE
         together *= np.fft.rfft(pmf, size) ** times
     found = np.clip(np.fft.irfft(together, size)[:length], 0.0, None)
     everybody = sum(persons(tree) * times for tree, times in counts.items())
-    return DayTests(everybody, found / found.sum())
+    return DayTests(everybody, np.concatenate((np.zeros(sure), found / found.sum())))

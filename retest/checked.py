@@ -21,14 +21,14 @@ class RulesError(ValueError):
 
     Attributes:
         code: machine code, such as ``unknown-key`` or ``band-gap``.
-        where: file, line where the text is known, and key.
+        where: file, line where the text is known, and key; also as `file`, as errors of files have it.
         sentence: what is wrong and what to do next.
     """
 
     def __init__(self, code: str, where: str, sentence: str) -> None:
         super().__init__(f"{where}: {sentence}")
         self.code = code
-        self.where = where
+        self.where = self.file = where
         self.sentence = sentence
 
 

@@ -315,14 +315,12 @@ def _negative(person: _Person) -> Decision:
 
 def _negatives_since_positive(person: _Person) -> float:
     """How many specimens, this one included, were negative after the person's last positive one."""
-    since: set[str] = set()
-    seen = False
-    for finding in person.others:
-        if person.rules.kind(finding) == "positive":
-            seen, since = True, set()
-        elif finding.call is Call.negative:
-            since.add(finding.specimen)
-    return len(since) + 1 if seen else math.inf
+    positive = [i for i, finding in enumerate(person.others) if finding.call is Call.positive]
+    if not positive:
+        return math.inf
+    doubted = {person.others[i].specimen for i in positive}
+    later = person.others[positive[-1] + 1 :]
+    return len({finding.specimen for finding in later if finding.call is Call.negative} - doubted) + 1
 
 
 def _ladder(person: _Person, at: int) -> Ladder:

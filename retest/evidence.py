@@ -68,10 +68,10 @@ def read_evidence(section: Section) -> EvidenceRules:
     if not section.names():
         return EvidenceRules()
     rules = EvidenceRules(
-        beside_strong=section.choice("beside_strong", _STEPS),
+        beside_strong=section.choice("beside_strong", _STEPS, ""),
         strong_cq=section.number("strong_cq"),
         later_by=section.number("later_by") if section.has("later_by") else 0.0,
-        lot_cluster=section.choice("lot_cluster", _STEPS),
+        lot_cluster=section.choice("lot_cluster", _STEPS, ""),
         lot_rate=_share(section, "lot_rate"),
         lot_alpha=_share(section, "lot_alpha"),
         lot_least=section.whole("lot_least", 1),
@@ -189,9 +189,8 @@ def _terms(k: int, n: int, p: float) -> float:
     log_first = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
     term = math.exp(log_first + k * math.log(p) + (n - k) * math.log1p(-p))
     total, odds = 0.0, p / (1 - p)
-    for i in range(k, n + 1):
+    while term > total * 1e-17:
         total += term
-        term *= (n - i) / (i + 1) * odds
-        if term < total * 1e-17:
-            break
+        term *= (n - k) / (k + 1) * odds
+        k += 1
     return total

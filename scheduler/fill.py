@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from scheduler.closing import FOREVER, Closing, Line, judge
 from scheduler.jobs import Job, ScheduleError, Stage, check_aware
 from scheduler.plates import PlateTemplate, well_place
 
@@ -20,6 +21,12 @@ class FillRules:
         minutes_to_report: from closing a plate to its reports; subtracted from every due time.
         steps: `mixed` puts RNA to be re-amplified into the wells behind the extracted tubes; `separate` never
             puts both on one plate.
+        policy: when a partial plate closes, one of `scheduler.closing.POLICIES`.
+        waves: minutes of the day (of the zone of `now`) for the policy `waves`.
+        empty_well_minutes: an empty well is worth this many tube-minutes of waiting (policy `cost`).
+        late_weight: a minute of lateness weighs as much as so many minutes of waiting (policy `cost`).
+        per_minute: tubes expected a minute (policy `cost`); None: judged by those that wait.
+        queued: plates at least as urgent that wait for a machine already (policy `cost`).
     """
 
     template: PlateTemplate
@@ -28,16 +35,32 @@ class FillRules:
     order: str = "column"
     minutes_to_report: float = 180.0
     steps: str = "mixed"
+    policy: str = "urgency"
+    waves: tuple[float, ...] = ()
+    empty_well_minutes: float = 30.0
+    late_weight: float = 20.0
+    per_minute: float | None = None
+    queued: int = 0
 
     def __post_init__(self) -> None:
         if self.order not in ("column", "row"):
             raise ScheduleError("BAD_RULES", f"Fill order is column or row, not {self.order!r}.")
         if self.steps not in ("mixed", "separate"):
             raise ScheduleError("BAD_RULES", f"Steps are mixed or separate, not {self.steps!r}.")
-        if self.min_fill < 1 or self.max_wait_minutes < 0 or self.minutes_to_report < 0:
-            raise ScheduleError(
-                "BAD_RULES", "Minimum fill starts at 1; waiting and working times are not negative."
-            )
+        _ = self.closing
+
+    @property
+    def closing(self) -> Closing:
+        """The part that says when a plate closes; checked when it is made."""
+        return Closing(
+            policy=self.policy,
+            min_fill=self.min_fill,
+            max_wait_minutes=self.max_wait_minutes,
+            minutes_to_report=self.minutes_to_report,
+            empty_well_minutes=self.empty_well_minutes,
+            late_weight=self.late_weight,
+            waves=self.waves,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +86,7 @@ class Plan:
         wells: used wells in fill order of the plate, controls among them.
         left: jobs not on this plate, most urgent first.
         reasons: sentences why the plate closes now.
-        closed_by: `full`, `slack` or `waited`.
+        closed_by: `full`, `slack`, `waited`, `cost` or `wave`.
     """
 
     template: str
@@ -97,67 +120,91 @@ def urgency(job: Job) -> tuple[int, datetime, datetime, tuple[str, ...], int]:
     return (-job.priority, job.due, job.received, names, job.persons)
 
 
+def weight(job: Job) -> int:
+    """What a minute of waiting of this job weighs: the persons behind it, twice when they are held."""
+    return job.persons * (1 if job.reason == "first" else 2)
+
+
 def fill_plate(jobs: Iterable[Job], rules: FillRules, now: datetime) -> Plan | Wait:
     """Choose the jobs of the next plate, or say until when to wait.
 
     A plate holds one assay and one kit: those of the most urgent job whose plate may close. A full plate
-    closes at once. A partial one closes when the slack of its most pressing job is used up, whatever its
-    fill, or when a job has waited `max_wait_minutes` and `min_fill` is reached. A tube comes onto a plate
-    once; its further jobs stay in `left`. The same jobs give the same plate in whatever order they come.
+    closes at once; when a partial one closes, the policy of the rules says (`scheduler.closing`). A tube
+    comes onto a plate once; its further jobs stay in `left`. The same jobs give the same plate in
+    whatever order they come.
     """
     check_aware("now", now)
-    line = sorted(jobs, key=urgency)
+    line = sorted(jobs, key=_received_first if rules.policy == "fifo-full" else urgency)
     if not line:
         return Wait(now + timedelta(minutes=rules.max_wait_minutes), "no jobs")
-    untils = []
-    for candidates in _plates(line, rules):
-        closing = _closing(candidates, rules, now)
-        if closing is not None:
-            return _plan(line, candidates, closing, rules)
-        untils.append(_next_closing(candidates, rules))
-    return Wait(min(untils), "filling")
+    closing = rules.closing
+    soonest = FOREVER
+    for candidates in _plates(line, rules, now):
+        code, minutes = judge(_line(candidates, rules, now), closing)
+        if code:
+            return _plan(line, candidates, (code, _sentence(code, candidates, rules)), rules)
+        soonest = min(soonest, minutes)
+    return Wait(now + timedelta(minutes=soonest), "filling")
 
 
-def _plates(line: Sequence[Job], rules: FillRules) -> list[list[Job]]:
+def _received_first(job: Job) -> tuple[datetime, tuple[int, datetime, datetime, tuple[str, ...], int]]:
+    return (job.received, urgency(job))
+
+
+def _plates(line: Sequence[Job], rules: FillRules, now: datetime) -> list[list[Job]]:
     """For each assay and kit (and step, when separate) the jobs one plate could take, most urgent first."""
     groups: dict[tuple[str, str, str], dict[str, Job]] = {}
-    for job in line:
+    for job in _came_in_time(line, rules, now):
         step = job.step if rules.steps == "separate" else ""
         groups.setdefault((job.assay, job.kit, step), {}).setdefault(job.tube, job)
     room = len(rules.template.sample_wells(rules.order))
     return [list(group.values())[:room] for group in groups.values()]
 
 
-def _last_start(candidates: Sequence[Job], rules: FillRules) -> datetime:
-    """When the plate must close for its earliest report to be in time."""
-    return min(job.due for job in candidates) - timedelta(minutes=rules.minutes_to_report)
+def _came_in_time(line: Sequence[Job], rules: FillRules, now: datetime) -> Sequence[Job]:
+    """Under waves what came before the last one; all of it when that is nothing."""
+    if rules.policy != "waves":
+        return line
+    minute = _minute(now)
+    last = max((wave for wave in rules.waves if wave <= minute), default=rules.waves[-1] - 1440)
+    return [job for job in line if _minutes(now - job.received) >= minute - last] or line
 
 
-def _longest_wait(candidates: Sequence[Job], rules: FillRules) -> datetime:
-    """When the oldest job has waited as long as the rules allow."""
-    return min(job.received for job in candidates) + timedelta(minutes=rules.max_wait_minutes)
+def _minute(now: datetime) -> float:
+    return now.hour * 60 + now.minute + (now.second + now.microsecond / 1e6) / 60
 
 
-def _closing(candidates: Sequence[Job], rules: FillRules, now: datetime) -> tuple[str, str] | None:
-    """Why a plate of these jobs closes now (code, sentence), or None."""
-    room = len(rules.template.sample_wells(rules.order))
-    count = f"{len(candidates)} of {room} wells"
-    if len(candidates) == room:
-        return "full", f"The plate is full: {count}."
-    if now >= _last_start(candidates, rules):
+def _minutes(span: timedelta) -> float:
+    return span / timedelta(minutes=1)
+
+
+def _line(candidates: Sequence[Job], rules: FillRules, now: datetime) -> Line:
+    return Line(
+        count=len(candidates),
+        room=len(rules.template.sample_wells(rules.order)),
+        due=_minutes(min(job.due for job in candidates) - now),
+        waited=_minutes(now - min(job.received for job in candidates)),
+        minute=_minute(now),
+        per_minute=rules.per_minute,
+        each=lambda: [(_minutes(job.due - now), weight(job)) for job in candidates],
+        queued=rules.queued,
+    )
+
+
+def _sentence(code: str, candidates: Sequence[Job], rules: FillRules) -> str:
+    """Why the plate closes, for the technician."""
+    count = f"{len(candidates)} of {len(rules.template.sample_wells(rules.order))} wells"
+    if code == "slack":
         pressing = min(candidates, key=lambda job: (job.due, job.tube))
-        return "slack", f"Tube {pressing.tube} is due at {pressing.due.isoformat()} and cannot wait: {count}."
-    if len(candidates) >= rules.min_fill and now >= _longest_wait(candidates, rules):
+        return f"Tube {pressing.tube} is due at {pressing.due.isoformat()} and cannot wait: {count}."
+    if code == "waited":
         oldest = min(candidates, key=lambda job: (job.received, job.tube))
-        return "waited", f"Tube {oldest.tube} has waited {rules.max_wait_minutes:g} minutes: {count}."
-    return None
-
-
-def _next_closing(candidates: Sequence[Job], rules: FillRules) -> datetime:
-    last = _last_start(candidates, rules)
-    if len(candidates) < rules.min_fill:
-        return last
-    return min(last, _longest_wait(candidates, rules))
+        return f"Tube {oldest.tube} has waited {rules.max_wait_minutes:g} minutes: {count}."
+    return {
+        "full": f"The plate is full: {count}.",
+        "cost": f"Waiting for more tubes would cost more than the empty wells: {count}.",
+        "wave": f"The wave is closed: {count}.",
+    }[code]
 
 
 def _plan(line: Sequence[Job], chosen: Sequence[Job], closing: tuple[str, str], rules: FillRules) -> Plan:

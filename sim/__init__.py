@@ -1,6 +1,9 @@
 """The digital twin: what a laboratory day brings, drawn from a scenario."""
 
 from sim.arrivals import Arrival, ScenarioError, arrival_minutes
+from sim.plan import Plan, plan, plan_document
+from sim.report import Report, StationLog
+from sim.run import Study, compare, document, load, replicate, shipped_scenarios, simulate
 from sim.scenario import Chemistry, Injections, Quantiles, Scenario, Stream
 from sim.truth import (
     BORDERLINE,
@@ -24,16 +27,28 @@ __all__ = [
     "Chemistry",
     "Day",
     "Injections",
+    "Plan",
     "Quantiles",
+    "Report",
     "Scenario",
     "ScenarioError",
+    "StationLog",
     "Stream",
+    "Study",
     "arrival_minutes",
+    "compare",
     "control_cq",
+    "document",
     "draw_day",
+    "load",
     "person_cq",
+    "plan",
+    "plan_document",
     "pool_cq",
     "reading_rng",
+    "replicate",
+    "shipped_scenarios",
+    "simulate",
     "specimen_cq",
     "tube_cq",
 ]

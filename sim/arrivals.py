@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SHAPES = ("uniform", "curve", "waves")
+SHAPES = ("uniform", "curve", "waves", "past")
 
 
 class ScenarioError(ValueError):
@@ -25,11 +25,13 @@ class Arrival:
     """How arrivals are spread over a stretch of the day.
 
     Attributes:
-        shape: `uniform`, `curve` or `waves`.
+        shape: `uniform`, `curve`, `waves` or `past`.
         weights: for `curve`, intensity at evenly spaced moments from start to end; for `waves`, share of
             each wave.
-        minutes: for `waves`, minute of the day at which each courier arrives.
-        spread: for `waves`, minutes over which the tubes of one courier are handed in.
+        minutes: for `waves`, minute of the day at which each courier arrives; for `past`, the minutes of the
+            day at which tubes came on past days.
+        spread: for `waves`, minutes over which the tubes of one courier are handed in; for `past`, minutes
+            over which a drawn past arrival is blurred.
     """
 
     shape: str = "uniform"
@@ -42,7 +44,9 @@ class Arrival:
             raise ScenarioError("BAD_ARRIVAL", f"Arrivals are {', '.join(SHAPES)}, not {self.shape!r}.")
         if min(self.weights, default=0) < 0 or self.spread < 0:
             raise ScenarioError("BAD_ARRIVAL", "Weights and spread of arrivals are not negative.")
-        needs = {"uniform": 0, "curve": 2, "waves": 1}[self.shape]
+        if self.shape == "past" and (not self.minutes or min(self.minutes) < 0 or max(self.minutes) >= 1440):
+            raise ScenarioError("BAD_ARRIVAL", "Past arrivals are minutes of the day, at least one.")
+        needs = {"uniform": 0, "curve": 2, "waves": 1, "past": 0}[self.shape]
         if len(self.weights) < needs or (needs and sum(self.weights) == 0):
             raise ScenarioError(
                 "BAD_ARRIVAL", f"Arrivals as {self.shape} need {needs} or more weights above 0."
@@ -57,12 +61,15 @@ def arrival_minutes(
     """Draw `count` arrival times in minutes of the day, ascending, all within start..end.
 
     A curve is a piecewise linear intensity, drawn by inverting its integral; a wave is a courier whose
-    tubes come together.
+    tubes come together; past arrivals are drawn again with replacement.
     """
     if arrival.shape == "uniform":
         minutes = rng.uniform(start, end, count)
     elif arrival.shape == "curve":
         minutes = _by_curve(np.asarray(arrival.weights), rng.uniform(0, 1, count), start, end)
+    elif arrival.shape == "past":
+        blur = rng.uniform(0, arrival.spread, count)
+        minutes = rng.choice(np.asarray(arrival.minutes), count) + blur
     else:
         shares = np.asarray(arrival.weights) / np.sum(arrival.weights)
         wave = rng.choice(np.asarray(arrival.minutes), size=count, p=shares)

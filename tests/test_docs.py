@@ -39,7 +39,9 @@ EXAMPLES = [
 def lis(program: str = "lis") -> list[str]:
     """The installed program, or the same from the sources."""
     installed = BIN / program
-    return [str(installed)] if installed.exists() else [sys.executable, "-c", "from lis.cli import main; main()"]
+    return (
+        [str(installed)] if installed.exists() else [sys.executable, "-c", "from lis.cli import main; main()"]
+    )
 
 
 @pytest.fixture
@@ -110,7 +112,11 @@ def test_the_demo_command_serves_a_day_and_stops_cleanly(tmp_path: Path, environ
     assert process.returncode == 0, rest
     assert "Traceback" not in rest
     check = subprocess.run(
-        [*lis(), "verify-log", "--data", str(data)], env=environment, capture_output=True, text=True, check=False
+        [*lis(), "verify-log", "--data", str(data)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert check.returncode == 0, check.stderr
     assert "verified" in check.stdout
@@ -142,5 +148,3 @@ def test_the_changelog_has_an_entry_for_what_comes_next():
     """CHANGELOG.md keeps a section for the unreleased changes, with something in it."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(r"## \[Unreleased\]\n\n### \w+\n- ", text)
-
-

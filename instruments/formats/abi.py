@@ -163,7 +163,7 @@ def assemble(source: Source, export: Export) -> RunFile:
         readings=readings,
         curves=curves,
         unread=_unread(export, {"run_started": started, "run_ended": ended}),
-        thresholds=_thresholds(readings),
+        thresholds=thresholds_of(readings),
         assumptions=assumptions,
         method=_method(export),
         flags_scope=export.flags_scope,
@@ -349,7 +349,8 @@ def _declared(export: Export, block: int) -> tuple[set[str], set[tuple[str, str]
     return listed, pairs
 
 
-def _thresholds(readings: Iterable[Reading]) -> Mapping[str, float]:
+def thresholds_of(readings: Iterable[Reading]) -> Mapping[str, float]:
+    """The threshold of each target whose wells share one."""
     values: dict[str, set[float]] = {}
     for reading in readings:
         if reading.threshold is not None:

@@ -97,7 +97,7 @@ def cq(
         return None, UNREAD_CQ
     if value == 0 and zero_is_none:
         return None, ""
-    return value, OUT_OF_RANGE if value > MOST_CYCLES or value == 0 else ""
+    return value, OUT_OF_RANGE if value > MOST_CYCLES or value < 1 else ""
 
 
 def task(cell: Cell) -> str:

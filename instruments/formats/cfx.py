@@ -14,6 +14,9 @@ well) that the ones before it have. A full block of 96 or 384 wells is complete;
 cannot be proved and is not complete until its wells are compared with the loaded plate. What no
 content can prove stays in ``assumptions`` even then: whole fluors may have been cut off.
 An amplification file is complete when its cycles run 1, 2, 3, ...; their number is an assumption.
+
+Not read: starting quantities, set point, melt and end-point files, plate view and summary files. The Cq
+file and the amplification files of one run are joined by ``lis read`` when given together.
 """
 
 from __future__ import annotations

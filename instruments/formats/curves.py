@@ -101,9 +101,7 @@ def _groups(
     return groups
 
 
-def _runs(
-    wells: Sequence[Cell], targets: Sequence[Cell], falls: NDArray[np.bool_]
-) -> list[tuple[int, int]]:
+def _runs(wells: Sequence[Cell], targets: Sequence[Cell], falls: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Stretches of rows of one well and target; as a rule one ends where the cycles begin anew."""
     likely = [*(np.flatnonzero(falls[:-1]) + 1).tolist(), len(wells)]
     runs = list(zip([0, *likely[:-1]], likely, strict=True))

@@ -8,6 +8,9 @@ column: those fields stay empty and the dye tells readings apart. No sentinel nu
 
 Complete: the zip is proved whole (directory, sizes, checksums), so every row written is here; the
 run must have ended; where a Sample Setup sheet exists, every reaction in it must have a result.
+
+Not read: raw and multicomponent sheets, melt curves, standard curves, well and sample calls (only target
+calls are joined), replicate statistics. They are named in ``unread``.
 """
 
 from __future__ import annotations

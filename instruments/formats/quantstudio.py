@@ -12,6 +12,9 @@ column; a run end key has a value; and the table of results is proved whole by w
 (another section or a footer) or by a trustworthy Sample Setup whose every reaction has a row. A cut
 at any byte fails one of these. Where neither proof exists, the file is not complete until its wells
 are compared with the loaded plate (``assumptions``). Workbooks are proved by their container.
+
+Not read: raw, multicomponent and melt sections, replicate statistics, custom columns. They are named in
+``unread``.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ did not amplify (``flags_scope`` "well").
 
 Complete: the container is proved whole (every sector or checksum), so every row written is here;
 a header that has a run end key must have a run end.
+
+Not read: replicate statistics, comments and other columns, which are named in ``unread``.
 """
 
 from __future__ import annotations

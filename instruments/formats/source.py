@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import io
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -34,11 +35,14 @@ class Text:
         lines: every line that ended properly; a last piece without a line end is left out.
         ended: whether the file ends with the line end its first line uses.
         encoding: what the bytes were read as.
+        tail: the last piece without a line end. Some writers never end their last line; a cell of it
+            that a separator follows is whole even then.
     """
 
     lines: tuple[str, ...]
     ended: bool
     encoding: str
+    tail: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,13 @@ class Source:
         """Members of a zip, after the zip was proved whole; () for anything else."""
         return zip_members(self.name, self.data) if self.kind == "zip" else ()
 
+    def member(self, name: str) -> bytes:
+        """Content of a member of the zip, which was proved whole when its members were listed."""
+        if name not in self.members:
+            return b""
+        with zipfile.ZipFile(io.BytesIO(self.data)) as archive:
+            return archive.read(name)
+
     @cached_property
     def text(self) -> Text:
         """The file as text; no lines when it is not text."""
@@ -85,7 +96,7 @@ class Source:
             check_ole(self.name, self.data)
         elif "xl/workbook.xml" not in self.members:
             return None
-        from python_calamine import CalamineWorkbook
+        from python_calamine import CalamineWorkbook  # text files need none
 
         try:
             return CalamineWorkbook.from_filelike(io.BytesIO(self.data))
@@ -118,7 +129,7 @@ def _text(data: bytes) -> Text:
     newline = _newline(content)
     ended = content.endswith(newline)
     lines = content.split(newline)
-    return Text(tuple(lines[:-1]), ended=ended, encoding=encoding)
+    return Text(tuple(lines[:-1]), ended=ended, encoding=encoding, tail=lines[-1])
 
 
 def _newline(content: str) -> str:

@@ -42,6 +42,7 @@ width, and shows that no whole line is missing by its ``end_mark`` or by holding
 from __future__ import annotations
 
 import csv
+import tomllib
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,22 @@ class TableMapping:
     end_mark: str = ""
     tasks: Mapping[str, str] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def from_toml(text: str, name: str) -> TableMapping:
+        """Build a mapping from the text of a TOML file; ``name`` is the file's, for messages.
+
+        Raises:
+            InstrumentError: BAD_MAPPING for text that is no TOML, and as :meth:`from_mapping`.
+        """
+        try:
+            described = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as exc:
+            raise InstrumentError("BAD_MAPPING", f"The mapping is no TOML: {exc}.", file=name) from exc
+        try:
+            return TableMapping.from_mapping({"name": name.removesuffix(".toml"), **described})
+        except InstrumentError as exc:
+            raise exc.at(name) from exc
 
     @staticmethod
     def from_mapping(described: Mapping[str, Any]) -> TableMapping:

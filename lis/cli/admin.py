@@ -288,6 +288,14 @@ def docs_rules() -> None:
     click.echo(shipped_page(), nl=False)
 
 
+@docs_command.command("formats")
+def docs_formats() -> None:
+    """The files of cyclers that are read, generated from their readers (docs/formats.md)."""
+    from instruments.formats.guide import page
+
+    click.echo(page())
+
+
 COMMANDS = {
     "verify-log": verify_command,
     "rebuild": rebuild_command,

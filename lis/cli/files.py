@@ -13,31 +13,72 @@ from lis.cli import data_option, json_option, print_json, print_table
 
 @click.command("read")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("more", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--run", default="", help="Which run of a file that holds several.")
+@click.option(
+    "--export", type=click.Path(dir_okay=False, path_type=Path), help="Write .rdml, .csv or .parquet."
+)
 @data_option
 @json_option
-def read_command(file: Path, data: Path | None, *, as_json: bool) -> None:
-    """Read a cycler's FILE and print what it says.
+def read_command(
+    file: Path, more: tuple[Path, ...], run: str, export: Path | None, data: Path | None, *, as_json: bool
+) -> None:
+    """Read a cycler's FILE and print what it says; with MORE files of the same run, put together.
 
     An unknown or incomplete file exits with 1; with --json it still prints what could be read, with
-    "complete": false and the reasons.
+    "complete": false and the reasons. A file of several runs prints them all, each well with its run.
     """
-    from instruments import InstrumentError, read
+    from instruments import InstrumentError
     from lis import config, rulebook
 
     tables = tuple(rulebook.own_tables(config.load(data).data / "rules"))
     try:
-        run = read(file.name, file.read_bytes(), tables)
+        runs = _runs([file, *more], tables, run)
     except InstrumentError as error:
         if as_json:
             print_json(_nothing_read(file.name, error))
         raise
-    document = run.as_json()
+    if export is not None:
+        _export(runs, export)
+    document = runs[0].as_json() if len(runs) == 1 else _several(runs)
     if as_json:
         print_json(document)
     else:
         _print_run(document)
-    if not run.complete:
-        raise InstrumentError("INCOMPLETE_FILE", "; ".join(run.reasons), file=file.name)
+    if not document["complete"]:
+        raise InstrumentError("INCOMPLETE_FILE", "; ".join(document["reasons"]), file=file.name)
+
+
+def _runs(paths: list[Path], tables: Any, run: str) -> tuple[Any, ...]:
+    """The runs of a file, or the one run of several files."""
+    from instruments.formats import read, read_all, sets
+
+    if len(paths) > 1:
+        return (sets.combine([read(path.name, path.read_bytes(), tables) for path in paths]),)
+    name, content = paths[0].name, paths[0].read_bytes()
+    return (read(name, content, tables, run=run),) if run else read_all(name, content, tables)
+
+
+def _export(runs: tuple[Any, ...], target: Path) -> None:
+    from instruments import export
+
+    for name, content in export.files(runs, target.name).items():
+        (target.parent / name).write_bytes(content)
+        click.echo(f"{target.parent / name}: {len(content):,} bytes", err=True)
+
+
+def _several(runs: tuple[Any, ...]) -> dict[str, Any]:
+    """One document of several runs: the first one's keys, all wells with their run, all reasons."""
+    documents: list[dict[str, Any]] = [run.as_json() for run in runs]
+    return documents[0] | {
+        "experiment": "",
+        "runs": [document["experiment"] for document in documents],
+        "complete": all(document["complete"] for document in documents),
+        "reasons": list(dict.fromkeys(reason for document in documents for reason in document["reasons"])),
+        "wells": [{**well, "run": d["experiment"]} for d in documents for well in d["wells"]],
+        "curves": sum(document["curves"] for document in documents),
+        "unread": list(dict.fromkeys(name for document in documents for name in document["unread"])),
+    }
 
 
 def _nothing_read(name: str, error: Any) -> dict[str, Any]:
@@ -72,13 +113,48 @@ def _print_run(document: dict[str, Any]) -> None:
 
 
 @click.command("call")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--method", type=click.Choice(["abi", "cfx", "threshold"]), default=None, help="How Cq is called."
+    "--method",
+    type=click.Choice(["abi", "cfx", "threshold", "sdm", "5pl", "linregpcr"]),
+    default=None,
+    help="How Cq is called; without it as the instrument does.",
+)
+@click.option(
+    "--report",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Measure calling on every run and benchmark in a folder instead.",
 )
 @json_option
-def call_command(file: Path, method: Any, *, as_json: bool) -> None:
-    """Call Cq from the raw curves of FILE and put it beside the instrument's own."""
+def call_command(file: Path | None, method: Any, report: Path | None, *, as_json: bool) -> None:
+    """Call Cq from the raw curves of FILE and put it beside the instrument's own.
+
+    With --report DIR: how exactly the Cq of instruments are reproduced, how replicates scatter, how
+    verdicts compare with people, what a running plate foretells.
+    """
+    if (file is None) == (report is None):
+        raise click.UsageError("Give a FILE, or a folder with --report.")
+    if report is not None:
+        _print_report(report, as_json=as_json)
+    elif file is not None:
+        _print_calls(file, method, as_json=as_json)
+
+
+def _print_report(folder: Path, *, as_json: bool) -> None:
+    from instruments.calling_report import tables
+
+    made = []
+    for table in tables(folder):
+        if as_json:
+            made.append({"title": table.title, "columns": table.columns, "rows": table.rows})
+        else:
+            click.echo(f"\n{table.title}")
+            print_table(list(table.columns), [list(row) for row in table.rows])
+    if as_json:
+        print_json({"tables": made})
+
+
+def _print_calls(file: Path, method: Any, *, as_json: bool) -> None:
     from instruments import InstrumentError, read
     from instruments.checking import call_run
 
@@ -91,12 +167,14 @@ def call_command(file: Path, method: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    names = ["well", "target", "cq", "instrument_cq", "curve", "efficiency"]
+    names = ["well", "target", "cq", "instrument_cq", "curve", "shape", "efficiency", "flags"]
     click.echo(f"method {document['method']}, threshold {document['threshold']}")
     print_table(names, [[_short(well[name]) for name in names] for well in document["wells"]])
 
 
 def _short(value: Any) -> Any:
+    if isinstance(value, list):
+        return ", ".join(value)
     return f"{value:.3f}" if isinstance(value, float) else value
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, Select, and_, or_, select
 
 from lis.queries.common import Row
 from lis.schema import event, plate_well, reading, report, run
 
 
-def _stream(conn: Connection, found: object) -> Iterator[Row]:
-    rows = conn.execution_options(yield_per=2000).execute(found).mappings()  # type: ignore[call-overload]
-    return (dict(row) for row in rows)
+def _stream(conn: Connection, found: Select[Any]) -> Iterator[Row]:
+    """Rows one after the other; whoever stops early lets go of the cursor."""
+    with conn.execute(found.execution_options(yield_per=2000)) as rows:
+        for row in rows.mappings():
+            yield dict(row)
 
 
 def all_reports(conn: Connection) -> Iterator[Row]:

@@ -42,7 +42,7 @@ def dump(conn: Connection, what: str) -> tuple[list[str], Iterator[tuple[Any, ..
         "plates": (plate, plate.c.created_at),
         "runs": (run, run.c.read_at),
     }[what]
-    found = conn.execution_options(yield_per=1000).execute(select(table).order_by(order))
+    found = conn.execute(select(table).order_by(order).execution_options(yield_per=1000))
     return list(found.keys()), (tuple(row) for row in found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -247,7 +247,11 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """What became of a scan, and the sentence for the technician."""
+    """What became of a scan, and the sentence for the technician.
+
+    Attributes:
+        who: who received the tube before, if that is what stops the scan.
+    """
 
     barcode: str
     outcome: ScanOutcome
@@ -256,6 +260,7 @@ class ScanResult:
     rack: str = ""
     position: str = ""
     tube: Tube | None = None
+    who: str = ""
 
 
 def receive(unit: Unit, rules: Rulebook, scans: Sequence[Scan]) -> list[ScanResult]:
@@ -333,7 +338,8 @@ def _receive_one(
         return answer(
             ScanOutcome.REPEAT, "ALREADY_RECEIVED", f"Tube {tube.tube_id} was received {_at(tube)}."
         ), []
-    return answer(ScanOutcome.REFUSED, *_stop(unit, tube)), []
+    who = queries.actor_of(unit.conn, tube.tube_id, "Received") if tube.received_at else ""
+    return replace(answer(ScanOutcome.REFUSED, *_stop(tube, who)), who=who), []
 
 
 def _receipt(unit: Unit, rules: Rulebook, scan: Scan, tube: Tube) -> list[e.Event]:
@@ -344,7 +350,7 @@ def _receipt(unit: Unit, rules: Rulebook, scan: Scan, tube: Tube) -> list[e.Even
     return [e.Sealed(tube.persons, "sealed at reception: the site had not sealed it"), received]
 
 
-def _stop(unit: Unit, tube: Tube) -> tuple[str, str]:
+def _stop(tube: Tube, who: str) -> tuple[str, str]:
     """Why a scan stops the technician: code and sentence with who, when and where."""
     if tube.state is TubeState.REGISTERED:
         return (
@@ -353,7 +359,6 @@ def _stop(unit: Unit, tube: Tube) -> tuple[str, str]:
         )
     if tube.received_at is None:
         return "NOT_RECEIVABLE", f"Tube {tube.tube_id} is {_state(tube)}. {NEXT_STEP[tube.state]}"
-    who = queries.actor_of(unit.conn, tube.tube_id, "Received") or "someone"
     return (
         "RECEIVED_ELSEWHERE",
         (
@@ -364,10 +369,7 @@ def _stop(unit: Unit, tube: Tube) -> tuple[str, str]:
 
 
 def _with_tube(result: ScanResult, after: dict[str, Tube]) -> ScanResult:
-    tube = after.get(result.barcode, result.tube)
-    return ScanResult(
-        result.barcode, result.outcome, result.code, result.sentence, result.rack, result.position, tube
-    )
+    return replace(result, tube=after.get(result.barcode, result.tube))
 
 
 # -- the hold tray, rejection, storage -----------------------------------------------------------

@@ -291,7 +291,7 @@ def _facts(  # noqa: PLR0913 - the facts of one result
         controls_present=bool(run.row["valid"]) or "missing" not in run.row["verdict"],
         file_complete=True,  # an incomplete file never becomes a run
         assay_validated=_validated(assay, material, places),
-        flags=tuple(flag for r in viral for flag in _doubts(r)),
+        flags=(*(flag for r in viral for flag in _doubts(r)), *_contradictions(run, own, viral)),
         curves=tuple(r["curve"] or None for r in viral),
         ic_cq=None if not internal or None in internal else max(internal),
         ic_required=bool(controls),
@@ -302,6 +302,9 @@ def _facts(  # noqa: PLR0913 - the facts of one result
     )
 
 
+INTEGRITY: Final = "INTEGRITY_"
+"""How flags begin that say: this Cq did not come from this curve."""
+
 NOTHING_AMPLIFIED: Final = frozenset({"NOAMP", "NO_AMP", "NO AMP", "EXPFAIL"})
 """Flags that only say what a negative target is: it did not amplify."""
 
@@ -310,6 +313,12 @@ def _doubts(reading: Row) -> list[str]:
     """Instrument flags of a viral target that cast doubt on it."""
     flags = [flag for flag in reading["flags"].split(",") if flag]
     return [flag for flag in flags if reading["cq"] is not None or flag.upper() not in NOTHING_AMPLIFIED]
+
+
+def _contradictions(run: _Run, own: Sequence[Row], viral: Sequence[Row]) -> list[str]:
+    """Integrity flags of the internal control and of the plate's controls, which carry the result."""
+    others = [*run.by_tube.get("", ()), *(row for row in own if row not in viral)]
+    return [flag for row in others for flag in row["flags"].split(",") if flag.startswith(INTEGRITY)]
 
 
 def _has_ended(row: Mapping[str, Any], now: datetime) -> bool:

@@ -72,7 +72,10 @@ def _config(lab: Laboratory) -> uvicorn.Config:
 
 
 def _socket(host: str, port: int) -> socket.socket:
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # Named as TCP, because asyncio switches Nagle's algorithm off only then; with it every reply over a
+    # kept connection waits 40 ms for the delayed acknowledgement of its head.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

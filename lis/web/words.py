@@ -72,7 +72,9 @@ def outcome_zh(result: ScanResult) -> str:
         "position": result.position,
     }
     if tube is not None:
-        known |= {"state": tube.state.value, "hold": str(tube.hold_number)}
+        known |= {"state": tube.state.value, "hold": str(tube.hold_number), "who": result.who}
+        known["place"] = f"{tube.rack} {tube.position}".strip() or "未登记位置"
+        known["at"] = f"{tube.received_at:%Y-%m-%d %H:%M:%S} UTC" if tube.received_at else ""
     code = "TUBE_HELD" if result.code == "TUBE_UNKNOWN" and result.outcome == "held" else result.code
     return error_zh(code, known)
 

@@ -130,7 +130,7 @@ class Line:
 
 def show(title: str, lines: Sequence[Line]) -> None:
     """Print the table of one benchmark."""
-    print(f"\n{title}")  # noqa: T201 - a script prints
+    print(f"\n{title}")
     for line in lines:
         sign = ">=" if line.at_least else "<="
         limit = (
@@ -139,7 +139,7 @@ def show(title: str, lines: Sequence[Line]) -> None:
             else ""
         )
         verdict = line.verdict if limit else ""
-        print(f"  {line.what:58} {line.value:10.2f} {line.unit:8} {limit:18} {verdict:5} {line.share}")  # noqa: T201
+        print(f"  {line.what:58} {line.value:10.2f} {line.unit:8} {limit:18} {verdict:5} {line.share}")
 
 
 NO_LIMIT = float("nan")

@@ -78,7 +78,11 @@ def test_positives_carry_two_signatures(played):
     data, _ = played
     with laboratory.open_laboratory(config.load(data)) as lab, lab.database.read() as conn:
         names, rows = queries.dump(conn, "reports")
-        signed = [row[names.index("signed_by")].split(", ") for row in rows if row[names.index("result")] == "positive"]
+        signed = [
+            row[names.index("signed_by")].split(", ")
+            for row in rows
+            if row[names.index("result")] == "positive"
+        ]
     assert signed
     assert all(len(set(names)) == 2 for names in signed)
 

@@ -1,6 +1,5 @@
 """The agent's folder, outbox and courier, each without a network; the network is in test_link."""
 
-
 from __future__ import annotations
 
 import fcntl

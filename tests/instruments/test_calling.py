@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import instruments
-from instruments.calling import ATYPICAL, FLAT, METHODS, SIGMOID, call_curves
+from instruments.calling import ATYPICAL, FLAT, SIGMOID, call_curves
 from instruments.model import canonical_well, well_name
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "instruments"
@@ -108,7 +108,7 @@ def rated(path):
 
 @real
 def test_verdicts_agree_with_people_on_drifting_negatives():
-    """RAS002: every curve people call positive is a sigmoid, and at most 8 of 151 negatives look like one."""
+    """RAS002: every curve people call positive is a sigmoid, and only one of 151 negatives looks like one."""
     with zipfile.ZipFile(DATA / "rdml" / "RAS002.rdml") as archive:
         root = ET.fromstring(archive.read(archive.namelist()[0]))  # noqa: S314 - a file of our own choosing
     space = root.tag.partition("}")[0] + "}"
@@ -125,7 +125,7 @@ def test_verdicts_agree_with_people_on_drifting_negatives():
     positive = np.array([human[key] == "y" for key in keys])
     assert (positive.sum(), (~positive).sum()) == (41, 151)
     assert set(verdicts[positive]) == {SIGMOID}
-    assert (verdicts[~positive] == SIGMOID).sum() <= 8
+    assert (verdicts[~positive] == SIGMOID).sum() <= 1
 
 
 @real
@@ -137,7 +137,7 @@ def test_verdicts_agree_with_people_on_weak_positives():
     assert set(call_curves(np.array(table, dtype=float).T).verdict) == {SIGMOID}
 
 
-@given(st.floats(16, 38), st.floats(0.7, 1.0), st.sampled_from(METHODS))
+@given(st.floats(16, 38), st.floats(0.7, 1.0), st.sampled_from(["abi", "cfx", "threshold"]))
 def test_a_clean_curve_is_called_where_it_was_drawn(cq, efficiency, method):
     """With a baseline before the rise every method interpolates well; the automatic one is near."""
     curve = sigmoid(cq, efficiency=efficiency) + (0.0 if method == "cfx" else 0.6)

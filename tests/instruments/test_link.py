@@ -1,6 +1,5 @@
 """Agent and bridge together: real sockets, real processes, real kills; and hundreds of simulated bad days."""
 
-
 from __future__ import annotations
 
 import contextlib

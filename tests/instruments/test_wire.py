@@ -1,6 +1,5 @@
 """Frames and parts: what goes in comes out, and nothing else is believed."""
 
-
 from __future__ import annotations
 
 import ast

@@ -55,7 +55,10 @@ def test_one_key_for_two_requests_is_a_conflict(served):
     """A key that was used for another body or another address is refused and nothing is done."""
     anna, bo = served.person("anna"), served.person("bo")
     anna.post("/api/v1/tubes", {"barcode": tube_code(1)}, Idempotency_Key="k1")
-    for path, body in (("/api/v1/tubes", {"barcode": tube_code(2)}), ("/api/v1/receipts", {"barcode": tube_code(1)})):
+    for path, body in (
+        ("/api/v1/tubes", {"barcode": tube_code(2)}),
+        ("/api/v1/receipts", {"barcode": tube_code(1)}),
+    ):
         answer = anna.post(path, body, Idempotency_Key="k1")
         assert (answer.status_code, answer.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
     assert anna.get(f"/api/v1/tubes/{tube_code(2)}").status_code == 404
@@ -71,7 +74,9 @@ def test_many_at_once_under_one_key_have_one_effect(served):
     bodies: list[bytes] = []
 
     def send() -> None:
-        bodies.append(anna.post("/api/v1/receipts", {"barcode": tube_code(1)}, Idempotency_Key="scan").content)
+        bodies.append(
+            anna.post("/api/v1/receipts", {"barcode": tube_code(1)}, Idempotency_Key="scan").content
+        )
 
     threads = [threading.Thread(target=send) for _ in range(12)]
     for thread in threads:

@@ -44,7 +44,9 @@ def day(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path):
             who.ok("/api/v1/reviews", {"tube": singles[0], "verdict": "accept"})
             who.ok("/api/v1/reviews", {"tube": singles[1], "verdict": "accept"})
         (number,) = cai.ok("/api/v1/reports/release", {"tubes": [singles[0]]})["tubes"][singles[0]]
-        later = cai.ok(f"/api/v1/reports/{number}/amend", {"result": "inconclusive", "reason": "换管"})["report_id"]
+        later = cai.ok(f"/api/v1/reports/{number}/amend", {"result": "inconclusive", "reason": "换管"})[
+            "report_id"
+        ]
         members = receive(cai, *range(30, 35), rack="R3")
         pool = cai.ok("/api/v1/pools", {"members": members})["barcode"]
         receive(cai, *range(40, 46), rack="R4")
@@ -52,17 +54,31 @@ def day(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path):
         upload(cai, run_file(found, failed, {}, broken_control=True), "failed.txt")
         cai.ok("/api/v1/receipts", {"barcode": tube_code(77)})
         cai.ok(f"/api/v1/tubes/{receive(cai, 50, rack='R5')[0]}/hold", {"reason": "漏液"})
-        cai.ok("/api/v1/tubes", {"barcode": tube_code(60), "kind": "mixed", "places": 5, "persons": people(2, "Q")})
+        cai.ok(
+            "/api/v1/tubes",
+            {"barcode": tube_code(60), "kind": "mixed", "places": 5, "persons": people(2, "Q")},
+        )
         cai.ok("/api/v1/tubes", {"barcode": tube_code(61), "persons": people(1, "R"), "sealed": True})
         planned = cai.ok("/api/v1/plates", {})["plate_id"]
         paths = ["/", "/collection", f"/collection?tube={tube_code(60)}", f"/collection?tube={tube_code(61)}"]
         paths += ["/reception", "/pooling", "/plating", "/instruments", "/review", "/reports", "/alarms"]
         paths += [f"/plates/{one}" for one in (made["plate_id"], failed["plate_id"], planned)]
         paths += [f"/reports/{one}" for one in (number, later)]
-        paths += [f"/tubes/{one}" for one in (singles[0], singles[1], mixed, pool, members[0], tube_code(60), tube_code(77))]
-        paths += [f"/worklists/{name}" for name in ("receive", "plate", "retest", "recollect", "review", "release")]
+        paths += [
+            f"/tubes/{one}"
+            for one in (singles[0], singles[1], mixed, pool, members[0], tube_code(60), tube_code(77))
+        ]
+        paths += [
+            f"/worklists/{name}" for name in ("receive", "plate", "retest", "recollect", "review", "release")
+        ]
         paths += ["/worklists/hold", "/worklists/quarantine", "/search?q=0000", "/search", "/search?q=R99"]
-        paths += ["/tubes/1", f"/tubes/{tube_code(99)}", "/nowhere", "/verify/R1?seal=0000000000000000", "/sign-in"]
+        paths += [
+            "/tubes/1",
+            f"/tubes/{tube_code(99)}",
+            "/nowhere",
+            "/verify/R1?seal=0000000000000000",
+            "/sign-in",
+        ]
         yield found, paths, cai
 
 
@@ -79,7 +95,11 @@ class Shown(HTMLParser):
     def handle_starttag(self, tag, attrs):
         """Remember whether this element holds a code or text in another language."""
         named = dict(attrs)
-        hidden = "code" in (named.get("class") or "").split() or tag in {"script", "style", "kbd"} or "lang" in named
+        hidden = (
+            "code" in (named.get("class") or "").split()
+            or tag in {"script", "style", "kbd"}
+            or "lang" in named
+        )
         if tag not in {"meta", "link", "input", "br", "img", "hr", "path", "circle", "rect"}:
             self._open.append((hidden and tag != "html") or (bool(self._open) and self._open[-1]))
         self.addresses += [named[name] for name in ("src", "href", "action") if named.get(name)]
@@ -128,7 +148,11 @@ def test_every_page_opens_in_both_languages(day, language):
             left = [word for text in page.texts for word in re.findall(r"[A-Za-z]{2,}", CODES.sub("", text))]
             assert not left, (path, left)
         else:
-            left = [text for text in page.texts if CJK.search(text) and not re.search(r"王小|北河|中文|换管|漏液", text)]
+            left = [
+                text
+                for text in page.texts
+                if CJK.search(text) and not re.search(r"王小|北河|中文|换管|漏液", text)
+            ]
             assert not left, (path, left)
 
 
@@ -157,7 +181,9 @@ def test_links_of_the_pages_lead_somewhere(day):
     _found, paths, cai = day
     links = set()
     for path in paths:
-        links |= set(re.findall(r'<a [^>]*href="(/[^"#]*)', cai.get(path, headers={"Accept": "text/html"}).text))
+        links |= set(
+            re.findall(r'<a [^>]*href="(/[^"#]*)', cai.get(path, headers={"Accept": "text/html"}).text)
+        )
     for link in sorted(links)[::4]:
         answer = cai.get(link.replace("&amp;", "&"), headers={"Accept": "text/html"}, follow_redirects=True)
         assert answer.status_code == 200 or "/tubes/" in link, (link, answer.status_code)
@@ -189,7 +215,12 @@ def test_pages_send_strangers_to_the_door_and_back(day):
     wrong = client.post("/sign-in", data={"name": "bo", "password": "wrong", "next": "/review"})
     assert wrong.status_code == 401
     assert "用户名或密码错误" in wrong.text
-    for target, leads in (("/review", "/review"), ("//evil.example", "/"), ("https://evil.example/", "/"), ("/\\evil", "/")):
+    for target, leads in (
+        ("/review", "/review"),
+        ("//evil.example", "/"),
+        ("https://evil.example/", "/"),
+        ("/\\evil", "/"),
+    ):
         answer = client.post("/sign-in", data={"name": "bo", "password": PASSWORD, "next": target})
         assert (answer.status_code, answer.headers["location"]) == (303, leads)
     page = client.get("/").text
@@ -236,7 +267,18 @@ def test_every_word_asked_for_is_there_and_every_word_is_asked_for():
     for key in used:
         assert all(table()[key.split(".")[0]][key.split(".")[1]]), key
     built = {"nav", "home", "worklist_page", "reports"}  # these are also asked for by composed keys
-    plain = {"common", "col", "sign_in", "collection", "reception", "pooling", "plating", "files", "review", "hold"}
+    plain = {
+        "common",
+        "col",
+        "sign_in",
+        "collection",
+        "reception",
+        "pooling",
+        "plating",
+        "files",
+        "review",
+        "hold",
+    }
     for section in plain:
         spare = {f"{section}.{key}" for key in table()[section]} - used
         assert not spare, spare
@@ -261,10 +303,27 @@ def test_every_value_that_screens_show_has_a_word():
 
 def raised_codes() -> set[str]:
     """Every code of an error raised in the project's own source, read from the syntax tree."""
-    names = {"Refused", "Invalid", "Conflict", "NotFound", "Forbidden", "NotSignedIn", "IllegalMove", "Busy", "StorageFull", "TooManyTries"}
+    names = {
+        "Refused",
+        "Invalid",
+        "Conflict",
+        "NotFound",
+        "Forbidden",
+        "NotSignedIn",
+        "IllegalMove",
+        "Busy",
+        "StorageFull",
+        "TooManyTries",
+    }
     found = set()
     for path in [*(ROOT / "lis").rglob("*.py")]:
-        if path.parts[-2] in {"cli", "demo", "printing"} or path.name in {"config.py", "rulebook.py", "laboratory.py", "reception.py", "admin.py"}:
+        if path.parts[-2] in {"cli", "demo", "printing"} or path.name in {
+            "config.py",
+            "rulebook.py",
+            "laboratory.py",
+            "reception.py",
+            "admin.py",
+        }:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in names and node.args:

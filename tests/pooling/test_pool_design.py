@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 import pooling
 from pooling.design import design
 from pooling.size import Accuracy, PoolDesignError, two_stage
+from pooling.volume import Volume
 
 
 def test_keys_of_the_surface():
@@ -159,3 +160,160 @@ def test_senseless_questions_are_refused(arguments, code):
     with pytest.raises(PoolDesignError) as caught:
         design(**arguments)
     assert caught.value.code == code
+
+
+def test_accuracy_may_differ_by_stage():
+    """Se .9 in pools and .99 singly: the procedure finds their product; single tests keep the last."""
+    found = design(0.01, size=10, sensitivity=[0.9, 0.99], specificity=(0.98, 0.995))
+    whole = two_stage(0.01, 10, (Accuracy(0.9, 0.98), Accuracy(0.99, 0.995)))
+    assert found.sensitivity == pytest.approx(0.9 * 0.99)
+    assert (found.tests_per_person, found.specificity) == (whole.tests_per_person, whole.specificity)
+    assert design(0.4, sensitivity=(0.9, 0.99)).sensitivity == 0.99
+    three = design(0.01, stages=3, sensitivity=(0.97, 0.98, 0.99), specificity=0.99, max_size=16)
+    assert three.sensitivity == pytest.approx(0.97 * 0.98 * 0.99)
+    mixed = design(0.01, size=6, sensitivity=0.9, specificity=(0.95, 0.99))
+    assert mixed.specificity == two_stage(0.01, 6, (Accuracy(0.9, 0.95), Accuracy(0.9, 0.99))).specificity
+
+
+def test_the_validated_size_of_the_assay_is_kept():
+    """An assay validated for pools of 5 refuses 6 and more by name, also when a size is asked for."""
+    found = design(0.01, validated=5)
+    assert found.size == 5
+    assert [(one.size, one.last, one.code) for one in found.refused] == [(6, 32, "NOT_VALIDATED")]
+    assert "validated up to 5" in found.refused[0].sentence
+    assert [one.code for one in design(0.01, size=6, validated=5).refused] == ["NOT_VALIDATED"]
+    assert design(0.01, size=5, validated=5).refused == ()
+
+
+def test_sub_pools_keep_the_floor_too():
+    """Where the cheapest sub-pools would fall below the floor, the cheapest that keep it are taken."""
+    detection = {2: 0.99, 3: 0.97, 4: 0.9, 16: 0.88}
+    free = design(0.01, stages=3, size=16, detection=detection, min_sensitivity=0.0)
+    held = design(0.01, stages=3, size=16, detection=detection, min_sensitivity=0.85)
+    assert free.layout == (4, 4, 4, 4)
+    assert (max(held.layout), sum(held.layout), held.refused) == (3, 16, ())
+    assert held.sensitivity >= 0.85
+    assert held.tests_per_person > free.tests_per_person
+    edge = design(0.01, stages=3, size=16, detection=detection, min_sensitivity=0.88 * 0.97)
+    assert (max(edge.layout), edge.refused) == (3, ())
+    singly = design(0.01, stages=3, size=16, detection=detection, min_sensitivity=0.88)
+    assert (singly.layout, singly.refused) == ((1,) * 16, ())
+    hopeless = design(0.01, stages=3, size=16, detection=detection, min_sensitivity=0.9)
+    assert hopeless.layout == (4, 4, 4, 4)
+    assert [one.code for one in hopeless.refused] == ["BELOW_FLOOR"]
+
+
+def test_a_master_pool_counts_as_a_pool():
+    """A master pool of 96 meets the cap; the array is answered with three stages and its objection."""
+    found = design(0.001, array=(8, 12), master=True)
+    assert (found.size, found.stages, found.master, found.array) == (96, 3, True, (8, 12))
+    assert found.tests_per_person == pooling.array(0.001, 8, 12, master=True).tests_per_person
+    assert [one.code for one in found.refused] == ["ABOVE_CAP"]
+    assert design(0.001, array=(8, 12), master=True, max_size=96).refused == ()
+    staged = design(0.001, array=(2, 3), master=True, sensitivity=(0.9, 0.95, 0.99))
+    assert staged.sensitivity < 0.9 * 0.99
+    assert design(0.01, array=(2, 3), max_size=2).refused[0].code == "ABOVE_CAP"
+    assert design(0.01, array=(3, 2), max_size=2).refused[0].code == "ABOVE_CAP"
+
+
+def test_the_liquid_in_the_tube_refuses_sizes():
+    """500 µl: two single tests of 200 and 50 dead leave 50 µl for the pool: 400 / n fits from 8 on."""
+    volume = Volume(500.0, pool_ul=200.0, single_ul=200.0, dead_ul=50.0)
+    found = design(0.01, volume=volume)
+    assert [(one.size, one.last, one.code) for one in found.refused] == [(2, 7, "SHORT_VOLUME")]
+    assert found.size == 11
+    assert "650 µl" in found.refused[0].sentence
+    assert "500" in found.refused[0].sentence
+
+
+def test_aliquots_too_small_to_pipette_are_refused():
+    """An aliquot below the smallest volume pipetted reliably refuses the size, not rounds it up."""
+    volume = Volume(2000.0, pool_ul=100.0, pool_repeats=0, smallest_ul=10.0)
+    found = design(0.001, volume=volume)
+    assert found.size == 10
+    assert [(one.size, one.last, one.code) for one in found.refused] == [(11, 32, "SMALL_ALIQUOT")]
+    assert "9.1 µl" in found.refused[0].sentence
+
+
+def test_sub_pools_and_lines_need_liquid_too():
+    """Three stages and arrays take more than one aliquot from a tube, and the sum is what counts."""
+    volume = Volume(1000.0, pool_ul=200.0, single_ul=200.0, dead_ul=0.0)
+    assert volume.aliquot_ul(4) == 100.0
+    assert volume.needed_ul((16, 4)) == 25.0 + 100.0 + 400.0
+    assert volume.objection((16, 4)) is None
+    tight = Volume(524.0, dead_ul=0.0)
+    assert tight.objection((16,)) is None
+    code, why = tight.objection((16, 4))
+    assert code == "SHORT_VOLUME"
+    assert "525 µl" in why
+    assert Volume(525.0, dead_ul=0.0).objection((16, 4)) is None
+    three = design(0.01, stages=3, size=16, volume=tight)
+    assert (three.layout, [one.code for one in three.refused]) == ((4, 4, 4, 4), ["SHORT_VOLUME"])
+    two = design(0.01, size=16, volume=tight)
+    assert two.refused == ()
+    lines = design(0.01, array=(8, 12), volume=Volume(480.0, dead_ul=0.0))
+    assert [one.code for one in lines.refused] == ["SHORT_VOLUME"]
+    assert "483 µl" in lines.refused[0].sentence
+
+
+def test_missed_pools_are_found_with_dilution_too():
+    """Losses by dilution look like savings as well; where nothing is missed nothing is refused for it."""
+    codes = {one.code for one in design(0.25, size=32, detection={32: 0.4}, min_sensitivity=0.0).refused}
+    assert codes == {"MISSED_POOLS"}
+    three = design(0.25, size=32, stages=3, detection={2: 0.9, 32: 0.3}, min_sensitivity=0.0)
+    assert {one.code for one in three.refused} == {"MISSED_POOLS"}
+
+
+def test_the_search_ends_at_the_largest_size_measured():
+    """Detection known up to 6 ends the search there, and says so for the size that would be cheapest."""
+    found = design(0.001, detection={6: 0.99})
+    assert found.size == 6
+    assert [(one.size, one.code) for one in found.refused] == [(32, "ABOVE_CAP")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({"prevalence": 0.1, "sensitivity": [0.9, 0.9, 0.9]}, "BAD_STAGES"),
+        ({"prevalence": 0.1, "specificity": [0.9]}, "BAD_STAGES"),
+        ({"prevalence": 0.1, "master": True}, "MASTER_ALONE"),
+        ({"prevalence": 0.1, "validated": 0}, "BAD_CAP"),
+        ({"prevalence": 0.1, "array": (1, 3)}, "BAD_SIZE"),
+        ({"prevalence": 0.1, "min_sensitivity": -0.1}, "BAD_FLOOR"),
+        ({"prevalence": 1.0}, "BAD_PREVALENCE"),
+        ({"prevalence": 0.1, "sensitivity": 0.0}, "BAD_ACCURACY"),
+    ],
+)
+def test_senseless_honest_questions_are_refused(arguments, code):
+    """Wrong numbers of stages and impossible limits get a code."""
+    with pytest.raises(PoolDesignError) as caught:
+        design(**arguments)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tube_ul": 0.0},
+        {"pool_ul": 0.0},
+        {"single_ul": -1.0},
+        {"smallest_ul": 0.0},
+        {"dead_ul": -0.1},
+        {"pool_repeats": -1},
+        {"single_repeats": -1},
+    ],
+)
+def test_impossible_volumes_are_refused(change):
+    """A volume of nothing and fewer than no repeats are refused when they are made."""
+    with pytest.raises(PoolDesignError) as caught:
+        Volume(**({"tube_ul": 1000.0} | change))
+    assert caught.value.code == "BAD_VOLUME"
+
+
+def test_volumes_may_be_just_at_their_limits():
+    """No dead volume, no repeats and an exact fit are allowed."""
+    exact = Volume(300.0, pool_ul=200.0, single_ul=200.0, pool_repeats=0, single_repeats=0, dead_ul=0.0)
+    assert exact.needed_ul((2,)) == 300.0
+    assert exact.objection((2,)) is None
+    assert exact.objection((20,)) is None
+    assert exact.objection((21,)) is not None

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pooling
 from pooling import prevalence
 from pooling.prevalence import AdviceRules, Tally, advise, beta_cdf, beta_quantile, positivity, rolling
-from pooling.size import PoolDesignError
+from pooling.size import Accuracy, PoolDesignError
 
 NOW = datetime(2022, 12, 14, 8, 0, tzinfo=UTC)
 
@@ -168,3 +169,87 @@ def test_senseless_evidence_is_refused(call, code):
     with pytest.raises(PoolDesignError) as caught:
         call()
     assert caught.value.code == code
+
+
+def seen_at(share):
+    """Positivity known exactly."""
+    return pooling.Positivity(1000, 0, share, share, share, "beta")
+
+
+# Reference, section 5: prevalence -> (share called back, tubes per person) for 10-in-1 tubes.
+TEN_IN_ONE = {
+    0.01: (0.098, 0.198),
+    0.05: (0.404, 0.504),
+    0.1: (0.653, 0.753),
+    0.2: (0.894, 0.994),
+    0.3: (0.973, 1.073),
+    0.5: (1.0, 1.101),
+}
+
+
+@pytest.mark.parametrize(("prevalence", "row"), TEN_IN_ONE.items())
+def test_the_retest_load_of_ten_in_one(prevalence, row):
+    """Reference section 5, this column: called back and tubes per person, to .002 and .003."""
+    rules = AdviceRules(grey=0.00102, invalid=0.00326)  # the rates of the reference
+    ten, _, single = pooling.mode_costs(seen_at(prevalence), rules)
+    assert ten.mode == 10
+    assert ten.called_back == pytest.approx(row[0], abs=0.002)
+    assert ten.tubes_per_person == pytest.approx(row[1], abs=0.003)
+    assert (single.mode, single.tests_per_person, single.tubes_per_person, single.called_back) == (1, 1, 1, 0)
+
+
+def test_hours_tubes_and_missed_positives_of_each_mode():
+    """What a switch costs is shown whole: tests, tubes, hours, persons called back, persons missed."""
+    accuracy = Accuracy(0.95, 0.99, {5: 0.95, 10: 0.9})
+    rules = AdviceRules(accuracy=accuracy, round_hours=5.0, again_hours=20.0)
+    ten, five, single = pooling.mode_costs(seen_at(0.02), rules)
+    dorfman = pooling.two_stage(0.02, 10, accuracy)
+    assert ten.tests_per_person == pytest.approx(dorfman.tests_per_person)
+    assert ten.tubes_per_person == pytest.approx(dorfman.tests_per_person)
+    assert ten.hours == pytest.approx(5 + 20 * ten.called_back)
+    assert ten.missed_per_100k == pytest.approx(2000 * (1 - dorfman.sensitivity))
+    assert single.missed_per_100k == pytest.approx(2000 * 0.05)
+    assert single.hours == 5
+    assert ten.missed_per_100k > five.missed_per_100k > single.missed_per_100k
+    assert pooling.mode_costs(seen_at(0.02), AdviceRules(recollected=False))[0].tubes_per_person == 1.0
+    english, chinese = ten.words()
+    for text in (english, chinese):
+        for figure in (
+            f"{ten.tests_per_person:.3f}",
+            f"{ten.tubes_per_person:.3f}",
+            f"{ten.hours:.1f}",
+            f"{ten.called_back:.1%}",
+            f"{ten.missed_per_100k:.1f}",
+        ):
+            assert figure in text
+        assert text.startswith("10:1")
+
+
+def test_costs_at_both_ends_of_the_interval():
+    """The cost at each end of the interval is the cost of that prevalence, dearer at the higher end."""
+    window = [tally(10, 5000, 500)]
+    advice = advise(window, 10, AdviceRules())
+    for cost in advice.costs[:2]:
+        for share, known in ((advice.positivity.low, cost.at_low), (advice.positivity.high, cost.at_high)):
+            assert known == pytest.approx(pooling.two_stage(share, cost.mode).tests_per_person)
+        assert cost.at_low < cost.tests_per_person < cost.at_high
+    everybody = pooling.mode_costs(seen_at(1.0), AdviceRules())
+    assert [cost.tests_per_person for cost in everybody] == pytest.approx([1.1, 1.2, 1.0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"grey": -0.1},
+        {"grey": 1.0},
+        {"invalid": 1.0},
+        {"invalid": -0.1},
+        {"round_hours": -1.0},
+        {"again_hours": -1.0},
+    ],
+)
+def test_impossible_advice_rules_are_refused(change):
+    """Shares outside 0 to 1 and negative hours are refused when the rules are made."""
+    with pytest.raises(PoolDesignError) as caught:
+        AdviceRules(**change)
+    assert caught.value.code == "BAD_RULES"

@@ -172,6 +172,12 @@ def synthetic():
     return AssayRules.from_toml(SYNTHETIC, "synthetic.toml")
 
 
+@pytest.fixture(scope="session")
+def synthetic_text():
+    """The synthetic kit as the text of a file."""
+    return SYNTHETIC
+
+
 @pytest.fixture
 def content():
     """The parsed synthetic kit, to be spoilt by a test."""

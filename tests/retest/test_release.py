@@ -186,3 +186,10 @@ def test_only_a_negative_is_ever_released_automatically(release, call, result, m
     """Whatever else is good, nothing but a negative call reported as negative leaves by itself."""
     held = auto_verify(replace(GOOD, call=call, result=result, material=material), release)
     assert (held == ()) == (call is Call.negative and result == "negative")
+
+
+def test_a_rule_that_is_off_says_why(release):
+    """Each shipped rule that is off carries its reason, and only those do."""
+    assert release.off
+    for rule in release.rules:
+        assert bool(rule.reason) == (not rule.on), rule.id

@@ -3,7 +3,8 @@ import tomllib
 
 import pytest
 
-from retest import AssayRules, Call, Material, Next, RulesError
+from retest import AssayRules, Call, Material, Next, Reading, RulesError, interpret
+from retest.checked import line_of
 from retest.words import BORDERLINE_KINDS
 
 
@@ -267,6 +268,91 @@ def test_a_faulty_file_is_refused_with_its_place(content, spoil, code, word):
     """Each fault of a rule file has a code and names the key."""
     spoil(content)
     refused(content, code, word)
+
+
+OFF = {"both": "the second target of lot 7 drifts", "none": "controls in doubt"}
+
+
+def test_a_row_that_is_off_leaves_its_specimens_to_a_person(content):
+    """Whatever the row would have said, positive or negative, the specimen is borderline, never negative."""
+    content["off"] = OFF
+    rules = AssayRules.from_mapping(content)
+    assert rules.off == OFF
+    for row, cqs in (("both", (30.0, 30.0, None)), ("none", (None, None, 25.0))):
+        readings = [Reading(name, cq) for name, cq in zip(("A", "B", "IC"), cqs, strict=True)]
+        outcome = interpret(readings, rules)
+        assert (outcome.call, outcome.rule, outcome.next) == (Call.borderline, "rule-off", Next.retest), row
+    assert rules.kind("rule-off", Call.borderline) == "inconclusive"
+    spoken = interpret([Reading("A", 30.0), Reading("B", None), Reading("IC", None)], rules)
+    assert spoken.rule == "single-target"
+    assert Call.negative not in {row.call for row in rules.table.values()}
+    del content["off"]
+    assert AssayRules.from_mapping(content).digest != rules.digest
+
+
+@pytest.mark.parametrize(
+    ("off", "code", "word"),
+    [
+        ({"bothh": "x"}, "off-unknown", "both, single-target, grey"),
+        ({"both": ""}, "not-a-text", "off.both"),
+        ({"both": True}, "not-a-text", "off.both"),
+        ({"missing-target": "x"}, "rule-locked", "missing-target"),
+        ({"rule-off": "x"}, "rule-locked", "rule-off"),
+    ],
+)
+def test_what_cannot_be_switched_off(content, off, code, word):
+    """A row needs a reason, an unknown row is refused, and what is built in stays on."""
+    content["off"] = off
+    refused(content, code, word)
+
+
+def test_a_row_that_is_off_is_still_proved(content):
+    """Switching a row off does not hide a gap behind it, and its id stays taken."""
+    content["off"] = {"both": "x"}
+    del content["decision"][3]
+    refused(content, "table-gap", "A not-detected")
+
+
+FAULTS = [
+    ('name = "B"\nrole = "target"', 'name = "B"\nrole = "tarjet"', 2),
+    ('detected = { op = "<=", ct = 38.0 }', 'detected = { op = "<=", ct = 0 }', 1),
+    ('[ladder.invalid]\nsteps = ["re-extract", "recollect"]', '[ladder.invalid]\nsteps = ["pray"]', 2),
+    ('id = "none"\nsignal = 0', 'id = "none"\nsignal = 5', 2),
+    ('kind = "PC"\nscope = "run"', 'kind = "PC"\nscope = "pun"', 2),
+    ("least = 20.0, most = 33.0 }", "least = 40.0, most = 33.0 }", 1),
+    ("max_n = 5", "max_n = 0", 1),
+    ('target = "B"\ninstruments', 'target = "C"\ninstruments', 1),
+    ('[[override]]\ntarget = "B"', '[[override]]\ncure = 1\ntarget = "B"', 2),
+    ('id = "no-control"\n', 'id = "no-control"\nspare = 1\n', 2),
+    ('version = "7"', "version = 7", 1),
+    ("[pooling]\nmax_n = 5\n", "[pooling]\n", 1),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "at"), FAULTS, ids=map(str, range(len(FAULTS))))
+def test_a_fault_is_reported_with_its_line(synthetic_text, old, new, at):
+    """From a file, every refusal names file, line and key; the line is the one to correct."""
+    before, found, after = synthetic_text.partition(old)
+    assert found
+    with pytest.raises(RulesError) as caught:
+        AssayRules.from_toml(before + new + after, "kit.toml")
+    number = before.count("\n") + at
+    assert caught.value.where.startswith(f"kit.toml, line {number}, "), caught.value
+    assert caught.value.file == caught.value.where
+
+
+def test_lines_are_found_behind_prose_and_in_unnamed_texts(synthetic_text):
+    """Words of a text of several lines are not keys; a fault of the whole file is at its first line."""
+    rest = synthetic_text.replace('source = "made for the tests"\n', "", 1)
+    text = 'notes = """\nsource = 3\n"""\nsource = 3\n' + rest
+    with pytest.raises(RulesError) as caught:
+        AssayRules.from_toml(text)
+    assert caught.value.where == "synthetic, line 4, source"
+    assert line_of(text, "") == 1
+    assert line_of(text, "nothing[4].here") == 1
+    with pytest.raises(RulesError) as caught:
+        AssayRules.from_toml("", "")
+    assert caught.value.where.startswith("rules, line 1, ")
 
 
 def test_only_and_needs_read_named_targets(assay):

@@ -22,10 +22,10 @@ def test_a_long_day_survives_fifty_kills(kind: str, tmp_path: Path, request: pyt
     """After each of fifty kills at random moments the log verifies and nothing acknowledged is missing."""
     url = "" if kind == "sqlite" else request.getfixturevalue("postgresql")()
     seed = random.SystemRandom().randrange(2**32)
-    print(f"\n{kind}: seed {seed}")  # noqa: T201 - the one thing that makes a failure repeatable
+    print(f"\n{kind}: seed {seed}")
     world, ending = day(tmp_path / "killed", url, kills=KILLS, seed=seed, batches=8)
     reference = day(tmp_path / "whole", "", kills=0, seed=seed, batches=world.arrived)[1]
-    print(  # noqa: T201
+    print(
         f"{kind}: {world.killed} kills, {world.verified} verifications, {len(world.acked.heads)} acknowledged acts, "
         f"{len(world.acked.files)} acknowledged files, {len(ending)} tubes ({dict(kinds(ending))}), "
         f"same end as without kills: {ending == reference}"

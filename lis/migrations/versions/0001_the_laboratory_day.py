@@ -473,3 +473,5 @@ def downgrade() -> None:
 
     op.drop_table("alarm")
     op.drop_table("account")
+    if op.get_bind().dialect.name != "sqlite":
+        op.execute("DROP FUNCTION refuse_change()")

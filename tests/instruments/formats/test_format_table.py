@@ -94,8 +94,9 @@ def test_a_described_workbook_is_read():
 def test_without_its_words_a_mapping_does_not_fit():
     """Another cycler's table with the same columns is not taken for this one."""
     other = mapping(LONG.replace('["SLAN-96P"]', '["Gentier"]'))
+    assert instruments.read("slan.xlsx", slan(), [other]).format == "slan-96"
     with pytest.raises(instruments.InstrumentError) as caught:
-        instruments.read("slan.xlsx", slan(), [other])
+        instruments.read("x.csv", TEXT.encode(), [other])
     assert caught.value.code == "UNKNOWN_FORMAT"
     with pytest.raises(instruments.InstrumentError, match="synthetic-slan"):
         read_table("slan.xlsx", slan(), other)

@@ -1,0 +1,173 @@
+"""Commands about capacity: what would happen, and what would be enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lis.cli import json_option, print_json, print_table
+
+BAR = 30
+
+
+@click.command("simulate")
+@click.argument("scenario")
+@click.option(
+    "--replications", type=click.IntRange(1), default=20, show_default=True, help="Runs with other luck."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="The same seed gives the same numbers.",
+)
+@click.option("--workers", type=click.IntRange(0), default=0, help="Processes; 0 = one per core.")
+@click.option(
+    "--half-width",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Stop when the 95 % interval of P95 is this narrow (hours).",
+)
+@json_option
+def simulate_command(
+    scenario: str, replications: int, seed: int, workers: int, half_width: float, *, as_json: bool
+) -> None:
+    """Simulate SCENARIO (a TOML file or the name of a shipped one) and say how sure the answer is."""
+    from sim import document, load, replicate
+
+    study = replicate(
+        load(_given(scenario)), replications, seed, workers=workers, half_width=half_width, progress=_progress
+    )
+    click.echo("", err=True)
+    if study.stopped:
+        click.echo(f"stopped after {len(study.runs)} of {replications} replications", err=True)
+    found = document(study)
+    if as_json:
+        print_json(found)
+    else:
+        _print_study(found)
+
+
+def _given(scenario: str) -> str | Path:
+    return Path(scenario) if scenario.endswith(".toml") else scenario
+
+
+def _progress(done: int, of: int, seconds: float) -> None:
+    """A bar with the time left, on stderr."""
+    left = seconds / done * (of - done)
+    filled = BAR * done // of
+    click.echo(
+        f"\r[{'#' * filled}{'.' * (BAR - filled)}] {done}/{of}, {left:.0f} s left ", err=True, nl=False
+    )
+
+
+def _print_study(found: dict[str, Any]) -> None:
+    tat, share = found["tat_hours"], found["on_time_share"]
+    click.echo(
+        f"{found['scenario']}: {found['tubes']} tubes, {found['replications']} runs, seed {found['seed']}"
+    )
+    click.echo(f"on time    {share['mean']:.2%} {_interval(share['ci95'], 100, ' %')}")
+    click.echo(
+        f"turnaround P50 {tat['p50']:.2f} h, P95 {tat['p95']:.2f} h {_interval(tat['ci95_p95'], 1, ' h')}, "
+        f"P99 {tat['p99']:.2f} h, longest {tat['max']:.2f} h"
+    )
+    click.echo(
+        f"retested {found['retest_share']:.2%}, called back {found['recollections']:.0f}, "
+        f"{found['tests_per_person']:.3f} tests a person, {found['plates']:.0f} plates"
+    )
+    rows = [
+        [
+            name,
+            f"{one['utilisation']:.0%}",
+            f"{one['wait_h_mean']:.2f}",
+            f"{one['wait_h_p95']:.2f}",
+            f"{one['queue_mean']:.1f}",
+            one["queue_max"],
+            f"{one['served']:.0f} {one['unit']}s",
+        ]
+        for name, one in found["stations"].items()
+    ]
+    print_table(["station", "used", "wait h", "wait P95", "queue", "longest", "served"], rows)
+    groups = [
+        [name, f"{one['tubes']:.0f}", f"{one['on_time_share']:.2%}", f"{one['p50']:.2f}", f"{one['p95']:.2f}"]
+        for name, one in found["groups"].items()
+    ]
+    if groups:
+        click.echo("")
+        print_table(["tier and mode", "tubes", "on time", "P50 h", "P95 h"], groups)
+
+
+def _interval(pair: list[float] | None, factor: float, unit: str) -> str:
+    if pair is None:
+        return "(one run: no interval)"
+    return f"(95 % interval {pair[0] * factor:.2f} to {pair[1] * factor:.2f}{unit})"
+
+
+@click.command("plan")
+@click.argument("scenario")
+@click.option("--target-hours", type=float, default=24.0, show_default=True, help="Turnaround to keep.")
+@click.option("--percentile", type=float, default=95.0, show_default=True, help="Of tubes, 0 to 100.")
+@click.option("--replications", type=click.IntRange(2), default=10, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@json_option
+def plan_command(
+    scenario: str, target_hours: float, percentile: float, replications: int, seed: int, *, as_json: bool
+) -> None:
+    """Find the smallest machines and shifts with which SCENARIO keeps the target; prove it by simulation."""
+    from sim import load, plan, plan_document
+
+    found = plan_document(
+        plan(
+            load(_given(scenario)),
+            target_hours,
+            percentile,
+            replications=replications,
+            seed=seed,
+            say=lambda sentence: click.echo(sentence, err=True),
+        )
+    )
+    if as_json:
+        print_json(found)
+    else:
+        _print_plan(found)
+
+
+def _print_plan(found: dict[str, Any]) -> None:
+    target = f"P{found['percentile']:g} within {found['target_hours']:g} h"
+    if not found["feasible"]:
+        click.echo(
+            f"{found['scenario']}: {target} cannot be met with the room there is; see the best tried below."
+        )
+    else:
+        proof = found["proof"]
+        hours = proof["percentile_hours"]
+        click.echo(
+            f"{found['scenario']}: {target} needs this, for {found['plan']['cost_per_day']:.0f} a day. "
+            f"Proof {hours['mean']:.2f} h {_interval(hours['ci95'], 1, ' h')}, {proof['replications']} runs, "
+            f"{proof['share_of_runs_in_target']:.0%} of them in target."
+        )
+        rows = [
+            [
+                name,
+                found["now"][name],
+                level,
+                found["least_by_work"][name],
+                found["limits"][name]["limited_by"],
+            ]
+            for name, level in found["plan"]["levels"].items()
+        ]
+        print_table(["lever", "now", "needed", "least by work", "limited by"], rows)
+        for name, value in found["sensitivity_hours"].items():
+            click.echo(f"{name}: {value:.2f} h")
+    click.echo("")
+    rows = [
+        [f"{one['cost_per_day']:.0f}", f"{one['percentile_hours']['mean']:.2f}", one["meets"], one["levels"]]
+        for one in found["pareto"]
+    ]
+    print_table(["cost a day", "hours", "meets", "levels"], rows)
+
+
+COMMANDS = {"simulate": simulate_command, "plan": plan_command}

@@ -1,0 +1,144 @@
+"""When a plate closes: one judgement, in minutes from now, for the bench and for the simulator alike.
+
+Policies:
+
+- ``urgency``: full at once; partial when the slack of its most pressing tube is used up, or when a tube
+  has waited `max_wait_minutes` and `min_fill` is reached.
+- ``cost``: full at once; partial when its slack is used up, or when waiting for more tubes costs more
+  than the wells that stay empty; never while plates as urgent wait for a machine already, because then
+  the plate would only wait elsewhere and take a run from others.
+- ``fifo-full``: only full plates, in order of receipt; a tube that is due closes its plate so that
+  none is stranded.
+- ``waves``: what was received before the last wave closes at once, the rest waits for the next one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from scheduler.jobs import ScheduleError
+
+POLICIES: Final = ("urgency", "cost", "fifo-full", "waves")
+FOREVER: Final = 60.0 * 24 * 365
+ASK_AGAIN: Final = 5.0
+"""Minutes after which the cost of waiting is weighed anew; it changes with what arrives."""
+
+DAY: Final = 1440.0
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """When a partial plate closes.
+
+    Attributes:
+        policy: one of `POLICIES`.
+        min_fill: tubes a plate must hold before waiting alone closes it (`urgency`).
+        max_wait_minutes: longest wait of a tube before a plate of `min_fill` closes (`urgency`).
+        minutes_to_report: from closing a plate to its reports; subtracted from every due time.
+        empty_well_minutes: an empty well is worth this many tube-minutes of waiting (`cost`).
+        late_weight: a minute of lateness weighs as much as so many minutes of waiting (`cost`).
+        waves: minutes of the day, ascending (`waves`).
+    """
+
+    policy: str = "urgency"
+    min_fill: int = 24
+    max_wait_minutes: float = 60.0
+    minutes_to_report: float = 180.0
+    empty_well_minutes: float = 30.0
+    late_weight: float = 20.0
+    waves: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ScheduleError(
+                "BAD_RULES", f"A policy is one of {', '.join(POLICIES)}, not {self.policy!r}."
+            )
+        if self.min_fill < 1 or self.max_wait_minutes < 0 or self.minutes_to_report < 0:
+            raise ScheduleError(
+                "BAD_RULES", "Minimum fill starts at 1; waiting and working times are not negative."
+            )
+        if self.empty_well_minutes <= 0 or self.late_weight < 0:
+            raise ScheduleError("BAD_RULES", "An empty well costs more than nothing, lateness not less.")
+        rising = all(a < b for a, b in pairwise((-1e-9, *self.waves, DAY)))
+        if (self.policy == "waves") != bool(self.waves) or not rising:
+            raise ScheduleError(
+                "BAD_RULES", "Waves are rising minutes of the day, given for the policy waves alone."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The candidates of one plate; every time is in minutes from now.
+
+    Attributes:
+        count: candidates, at most `room`.
+        room: wells for tubes.
+        due: the earliest due time.
+        waited: the longest wait.
+        minute: minute of the day it is now.
+        per_minute: how fast candidates come; None: as fast as these came.
+        queued: plates at least as urgent that wait for a machine.
+        each: (due, weight) of every candidate, asked for only when needed.
+    """
+
+    count: int
+    room: int
+    due: float
+    waited: float
+    minute: float
+    per_minute: float | None
+    each: Callable[[], Sequence[tuple[float, float]]]
+    queued: int = 0
+
+
+def judge(line: Line, rules: Closing) -> tuple[str, float]:
+    """Why a plate closes now (`full`, `slack`, `waited`, `cost`, `wave`) or "", and when to ask again.
+
+    Returns:
+        (code, minutes from now); the minutes are 0 when the plate closes now.
+    """
+    if rules.policy == "waves":
+        return _wave(line, rules)
+    if line.count == line.room:
+        return "full", 0.0
+    if rules.policy == "fifo-full":
+        return ("slack", 0.0) if line.due <= 0 else ("", line.due)
+    if rules.policy == "cost" and line.queued:
+        return "", ASK_AGAIN
+    slack = line.due - rules.minutes_to_report
+    if slack <= 0:
+        return "slack", 0.0
+    if rules.policy == "cost":
+        return ("cost", 0.0) if waiting_costs_more(line, rules) else ("", min(slack, ASK_AGAIN))
+    if line.count < rules.min_fill:
+        return "", slack
+    left = rules.max_wait_minutes - line.waited
+    return ("waited", 0.0) if left <= 0 else ("", min(slack, left))
+
+
+def waiting_costs_more(line: Line, rules: Closing) -> bool:
+    """Whether waiting until the plate would be full costs more than the wells that stay empty now.
+
+    Waiting costs every candidate, by its weight, the minutes until the plate is full and, `late_weight`
+    times, the minutes of lateness those add.
+    """
+    rate = line.per_minute if line.per_minute is not None else line.count / max(line.waited, 1e-9)
+    if rate <= 0:
+        return True
+    empty = line.room - line.count
+    until_full = empty / rate
+    slack = [(due - rules.minutes_to_report, weight) for due, weight in line.each()]
+    waiting = sum(
+        weight * (until_full + rules.late_weight * (max(until_full - left, 0.0) - max(-left, 0.0)))
+        for left, weight in slack
+    )
+    return waiting >= empty * rules.empty_well_minutes
+
+
+def _wave(line: Line, rules: Closing) -> tuple[str, float]:
+    last = max((wave for wave in rules.waves if wave <= line.minute), default=rules.waves[-1] - DAY)
+    if line.waited >= line.minute - last:
+        return "wave", 0.0
+    following = min((wave for wave in rules.waves if wave > line.minute), default=rules.waves[0] + DAY)
+    return "", following - line.minute

@@ -1,0 +1,368 @@
+"""A chain of stations without laboratory rules: how the engine is held against theory.
+
+```toml
+name = "mm8"
+[engine]
+items = 200_000
+arrivals = { kind = "poisson", rate = 7.2 }      # a minute; or kind = "every", minutes = 2; or "at-once"
+warmup = 1000                                    # items left out of the statistics
+[[engine.chain]]
+name = "counter"
+servers = 8
+service = { kind = "exponential", mean = 1.0 }
+batch = [1, 1]                                   # items a run takes: least and most; left out: as they come
+then = { "counter" = 0.05 }                      # feedback or branching; the rest goes on to the next station
+```
+"""
+
+import gc
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import ArrayLike, NDArray
+
+from scheduler.shifts import Rota, Shift, windows
+from sim.arrivals import ScenarioError
+from sim.engine import Always, Items, Lots, Rostered, Station, at_times, run_dry
+from sim.fifo import fifo, fifo_rostered
+from sim.report import Report, StationLog
+from sim.service import Service, Times, stream
+
+Minutes = NDArray[np.float64]
+ARRIVALS = {"poisson": ("rate",), "every": ("minutes",), "at-once": (), "given": ("times",)}
+OUT = "out"
+DRAIN_DAYS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One station of a chain.
+
+    Attributes:
+        name: unique in the chain.
+        servers: how many; with `rota` the rota says how many.
+        service: minutes of a run.
+        batch: least and most items of a run; None: lots as they come (single items at the first station).
+        then: station name (or `out`) -> probability; what is left goes on to the next station.
+        rota: when servers are on; None: always.
+        events: whether this station goes through SimPy even where it could be solved directly.
+    """
+
+    name: str
+    servers: int
+    service: Service
+    batch: tuple[int, int] | None = None
+    then: Mapping[str, float] = field(default_factory=dict)
+    rota: Rota | None = None
+
+    def __post_init__(self) -> None:
+        if self.servers < 1:
+            raise ScenarioError("BAD_STATION", f"Station {self.name!r}: at least one server.")
+        if self.batch is not None and not 1 <= self.batch[0] <= self.batch[1]:
+            raise ScenarioError("BAD_STATION", f"Station {self.name!r}: batch is [least, most], from 1 up.")
+        shares = self.then.values()
+        if min(shares, default=0) < 0 or sum(shares) > 1 + 1e-9:
+            raise ScenarioError(
+                "BAD_STATION", f"Station {self.name!r}: shares are not negative and add up to 1."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What comes in, and the stations it passes.
+
+    Attributes:
+        items: how many come.
+        arrivals: kind and its values, as in the module's example.
+        chain: the stations in order.
+        warmup: items left out of means and quantiles, the first ones.
+        solve: `direct` solves leading first-come-first-served stations without events; `events` never does.
+    """
+
+    items: int
+    arrivals: Mapping[str, Any]
+    chain: tuple[Link, ...]
+    warmup: int = 0
+    solve: str = "direct"
+
+    def __post_init__(self) -> None:
+        names = [link.name for link in self.chain]
+        if not names or len(set(names)) < len(names) or OUT in names:
+            raise ScenarioError("BAD_CHAIN", "A chain has one station or more, each with a name of its own.")
+        for link in self.chain:
+            unknown = sorted(set(link.then) - set(names) - {OUT})
+            if unknown:
+                raise ScenarioError(
+                    "UNKNOWN_STATION", f"Station {link.name!r} sends to unknown {', '.join(unknown)}."
+                )
+        kind = self.arrivals.get("kind")
+        if kind not in ARRIVALS or set(self.arrivals) - {"kind"} != set(ARRIVALS[kind]):
+            raise ScenarioError(
+                "BAD_ARRIVAL", f"Arrivals of a chain are one of {ARRIVALS}, not {dict(self.arrivals)}."
+            )
+        rates = [self.arrivals[key] for key in ("rate", "minutes") if key in self.arrivals]
+        if rates and rates[0] <= 0:
+            raise ScenarioError(
+                "NEGATIVE_RATE", f"The rate or interval of arrivals is above 0, not {rates[0]}."
+            )
+        if self.items < 1 or not 0 <= self.warmup < self.items or self.solve not in ("direct", "events"):
+            raise ScenarioError(
+                "BAD_CHAIN", "A chain needs items above 0, fewer warm-up items, solve direct or events."
+            )
+
+    @classmethod
+    def read(cls, facts: Mapping[str, Any]) -> "Chain":
+        """From the `[engine]` table of a scenario."""
+        unknown = sorted(set(facts) - {"items", "arrivals", "chain", "warmup", "solve"})
+        if unknown or not facts.get("chain"):
+            raise ScenarioError(
+                "BAD_KEYS", f"engine: `chain` is needed; unknown keys: {', '.join(unknown) or '-'}."
+            )
+        arrivals = facts.get("arrivals", {"kind": "at-once"})
+        return cls(
+            items=int(facts.get("items", len(arrivals.get("times", ())) or 1)),
+            arrivals=arrivals,
+            chain=tuple(_link(entry) for entry in facts["chain"]),
+            warmup=int(facts.get("warmup", 0)),
+            solve=str(facts.get("solve", "direct")),
+        )
+
+    def arrive(self, rng: np.random.Generator) -> Minutes:
+        """Arrival times in minutes, ascending."""
+        kind = self.arrivals["kind"]
+        if kind == "poisson":
+            return np.cumsum(rng.exponential(1 / self.arrivals["rate"], self.items))
+        if kind == "every":
+            return np.arange(self.items, dtype=np.float64) * float(self.arrivals["minutes"])
+        if kind == "given":
+            return np.array(self.arrivals["times"], dtype=np.float64)
+        return np.zeros(self.items)
+
+
+def _link(facts: Mapping[str, Any]) -> Link:
+    name = str(facts.get("name", "?"))
+    unknown = sorted(
+        set(facts) - {"name", "servers", "service", "batch", "then", "shift", "ending", "spell", "rest"}
+    )
+    if unknown or "name" not in facts or "service" not in facts:
+        raise ScenarioError(
+            "BAD_KEYS", f"Station {name!r}: name and service are needed; unknown: {unknown or '-'}."
+        )
+    rota = read_rota(facts) if "shift" in facts else None
+    batch = facts.get("batch")
+    return Link(
+        name=name,
+        servers=int(facts.get("servers", rota.positions if rota else 1)),
+        service=Service.read(f"Station {name!r}", facts["service"]),
+        batch=(int(batch[0]), int(batch[1])) if batch else None,
+        then=dict(facts.get("then", {})),
+        rota=rota,
+    )
+
+
+def read_rota(facts: Mapping[str, Any]) -> Rota:
+    """A rota from a table with `shift` entries and, optionally, `spell`, `rest`, `ending`."""
+    shifts: list[Shift] = []
+    for entry in facts["shift"]:
+        unknown = sorted(set(entry) - set(Shift.__dataclass_fields__))
+        missing = sorted({"start", "end", "people"} - set(entry))
+        if unknown or missing:
+            raise ScenarioError(
+                "BAD_KEYS", f"shift: keys missing or unknown: {', '.join(unknown + missing)}."
+            )
+        pauses = tuple((float(a), float(b)) for a, b in entry.get("breaks", ()))
+        name = str(entry.get("name", f"shift {len(shifts) + 1}"))
+        made = {**entry, "name": name, "breaks": pauses, "days": tuple(entry.get("days", ()))}
+        shifts.append(Shift(**made))
+    more = {key: facts[key] for key in ("spell", "rest", "ending") if key in facts}
+    return Rota(tuple(shifts), **more)
+
+
+def given_draws(draws: Any) -> tuple[ArrayLike | None, Mapping[str, ArrayLike]]:
+    """Arrivals and service times per station out of the `draws` argument.
+
+    Takes `{"arrivals": [...], "service": {station: [...]}}`; the service times may also stand beside
+    `arrivals` under the names of the stations.
+    """
+    if draws is None:
+        return None, {}
+    if not isinstance(draws, Mapping):
+        raise ScenarioError("BAD_DRAWS", "draws is a mapping with `arrivals` and service times per station.")
+    services: dict[str, ArrayLike] = {}
+    for key, value in draws.items():
+        if key in ("service", "services"):
+            services.update(value)
+        elif key != "arrivals":
+            services[key] = value
+    return draws.get("arrivals"), services
+
+
+def run_chain(name: str, chain: Chain, seed: int, replication: int = 0, draws: Any = None) -> Report:
+    """Run a chain once; the report's turnaround is in order of arrival."""
+    arrivals, services = given_draws(draws)
+    unknown = sorted(set(services) - {link.name for link in chain.chain})
+    if unknown:
+        raise ScenarioError(
+            "UNKNOWN_STATION", f"draws name stations the chain does not have: {', '.join(unknown)}."
+        )
+    times = {
+        link.name: Times(
+            link.name, link.service, stream(seed, replication, link.name), services.get(link.name)
+        )
+        for link in chain.chain
+    }
+    came = (
+        chain.arrive(stream(seed, replication, "arrivals"))
+        if arrivals is None
+        else np.asarray(arrivals, dtype=float)
+    )
+    order = np.argsort(came, kind="stable")
+    if came.size and not (np.all(np.isfinite(came)) and came.min() >= 0):
+        raise ScenarioError("BAD_DRAWS", "Arrival times are finite and not below 0.")
+    left, logs = _run(chain, came[order], times, lambda station: stream(seed, replication, station, 1))
+    turnaround = np.empty_like(came)
+    turnaround[order] = left - came[order]
+    return Report.of_chain(name, seed, came, turnaround, logs, chain.warmup if arrivals is None else 0)
+
+
+def _prefix(chain: Chain) -> int:
+    """How many leading stations can be solved directly."""
+    if chain.solve == "events":
+        return 0
+    fed = {name for link in chain.chain for name in link.then}
+    count = 0
+    for link in chain.chain:
+        plain = link.batch in (None, (1, 1)) and not link.then and link.name not in fed
+        if not plain or (link.rota is not None and link.rota.ending != "overrun"):
+            break
+        count += 1
+    return count
+
+
+def _run(
+    chain: Chain, came: Minutes, times: Mapping[str, Times], routing: Callable[[str], np.random.Generator]
+) -> tuple[Minutes, list[StationLog]]:
+    logs, ids, at = [], np.arange(came.size), came
+    first = _prefix(chain)
+    last_day = int(came[-1] // 1440) + DRAIN_DAYS if came.size else 1
+    for link in chain.chain[:first]:
+        minutes = times[link.name].many(at.size)
+        if link.rota is None:
+            starts = fifo(at, minutes, link.servers)
+        else:
+            starts = fifo_rostered(at, minutes, windows(link.rota, last_day))
+        on = Always(link.servers) if link.rota is None else Rostered(windows(link.rota, last_day))
+        logs.append(StationLog.direct(link.name, at, starts, float(minutes.sum()), on))
+        ends = starts + minutes
+        order = np.argsort(ends, kind="stable")
+        ids, at = ids[order], ends[order]
+    left = np.empty_like(came)
+    left[ids] = at
+    if first < len(chain.chain):
+        net = _Net(chain.chain[first:], times, routing, last_day)
+        collecting = gc.isenabled()
+        gc.disable()  # nothing here makes cycles worth collecting during the run
+        try:
+            left = net.run(ids, at)
+        finally:
+            if collecting:
+                gc.enable()
+        logs += [StationLog.of(station) for station in net.stations]
+    return left, logs
+
+
+class _Net:
+    """The stations that need events. A lot is an item number, or an array of item numbers."""
+
+    def __init__(
+        self,
+        links: Sequence[Link],
+        times: Mapping[str, Times],
+        routing: Callable[[str], np.random.Generator],
+        days: int,
+    ) -> None:
+        self.env = simpy.Environment()
+        self.left: Minutes = np.empty(0)
+        self.stations = []
+        self.place = {link.name: number for number, link in enumerate(links)}
+        self.fed = {name for link in links for name in link.then}
+        after: dict[str, str] = {a.name: b.name for a, b in pairwise(links)}
+        for link in links:
+            queue = Lots() if link.batch is None else Items(*link.batch)
+            servers = (
+                Always(link.servers)
+                if link.rota is None
+                else Rostered(windows(link.rota, days), link.rota.ending)
+            )
+            onward = self._onward(after.get(link.name, OUT))
+            if link.then:
+                onward = self._split(link, onward, routing(link.name))
+            self.stations.append(Station(self.env, link.name, queue, servers, times[link.name], onward))
+
+    def run(self, ids: NDArray[np.int64], at: Minutes) -> Minutes:
+        """Feed items at ascending times; returns when each left."""
+        self.left = np.full(ids.size, np.nan)
+        first = self.stations[0]
+        if isinstance(first.queue, Items) and first.name not in self.fed:
+            first.queue.foresee(ids, at)
+            first.poke()
+        else:
+            enter = self._enter(0)
+            numbers = ids.tolist()
+            at_times(self.env, at.tolist(), lambda number: enter(numbers[number]))
+        stuck = run_dry(self.env, self.stations)
+        if stuck:
+            raise ScenarioError("NEVER_ENDS", f"Work is left at {', '.join(stuck)} and nobody can take it.")
+        return self.left
+
+    def _enter(self, place: int) -> Callable[[Any], None]:
+        env = self.env
+
+        def enter(lot: Any) -> None:
+            station = self.stations[place]
+            if isinstance(station.queue, Items):
+                station.queue.put(np.atleast_1d(lot), env.now)
+            else:
+                station.queue.put(lot, env.now)  # type: ignore[attr-defined]
+            station.poke()
+
+        return enter
+
+    def _onward(self, name: str) -> Callable[[Any], None]:
+        if name == OUT:
+
+            def leave(batch: Any) -> None:
+                for lot in batch if isinstance(batch, list) else [batch]:
+                    self.left[lot] = self.env.now
+
+            return leave
+        enter = self._enter(self.place[name])
+
+        def go_on(batch: Any) -> None:
+            for lot in batch if isinstance(batch, list) else [batch]:
+                enter(lot)
+
+        return go_on
+
+    def _split(
+        self, link: Link, onward: Callable[[Any], None], rng: np.random.Generator
+    ) -> Callable[[Any], None]:
+        """Each item goes its own way."""
+        ways = [self._enter(self.place[name]) if name != OUT else self._onward(OUT) for name in link.then]
+        edges = np.cumsum(list(link.then.values())).tolist()
+        drawn: list[float] = []
+
+        def branch(batch: Any) -> None:
+            for lot in batch if isinstance(batch, list) else [batch]:
+                for item in [lot] if isinstance(lot, int) else lot.tolist():
+                    if not drawn:
+                        drawn.extend(rng.uniform(size=1024)[::-1].tolist())
+                    way = bisect_right(edges, drawn.pop())
+                    (ways[way] if way < len(ways) else onward)(item)
+
+        return branch

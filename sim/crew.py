@@ -1,0 +1,35 @@
+"""Who is there: staff without the absent, machines without their days out of order."""
+
+import numpy as np
+
+from scheduler.shifts import windows, without
+from sim.engine import Rostered
+from sim.scenario import DAY
+from sim.spec import Bench, Laboratory
+from sim.specimens import by_day
+
+
+def crew(bench: Bench, lab: Laboratory, days: int, rng: np.random.Generator) -> Rostered:
+    """The servers of a station with their windows; one more server changes nothing for the others.
+
+    Args:
+        bench: the station.
+        lab: its laboratory, for the staff.
+        days: days to lay out.
+        rng: drawn from server by server.
+    """
+    if not bench.staff:
+        found = []
+        for _ in range(bench.servers):
+            out = np.flatnonzero(rng.uniform(size=days) < bench.down) * float(DAY)
+            found.append(without([(0.0, float(days * DAY))], [(day, day + DAY) for day in out.tolist()]))
+        return Rostered(found)
+    staff = lab.staff[bench.staff]
+    there = [(1 - staff.absence) * by_day(staff.present, max(day, 0), 1.0) for day in range(-1, days)]
+    absent = set()
+    for position in range(staff.rota.positions):
+        drawn = rng.uniform(size=(len(staff.rota.shifts), days + 1))
+        for number, shift in enumerate(staff.rota.shifts):
+            missing = np.flatnonzero(drawn[number] >= np.array(there))
+            absent |= {(int(day) - 1, shift.name, position) for day in missing}
+    return Rostered(windows(staff.rota, days, absent), staff.rota.ending)

@@ -1,0 +1,355 @@
+"""Stations on SimPy: queues, servers, rosters. A plate or a batch is one event, whatever it holds.
+
+A station asks its queue when the next batch may start and its servers who is free; SimPy keeps the time.
+No process waits anywhere: every event carries a callback, six list operations a batch in all.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Any, Protocol
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+from simpy.events import Timeout
+
+from sim.service import Times
+
+NEVER = float("inf")
+
+
+class Queue(Protocol):
+    """What waits before a station."""
+
+    def ready(self, now: float) -> float:
+        """When the next batch may start: at or before `now`, later, or `NEVER` as far as is known."""
+        ...
+
+    def take(self, now: float) -> tuple[Any, Sequence[float] | NDArray[np.float64]]:
+        """The next batch, and when each of its parts entered the queue."""
+        ...
+
+    def flush(self) -> None:
+        """Nothing more will come: let what is left start in a short batch."""
+        ...
+
+    def __len__(self) -> int:
+        """Parts that wait."""
+        ...
+
+
+class Lots:
+    """Whole lots, first come first served within a priority; several may share one run.
+
+    A lot is any value. With `most` above 1 a run takes up to `most` lots and starts with `least`, or when
+    the first has waited `patience` minutes.
+    """
+
+    __slots__ = ("_flushed", "_least", "_line", "_most", "_number", "_patience")
+
+    def __init__(self, least: int = 1, most: int = 1, patience: float = NEVER) -> None:
+        self._line: list[tuple[Any, int, float, Any]] = []
+        self._least, self._most, self._patience = least, most, patience
+        self._number = 0
+        self._flushed = False
+
+    def put(self, lot: Any, now: float, key: Any = 0) -> None:
+        """Add a lot; a smaller key goes first."""
+        self._number += 1
+        heappush(self._line, (key, self._number, now, lot))
+
+    def ready(self, now: float) -> float:
+        """See `Queue`."""
+        line = self._line
+        if not line:
+            return NEVER
+        if len(line) >= self._least or self._flushed:
+            return now
+        return min(entry[2] for entry in line) + self._patience
+
+    def take(self, now: float) -> tuple[list[Any], list[float]]:
+        """See `Queue`."""
+        del now
+        line = self._line
+        taken = [heappop(line) for _ in range(min(self._most, len(line)))]
+        return [entry[3] for entry in taken], [entry[2] for entry in taken]
+
+    def flush(self) -> None:
+        """See `Queue`."""
+        self._flushed = True
+
+    def ahead(self, key: float) -> int:
+        """Lots whose key begins with this or a smaller number."""
+        return sum(entry[0][0] <= key for entry in self._line)
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+
+class Items:
+    """Single items in order of arrival, taken `least` to `most` at a time; a known future costs no event."""
+
+    __slots__ = ("_flushed", "_least", "_line", "_most", "_times", "_used", "_waiting", "ids")
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least, self._most = least, most
+        self.ids: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._times: NDArray[np.float64] = np.empty(0)
+        self._used = 0
+        self._line: deque[tuple[NDArray[np.int64], float]] = deque()
+        self._waiting = 0
+        self._flushed = False
+
+    def foresee(self, ids: NDArray[np.int64], times: NDArray[np.float64]) -> None:
+        """Items that will come from outside at known, ascending times; only for a queue nobody else feeds."""
+        self.ids, self._times = ids, times
+
+    def put(self, items: NDArray[np.int64], now: float) -> None:
+        """Add items that come now."""
+        self._line.append((items, now))
+        self._waiting += items.size
+
+    def ready(self, now: float) -> float:
+        """See `Queue`."""
+        if self.ids.size:
+            return self._ready_foreseen()
+        if self._waiting >= self._least or (self._flushed and self._waiting):
+            return now
+        return NEVER
+
+    def _ready_foreseen(self) -> float:
+        left = self.ids.size - self._used
+        if not left:
+            return NEVER
+        # the last few items are no whole batch: they start when the last of them is there
+        return float(self._times[self._used + min(self._least, left) - 1])
+
+    def take(self, now: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """See `Queue`."""
+        if self.ids.size:
+            there = int(np.searchsorted(self._times, now, side="right"))
+            start, self._used = self._used, min(self._used + self._most, there)
+            return self.ids[start : self._used], self._times[start : self._used]
+        items, times, room = [], [], self._most
+        while room and self._line:
+            found, at = self._line.popleft()
+            if found.size > room:
+                self._line.appendleft((found[room:], at))
+                found = found[:room]
+            items.append(found)
+            times.append(np.full(found.size, at))
+            room -= found.size
+        self._waiting -= self._most - room
+        return np.concatenate(items), np.concatenate(times)
+
+    def flush(self) -> None:
+        """See `Queue`."""
+        self._flushed = True
+
+    def __len__(self) -> int:
+        return self.ids.size - self._used + self._waiting
+
+
+class Always:
+    """Servers that are always on."""
+
+    __slots__ = ("count", "free")
+
+    def __init__(self, count: int) -> None:
+        self.count = self.free = count
+
+    def take(self, now: float, minutes: float) -> tuple[int, float] | None:
+        """(server, when it is done), or None when nobody is free."""
+        if not self.free:
+            return None
+        self.free -= 1
+        return 0, now + minutes
+
+    def give(self, server: int) -> None:
+        """A server is free again."""
+        del server
+        self.free += 1
+
+    def next_on(self, now: float) -> float:
+        """When somebody who is off now comes on."""
+        del now
+        return NEVER
+
+    def minutes(self, start: float, end: float) -> float:
+        """Server-minutes on duty."""
+        return self.count * (end - start)
+
+
+class Rostered:
+    """Servers that are on in windows; `ending` says what happens to work when a window ends."""
+
+    __slots__ = ("_begins", "_idle", "ending", "windows")
+
+    def __init__(self, windows: Sequence[Sequence[tuple[float, float]]], ending: str = "overrun") -> None:
+        self.windows = [tuple(own) for own in windows]
+        self._begins = [[begin for begin, _ in own] for own in windows]
+        self._idle = [True] * len(self.windows)
+        self.ending = ending
+
+    def take(self, now: float, minutes: float) -> tuple[int, float] | None:
+        """See `Always`. The first idle server on duty takes the work."""
+        for server, idle in enumerate(self._idle):
+            if not idle:
+                continue
+            place = bisect_right(self._begins[server], now) - 1
+            if place < 0 or now >= self.windows[server][place][1]:
+                continue
+            finish = self._finish(server, place, now, minutes)
+            if finish is not None:
+                self._idle[server] = False
+                return server, finish
+        return None
+
+    def _finish(self, server: int, place: int, now: float, minutes: float) -> float | None:
+        end = self.windows[server][place][1]
+        if now + minutes <= end or self.ending == "overrun":
+            return now + minutes
+        if self.ending == "fits":
+            return None
+        left = minutes - (end - now)
+        for begin, finish in self.windows[server][place + 1 :]:
+            if left <= finish - begin:
+                return begin + left
+            left -= finish - begin
+        return None
+
+    def give(self, server: int) -> None:
+        """See `Always`."""
+        self._idle[server] = True
+
+    def next_on(self, now: float) -> float:
+        """See `Always`."""
+        soonest = NEVER
+        for begins, idle in zip(self._begins, self._idle, strict=True):
+            place = bisect_right(begins, now)
+            if idle and place < len(begins):
+                soonest = min(soonest, begins[place])
+        return soonest
+
+    def minutes(self, start: float, end: float) -> float:
+        """See `Always`."""
+        return sum(max(0.0, min(b, end) - max(a, start)) for own in self.windows for a, b in own)
+
+
+@dataclass
+class Log:
+    """What a station saw: for every part that started, when it came and when it started."""
+
+    entered: list[Any] = field(default_factory=list)
+    started: list[float] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    busy: float = 0.0
+
+
+class Station:
+    """Servers and a queue. `done(batch, minutes)` is called when a batch is finished.
+
+    Args:
+        env: the SimPy environment.
+        name: for reports.
+        queue: what waits.
+        servers: who works.
+        times: service times in order of start.
+        done: called with the batch when its service ends.
+        added: minutes added to the service of a batch, such as for every positive well to be read.
+    """
+
+    __slots__ = ("_alarm", "added", "done", "env", "log", "name", "queue", "servers", "times")
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        name: str,
+        queue: Queue,
+        servers: Always | Rostered,
+        times: Times,
+        done: Callable[[Any], None],
+        added: Callable[[Any], float] | None = None,
+    ) -> None:
+        self.env, self.name, self.queue, self.servers = env, name, queue, servers
+        self.times, self.done, self.added = times, done, added
+        self.log = Log()
+        self._alarm = NEVER
+
+    def poke(self) -> None:
+        """Start whatever can start; set an alarm for what can start later by itself."""
+        now = self.env.now
+        while True:
+            ready = self.queue.ready(now)
+            if ready > now:
+                self._wake_at(ready, now)
+                return
+            # what a batch adds is known only when it is taken: rostered servers are asked with the plain time
+            found = self.servers.take(now, self.times.peek())
+            if found is None:
+                self._wake_at(self.servers.next_on(now), now)
+                return
+            self._start(found[0], found[1], now)
+
+    def _start(self, server: int, finish: float, now: float) -> None:
+        minutes = self.times.take()
+        batch, entered = self.queue.take(now)
+        if self.added is not None:
+            more = self.added(batch)
+            minutes, finish = minutes + more, finish + more
+        log = self.log
+        log.entered.append(entered)
+        log.started.append(now)
+        log.sizes.append(len(entered))
+        log.busy += minutes
+        Timeout(self.env, max(finish - now, 0.0), (batch, server)).callbacks.append(self._finished)
+
+    def _finished(self, event: Any) -> None:
+        batch, server = event.value
+        self.servers.give(server)
+        self.done(batch)
+        self.poke()
+
+    def _wake_at(self, at: float, now: float) -> None:
+        if at == NEVER or (now < self._alarm <= at):
+            return
+        self._alarm = at
+        Timeout(self.env, at - now).callbacks.append(self._woken)
+
+    def _woken(self, event: Any) -> None:
+        del event
+        if self._alarm <= self.env.now:
+            self._alarm = NEVER
+        self.poke()
+
+
+def at_times(env: simpy.Environment, times: Sequence[float], arrive: Callable[[int], None]) -> None:
+    """Call `arrive(n)` at the n-th of ascending times, with one pending event at a time."""
+    if not len(times):
+        return
+
+    def next_one(event: Any) -> None:
+        number = event.value
+        arrive(number)
+        if number + 1 < len(times):
+            event = Timeout(env, max(times[number + 1] - env.now, 0.0), number + 1)
+            event.callbacks.append(next_one)
+
+    Timeout(env, max(times[0] - env.now, 0.0), 0).callbacks.append(next_one)
+
+
+def run_dry(env: simpy.Environment, stations: Sequence[Station]) -> list[str]:
+    """Run until nothing happens, then let short batches go; returns stations that still hold work."""
+    env.run()
+    for _ in range(len(stations) + 1):
+        left = [station for station in stations if len(station.queue)]
+        if not left:
+            break
+        for station in left:
+            station.queue.flush()
+            station.poke()
+        env.run()
+    return [station.name for station in stations if len(station.queue)]

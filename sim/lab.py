@@ -1,0 +1,388 @@
+"""A laboratory on SimPy: plates move through stations, policies decide what becomes of every tube.
+
+Retests, pools, called-back persons, voided plates, lost runs and absent staff all loop through the
+events. Numbers of chance are keyed by station, tube or person, never by what happened before: a machine
+more changes when things happen and nothing else.
+"""
+
+import gc
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, assert_never
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+from simpy.events import Timeout
+
+from retest import Call, Conclude, Decision, Material, Recollect, Retest, TestSingly
+from sim import pools
+from sim.account import report
+from sim.arrivals import ScenarioError
+from sim.chain import given_draws
+from sim.crew import crew
+from sim.engine import Always, Lots, Rostered, Station, run_dry
+from sim.fifo import fifo, fifo_rostered
+from sim.filling import Filling, Firsts, Plate
+from sim.recall import recall, received
+from sim.report import Report, StationLog
+from sim.scenario import DAY, Scenario
+from sim.service import Times, stream
+from sim.spec import Bench
+from sim.specimens import Reader, draw_specimens
+from sim.tube import Tube
+from sim.verdicts import Verdicts
+
+DRAIN_DAYS = 20
+MOST_TESTS = 60
+KEEPS_TEST = ("singly", "second-kit", "re-extract")
+
+
+class Floor:
+    """One run of a laboratory."""
+
+    def __init__(self, scenario: Scenario, seed: int, replication: int, draws: Any, *, record: bool) -> None:
+        if scenario.laboratory is None:
+            raise ScenarioError(
+                "NO_LABORATORY", f"{scenario.name} has no stations; nothing can be simulated."
+            )
+        self.scenario, self.lab = scenario, scenario.laboratory
+        self.seed, self.replication = seed, replication
+        self.env = simpy.Environment()
+        arrivals, self.given = given_draws(draws)
+        self.tubes = draw_specimens(
+            scenario, self.lab, seed, replication, None if arrivals is None else np.asarray(arrivals, float)
+        )
+        self.reader = Reader.of(self.lab, scenario.chemistry)
+        self.verdicts = Verdicts(self.lab.rules)
+        self.size = self.tubes.arrival.size
+        self.days = int(self.tubes.arrival.max(initial=0) // DAY) + 1 + DRAIN_DAYS
+        self.counts: Counter[str] = Counter()
+        self.retests: Counter[str] = Counter()
+        self.record: list[Any] | None = [] if record else None
+        self.special: dict[int, Tube] = {}
+        self.more: list[Tube] = []
+        self.done = np.full(self.size, np.nan)
+        self.reported = np.zeros(self.size, dtype=np.bool_)
+        self.logs: list[StationLog] = []
+        self._tiers()
+        self._reception()
+        self._first_tests()
+        self._stations()
+
+    # -- what is known before the first event -----------------------------------------------------
+
+    def _tiers(self) -> None:
+        """Due time and priority of every tube, by the tier of its stream."""
+        streams, index = self.scenario.streams, self.tubes.stream
+        tiers = [self.lab.tiers.tier(source.tier) for source in streams]
+        self.tier = [tier.id for tier in tiers]
+        self.priority = np.array([tier.priority for tier in tiers])[index]
+        self.hours = np.array([tier.hours for tier in tiers])[index]
+        self.by_receipt = np.array([tier.clock == "receipt" for tier in tiers])[index]
+        self.delay = np.array([source.delay for source in streams])[index]
+
+    def _reception(self) -> None:
+        """Reception is solved directly: nothing comes back to it."""
+        bench, at = self.lab.stations[0], self.tubes.arrival
+        minutes = self._times(bench).many(self.size)
+        if bench.staff:
+            on = self._rostered(bench)
+            starts = fifo_rostered(at, minutes, on.windows)
+        else:
+            starts = fifo(at, minutes, bench.servers)
+        servers: Always | Rostered = on if bench.staff else Always(bench.servers)
+        self.came = starts + minutes
+        clock = np.where(self.by_receipt, self.came, at - self.delay)
+        self.due = clock + 60 * self.hours
+        self.logs.append(StationLog.direct(bench.name, at, starts, float(minutes.sum()), servers, "tube"))
+
+    def _first_tests(self) -> None:
+        """What every first test will say, and which of them end with it."""
+        self.codes = self.verdicts.classify(self.tubes.readings)
+        plain = np.zeros((len(self.scenario.streams), len(self.verdicts.outcomes)), dtype=np.bool_)
+        for number, source in enumerate(self.scenario.streams):
+            material = Material.mixed if source.places > 1 else Material.single
+            for code, outcome in enumerate(self.verdicts.outcomes):
+                if outcome.call is Call.negative:
+                    found = self.verdicts.decide(material, ((1, code, "first"),), source.places, source.tier)
+                    plain[number, code] = isinstance(found, Conclude) and found.result == "negative"
+        self.plain = plain[self.tubes.stream, self.codes]
+
+    def _stations(self) -> None:
+        pooled = np.array([source.lab_pool > 0 for source in self.scenario.streams])[self.tubes.stream]
+        own = np.flatnonzero(~pooled)
+        firsts = Firsts(own, self.came[own], self.due[own], self.priority[own], self.tubes.persons[own])
+        self.filling = Filling(firsts, self.lab.fill)
+        self.pooled = np.flatnonzero(pooled)
+        self.pooled = self.pooled[np.argsort(self.came[self.pooled], kind="stable")]
+        self.stations: list[Station] = []
+        for number, bench in enumerate(self.lab.stations[1:], start=1):
+            queue = Lots(*bench.plates, bench.patience) if number > 1 else self.filling
+            added = self._reading_positives(bench) if bench.per_positive else None
+            servers = self._rostered(bench) if bench.staff or bench.down else Always(bench.servers)
+            done = self._passed(number, bench)
+            self.stations.append(
+                Station(self.env, bench.name, queue, servers, self._times(bench), done, added)
+            )
+        desk = Always(self.lab.recall.desks)
+        times = Times("desk", self.lab.stations[0].service, stream(self.seed, self.replication, "desk"))
+        before = [s.queue for s in self.stations[1 : self.lab.reads_at] if isinstance(s.queue, Lots)]
+        self.filling.queued = lambda key: sum(queue.ahead(key) for queue in before)
+        self.desk = Station(
+            self.env, "re-reception", Lots(), desk, times, lambda tubes: received(self, tubes)
+        )
+        self.controls = stream(self.seed, self.replication, "controls")
+        self.pool_rng = stream(self.seed, self.replication, "pools")
+        self.good = self.verdicts.plate(self.lab.fill.template, contaminated=False)
+        self.bad = self.verdicts.plate(self.lab.fill.template, contaminated=True)
+
+    def _times(self, bench: Bench) -> Times:
+        rng = stream(self.seed, self.replication, bench.name)
+        return Times(bench.name, bench.service, rng, self.given.get(bench.name))
+
+    def _rostered(self, bench: Bench) -> Rostered:
+        rng = stream(self.seed, self.replication, f"duty {bench.name}")
+        return crew(bench, self.lab, self.days, rng)
+
+    # -- plates -----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run until every tube is done.
+
+        Raises:
+            ScenarioError: `NEVER_ENDS`, naming the stations that hold work nobody can take.
+        """
+        if self.pooled.size:
+            Timeout(self.env, float(self.came[self.pooled[0]])).callbacks.append(lambda _: pools.form(self))
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            self.stations[0].poke()
+            stuck = run_dry(self.env, [*self.stations, self.desk])
+        finally:
+            if collecting:
+                gc.enable()
+        if stuck or np.isnan(self.done).any():
+            raise ScenarioError(
+                "NEVER_ENDS", f"Work is left at {', '.join(stuck) or 'the bench'} and nobody can take it."
+            )
+
+    def _passed(self, number: int, bench: Bench) -> Callable[[list[Plate]], None]:
+        """What happens to plates when a station is done with them."""
+        if number > self.lab.reads_at:
+            return lambda plates: self._reviewed(number, plates)
+        chance = stream(self.seed, self.replication, f"failure {bench.name}") if bench.failure else None
+
+        def passed(plates: list[Plate]) -> None:
+            if chance is not None and chance.uniform() < bench.failure:
+                self._lost(number, bench, plates)
+            elif bench.reads:
+                for plate in plates:
+                    self._read(plate)
+                self.stations[0].poke()
+            else:
+                for plate in plates:
+                    self._put(number + 1, plate)
+
+        return passed
+
+    def _put(self, number: int, plate: Plate) -> None:
+        station = self.stations[number - 1]
+        station.queue.put(plate, self.env.now, plate.key)  # type: ignore[attr-defined]
+        station.poke()
+
+    def _lost(self, number: int, bench: Bench, plates: list[Plate]) -> None:
+        """A run broke off: its tubes queue again and the machine is out for repair."""
+        self.counts["lost_runs"] += 1
+        for plate in plates:
+            self._void(plate)
+        station = self.stations[number - 1]
+        taken = station.servers.take(self.env.now, bench.repair)
+        if taken is not None:
+            back = Timeout(self.env, max(taken[1] - self.env.now, 0.0), taken[0])
+            back.callbacks.append(lambda event: self._repaired(station, event.value))
+        self.stations[0].poke()
+
+    @staticmethod
+    def _repaired(station: Station, server: int) -> None:
+        station.servers.give(server)
+        station.poke()
+
+    @staticmethod
+    def _reading_positives(bench: Bench) -> Callable[[list[Plate]], float]:
+        return lambda plates: bench.per_positive * sum(plate.positives for plate in plates)
+
+    def _read(self, plate: Plate) -> None:
+        """Controls first, then every tube."""
+        self.counts["plates"] += 1
+        self.counts["tests"] += plate.size
+        self.counts["wells_empty"] += len(self.lab.fill.template.sample_wells("column")) - plate.size
+        contaminated = self.controls.uniform() < self.lab.control_failure
+        verdict = self.bad if contaminated else self.good
+        if not verdict.run_valid:
+            self.counts["failed_plates"] += 1
+            self._void(plate)
+            return
+        now, plain = self.env.now, self.plain[plate.first]
+        review: list[Tube] = []
+        for tid in plate.first[~plain].tolist():
+            tube = self.special_tube(tid)
+            tube.code = int(self.codes[tid])
+            self._judge(tube, review)
+        for tube in plate.again:
+            self._judge(tube, review)
+        if self.record is not None:
+            self.record += [
+                (now, tid, "first", int(self.codes[tid]), "Conclude") for tid in plate.first[plain].tolist()
+            ]
+        plate.positives = sum(
+            self.verdicts.outcomes[tube.past[-1][1]].call is not Call.negative for tube in review
+        )
+        early = plate.first[plain]
+        if self.lab.auto_release:
+            self.done[early] = now
+            self.reported[early] = True
+            early = early[:0]
+        last = len(self.lab.stations) - 1
+        if self.lab.reads_at == last:
+            self._release(review, early)
+        elif review or early.size:
+            plate.review = (review, early)
+            self._put(self.lab.reads_at + 1, plate)
+
+    def _reviewed(self, number: int, plates: list[Plate]) -> None:
+        for plate in plates:
+            if number < len(self.lab.stations) - 1:
+                self._put(number + 1, plate)
+            else:
+                self._release(*plate.review)
+
+    def _release(self, review: list[Tube], early: NDArray[np.int64]) -> None:
+        self.done[early] = self.env.now
+        self.reported[early] = True
+        for tube in review:
+            self.finish(tube, reported=True)
+
+    def finish(self, tube: Tube, *, reported: bool) -> None:
+        """The laboratory is done with a tube: reported, or its persons are called back."""
+        if tube.tid < self.size:
+            self.done[tube.tid], self.reported[tube.tid] = self.env.now, reported
+        tube.done, tube.reported = self.env.now, reported
+
+    # -- tubes ------------------------------------------------------------------------------------
+
+    def special_tube(self, tid: int) -> Tube:
+        """A scheduled tube that is more than its first test."""
+        if tid not in self.special:
+            tubes, number = self.tubes, int(self.tubes.stream[tid])
+            source = self.scenario.streams[number]
+            self.special[tid] = Tube(
+                tid=tid,
+                path=(tid,),
+                material=Material.mixed if source.places > 1 else Material.single,
+                persons=int(tubes.persons[tid]),
+                tier=source.tier,
+                due=float(self.due[tid]),
+                received=float(self.came[tid]),
+                viral=float(tubes.viral[tid]),
+                control=float(tubes.control[tid]),
+                shift=float(tubes.shift[tid]),
+                cq=tuple(tubes.own(tid).tolist()),
+            )
+        return self.special[tid]
+
+    def _judge(self, tube: Tube, review: list[Tube]) -> None:
+        """Add the finding, ask the policy, do what it says."""
+        tube.past = (*tube.past, (tube.specimen, tube.code, tube.test))
+        if len(tube.past) > MOST_TESTS:
+            raise ScenarioError(
+                "NEVER_ENDS", f"Tube {tube.tid} is tested again without end under these rules."
+            )
+        decision = self.verdicts.decide(tube.material, tube.past, tube.persons, tube.tier, tube.earlier)
+        if self.record is not None:
+            self.record.append((self.env.now, tube.tid, tube.test, tube.code, type(decision).__name__))
+        if tube.material is Material.pool:
+            self._resolve(tube, decision, review)
+            return
+        match decision:
+            case Conclude():
+                if tube.past == ((tube.specimen, tube.code, "first"),) and self._leaves(tube):
+                    self.finish(tube, reported=True)
+                else:
+                    review.append(tube)
+            case Retest():
+                self._again(tube, decision.kind, decision.reason, decision.priority, decision.hours)
+            case TestSingly():
+                self._again(tube, "re-extract", decision.reason, decision.priority, decision.hours)
+            case Recollect():
+                recall(self, tube)
+            case _:
+                assert_never(decision)
+
+    def _leaves(self, tube: Tube) -> bool:
+        return self.lab.auto_release and self.verdicts.outcomes[tube.code].call is Call.negative
+
+    def _again(self, tube: Tube, test: str, reason: str, priority: int, hours: float) -> None:
+        """Queue a tube for another test; what that will say is keyed by tube and number of the test."""
+        self.retests[reason] += 1
+        tier = self.lab.tiers.tier(tube.tier).priority
+        tube.priority = max(priority, tier)
+        tube.due = min(tube.due, self.env.now + 60 * hours) if hours > 0 else tube.due
+        tube.test = test
+        rng = stream(self.seed, self.replication, "retest", *tube.path, len(tube.past))
+        if test != "re-amplify":
+            tube.shift = float(rng.normal(0, self.scenario.chemistry.extraction_noise))
+        viral, control, shift = (np.array([value]) for value in (tube.viral, tube.control, tube.shift))
+        tube.code = int(self.verdicts.classify(self.reader.read(viral, control, shift, rng))[0])
+        self.queue(tube)
+
+    def queue(self, tube: Tube) -> None:
+        """Let a tube wait for a plate."""
+        self.filling.put(tube, self.env.now)
+
+    def _void(self, plate: Plate) -> None:
+        """The run does not count: everything on it is tested again, ahead of others."""
+        rules = self.lab.rules.policy
+        for tube in [*(self.special_tube(tid) for tid in plate.first.tolist()), *plate.again]:
+            if tube.code < 0:
+                tube.code = int(self.codes[tube.tid])
+            tube.test = tube.test if tube.test in KEEPS_TEST else "re-amplify"
+            wanted = rules.priority["retest"] + rules.priority["per_person"] * max(tube.persons - 1, 0)
+            tube.priority = max(
+                tube.priority, wanted + rules.tier.get(tube.tier, 0), self.tier_priority(tube)
+            )
+            self.retests["run-failed"] += 1
+            self.queue(tube)
+        if self.counts["failed_plates"] + self.counts["lost_runs"] > MOST_TESTS * (self.size + 1):
+            raise ScenarioError("NEVER_ENDS", "Plates fail without end; lower control_failure or failure.")
+
+    def tier_priority(self, tube: Tube) -> int:
+        """The priority of the tube's tier."""
+        return self.lab.tiers.tier(tube.tier).priority
+
+    def _resolve(self, pool: Tube, decision: Decision, review: list[Tube]) -> None:
+        """A decided pool hands its members on: negative ones are concluded, all others tested singly."""
+        negative = isinstance(decision, Conclude) and decision.result == "negative"
+        pool.done = self.env.now
+        for tid in pool.members:
+            tube = self.special_tube(tid)
+            if negative:
+                if self.lab.auto_release:
+                    self.finish(tube, reported=True)
+                else:
+                    tube.past = ((tube.specimen, pool.code, "first"),)
+                    review.append(tube)
+            elif isinstance(decision, (TestSingly, Retest)):
+                self._again(tube, "singly", decision.reason, decision.priority, decision.hours)
+            else:
+                self._again(tube, "singly", decision.reason, tube.priority, 0.0)
+
+
+def run_laboratory(
+    scenario: Scenario, seed: int, replication: int = 0, draws: Any = None, *, record: bool = False
+) -> Report:
+    """Run a laboratory scenario once."""
+    floor = Floor(scenario, seed, replication, draws, record=record)
+    floor.run()
+    return report(floor)

@@ -1,0 +1,333 @@
+"""`simulate` runs a scenario once; `replicate` runs it often, on all cores, and says how sure it is."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sim.arrivals import ScenarioError
+from sim.chain import run_chain
+from sim.lab import run_laboratory
+from sim.report import BIN_HOURS, BINS, SHARES, Report
+from sim.scenario import Scenario
+from sim.statistics import enough, interval
+
+Progress = Callable[[int, int, float], None]
+CHUNK = 4
+RETRIES = 3
+
+
+def shipped_scenarios() -> tuple[str, ...]:
+    """Names of the scenarios that come with the program."""
+    places = files("sim").joinpath("scenarios").iterdir()
+    return tuple(sorted(place.name.removesuffix(".toml") for place in places if place.name.endswith(".toml")))
+
+
+def load(scenario: Scenario | str | Path) -> Scenario:
+    """A scenario from its path or the name of a shipped one.
+
+    Raises:
+        ScenarioError: `UNKNOWN_SCENARIO`, naming the shipped ones, or what is wrong in the file.
+    """
+    if isinstance(scenario, Scenario):
+        return scenario
+    path = Path(scenario)
+    if path.suffix == ".toml" or path.is_file():
+        if not path.is_file():
+            raise ScenarioError("UNKNOWN_SCENARIO", f"There is no scenario file {path}.")
+        return Scenario.from_toml(path.read_text(encoding="utf-8"), path.parent)
+    known = shipped_scenarios()
+    if str(scenario) not in known:
+        raise ScenarioError(
+            "UNKNOWN_SCENARIO",
+            f"There is no scenario {scenario}. Give a TOML file or one of: {', '.join(known)}.",
+        )
+    return Scenario.from_toml(files("sim").joinpath(f"scenarios/{scenario}.toml").read_text("utf-8"))
+
+
+def simulate(
+    scenario: Scenario | str | Path,
+    seed: int,
+    draws: Mapping[str, Any] | None = None,
+    *,
+    replication: int = 0,
+    record: bool = False,
+) -> Report:
+    """Run a scenario once; the same scenario, seed and replication give the same report anywhere.
+
+    Args:
+        scenario: a scenario, the path of its file, or the name of a shipped one.
+        seed: of the run.
+        draws: numbers to use instead of drawn ones: `arrivals` (minutes) and, under `service` or directly
+            under the station's name, service times (minutes) in order of start.
+        replication: number of the replication under this seed.
+        record: keep every decision of the policies in `Report.decisions`.
+
+    Raises:
+        ScenarioError: the scenario cannot be played, or its work never ends; code and sentence say why.
+    """
+    plan = load(scenario)
+    if plan.engine is not None:
+        return run_chain(plan.name, plan.engine, seed, replication, draws)
+    return run_laboratory(plan, seed, replication, draws, record=record)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Replications of one scenario.
+
+    Attributes:
+        runs: `Report.summary` of every replication, by its number.
+        wall: seconds it took.
+        stopped: whether it was interrupted; what is there is complete for the replications it has.
+    """
+
+    scenario: Scenario
+    seed: int
+    runs: tuple[Mapping[str, Any], ...]
+    wall: float
+    stopped: bool = False
+
+    def values(self, *path: str) -> list[float]:
+        """One number per replication."""
+        found = []
+        for run in self.runs:
+            value: Any = run
+            for key in path:
+                value = value[key]
+            found.append(float(value))
+        return found
+
+    def mean(self, *path: str) -> float:
+        """Mean over the replications."""
+        return float(np.mean(self.values(*path)))
+
+    def share_ci(self, *path: str) -> list[float] | None:
+        """The same for a share: cut off at 0 and 1."""
+        found = self.ci(*path)
+        return None if found is None else [max(found[0], 0.0), min(found[1], 1.0)]
+
+    def ci(self, *path: str, level: float = 0.95) -> list[float] | None:
+        """t-interval over the replications; None when there is only one."""
+        _, low, high = interval(self.values(*path), level)
+        return None if len(self.runs) < 2 else [low, high]
+
+
+def _one(scenario: Scenario, seed: int, numbers: Sequence[int]) -> list[tuple[int, dict[str, Any]]]:
+    """A chunk of replications in a worker."""
+    return [(number, simulate(scenario, seed, replication=number).summary()) for number in numbers]
+
+
+def replicate(
+    scenario: Scenario | str | Path,
+    replications: int,
+    seed: int,
+    *,
+    workers: int = 0,
+    half_width: float = 0.0,
+    progress: Progress | None = None,
+) -> Study:
+    """Run a scenario `replications` times.
+
+    Args:
+        scenario: as for `simulate`.
+        replications: how many; with `half_width` the most there may be.
+        seed: the same seed gives the same numbers for every replication, whatever `workers` is.
+        workers: processes; 0 for one per core, 1 for none beside this one.
+        half_width: stop as soon as the 95 % interval of P95 is this narrow (hours).
+        progress: called with (done, of, seconds) as replications come in.
+    """
+    plan = load(scenario)
+    if replications < 1 or workers < 0 or half_width < 0:
+        raise ScenarioError("BAD_STUDY", "Replications start at 1; workers and half-width are not negative.")
+    started = time.monotonic()
+    runs: dict[int, dict[str, Any]] = {}
+    count = min(workers or os.cpu_count() or 1, replications)
+    source = _in_pool(plan, seed, replications, count) if count > 1 else _serially(plan, seed, replications)
+    stopped = False
+    try:
+        for number, summary in source:
+            runs[number] = summary
+            if progress is not None:
+                progress(len(runs), replications, time.monotonic() - started)
+            whole = _unbroken(runs)
+            if half_width and enough([runs[n]["tat"]["p95"] for n in range(whole)], half_width):
+                runs = {n: runs[n] for n in range(whole)}
+                break
+    except KeyboardInterrupt:
+        if not runs:
+            raise
+        stopped = True
+    finally:
+        source.close()
+    ordered = tuple(runs[number] for number in sorted(runs))
+    return Study(plan, seed, ordered, time.monotonic() - started, stopped)
+
+
+def _unbroken(runs: Mapping[int, Any]) -> int:
+    """How many replications are there without a gap, so that the stop does not depend on who was faster."""
+    count = 0
+    while count in runs:
+        count += 1
+    return count
+
+
+Pieces = Iterator[tuple[int, dict[str, Any]]]
+
+
+def _serially(plan: Scenario, seed: int, replications: int) -> Any:
+    for number in range(replications):
+        yield from _one(plan, seed, [number])
+
+
+def _in_pool(plan: Scenario, seed: int, replications: int, workers: int) -> Any:
+    """Chunks in worker processes; when a worker dies its chunks are run again in a new pool."""
+    size = max(1, min(CHUNK, replications // (2 * workers)))
+    waiting = [list(range(a, min(a + size, replications))) for a in range(0, replications, size)]
+    for _ in range(RETRIES):
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        lost: list[list[int]] = []
+        try:
+            futures = {pool.submit(_one, plan, seed, chunk): chunk for chunk in waiting}
+            for future, chunk in _completed(futures):
+                try:
+                    found = future.result()
+                except BrokenProcessPool:
+                    lost.append(chunk)
+                    continue
+                yield from found
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        if not lost:
+            return
+        waiting = sorted(lost)
+    raise ScenarioError("WORKERS_DIE", "Worker processes end again and again; try --workers 1 or less load.")
+
+
+def _completed(futures: Mapping[Future[Any], list[int]]) -> Iterable[tuple[Future[Any], list[int]]]:
+    left = set(futures)
+    while left:
+        done, left = wait(left, return_when=FIRST_COMPLETED)
+        for future in sorted(done, key=lambda one: futures[one]):
+            yield future, futures[future]
+
+
+def document(study: Study) -> dict[str, Any]:
+    """What `lis simulate --json` prints."""
+    first = study.runs[0]
+    found = {
+        "scenario": study.scenario.name,
+        "seed": study.seed,
+        "replications": len(study.runs),
+        "wall_s": round(study.wall, 3),
+        "tubes": round(study.mean("tubes")),
+        "reports": round(study.mean("reports")),
+        "on_time_share": {"mean": study.mean("on_time_share"), "ci95": study.share_ci("on_time_share")},
+        "tat_hours": _tat(study),
+        "stations": {name: _station(study, name) for name in first["stations"]},
+        "retest_share": study.mean("retest_share"),
+        "recollections": study.mean("recollections"),
+        "tests_per_person": study.mean("tests_per_person"),
+        "no_shows": study.mean("no_shows"),
+        "plates": study.mean("plates"),
+        "failed_plates": study.mean("failed_plates"),
+        "wells_empty": study.mean("wells_empty"),
+        "retests": _reasons(study),
+        "groups": _groups(study),
+        "days": _days(study),
+        "stopped_early": study.stopped,
+    }
+    target = _target(study)
+    return found if target is None else found | {"target": target}
+
+
+def _tat(study: Study) -> dict[str, Any]:
+    histogram = np.sum([run["histogram"] for run in study.runs], axis=0)
+    reached = np.cumsum(histogram) / max(histogram.sum(), 1)
+    pooled = (int(np.searchsorted(reached, 0.95)) + 1) * BIN_HOURS if histogram.sum() else 0.0
+    return {
+        "mean": study.mean("tat", "mean"),
+        **{name: study.mean("tat", name) for name in SHARES},
+        "max": max(study.values("tat", "max")),
+        "ci95_p95": study.ci("tat", "p95"),
+        "p95_pooled": min(pooled, BINS * BIN_HOURS),
+        "meaning": "p50..p99: mean over replications of their own quantiles; p95_pooled: over all tubes",
+    }
+
+
+def _station(study: Study, name: str) -> dict[str, Any]:
+    keys = ("utilisation", "wait_h_mean", "wait_h_p95", "queue_mean", "served")
+    held = [run["stations"][name] for run in study.runs if name in run["stations"]]
+    means = {key: float(np.mean([one[key] for one in held])) for key in keys}
+    return {"unit": held[0]["unit"], **means, "queue_max": max(one["queue_max"] for one in held)}
+
+
+def _reasons(study: Study) -> dict[str, float]:
+    reasons = sorted({reason for run in study.runs for reason in run["retests"]})
+    return {r: sum(run["retests"].get(r, 0) for run in study.runs) / len(study.runs) for r in reasons}
+
+
+def _groups(study: Study) -> dict[str, dict[str, float]]:
+    """Tier and mode: means over the replications that had any."""
+    found = {}
+    for name in sorted({name for run in study.runs for name in run["groups"]}):
+        held = [run["groups"][name] for run in study.runs if name in run["groups"]]
+        found[name] = {key: float(np.mean([one[key] for one in held])) for key in held[0]}
+    return found
+
+
+def _days(study: Study) -> list[dict[str, Any]]:
+    longest = max(len(run["days"]) for run in study.runs)
+    found = []
+    for day in range(longest):
+        held = [run["days"][day] for run in study.runs if day < len(run["days"])]
+        shares = [one["on_time_share"] for one in held]
+        mean, low, high = interval(shares)
+        found.append(
+            {
+                "day": day + 1,
+                "tubes": float(np.mean([one["tubes"] for one in held])),
+                "on_time_share": mean,
+                "ci95": [low, high] if len(held) > 1 else None,
+                "p95": float(np.mean([one["p95"] for one in held])),
+            }
+        )
+    return found
+
+
+def _target(study: Study) -> dict[str, Any] | None:
+    lab = study.scenario.laboratory
+    if lab is None:
+        return None
+    days = [day for run in study.runs for day in run["days"]]
+    good = [day["p95"] <= lab.target_hours for day in days]
+    return {
+        "hours": lab.target_hours,
+        "share": lab.target_share,
+        "days_with_p95_in_target": float(np.mean(good)),
+        "runs_with_share_on_time": float(
+            np.mean([s >= lab.target_share for s in study.values("on_time_share")])
+        ),
+    }
+
+
+def compare(a: Study, b: Study, *path: str, level: float = 0.95) -> tuple[float, float, float]:
+    """Paired difference b - a of one number under common random numbers: (mean, low, high)."""
+    count = min(len(a.runs), len(b.runs))
+    if a.seed != b.seed:
+        raise ScenarioError("BAD_STUDY", "Only studies of one seed can be paired.")
+    return interval(np.array(b.values(*path)[:count]) - np.array(a.values(*path)[:count]), level)
+
+
+def scaled(scenario: Scenario, factor: float) -> Scenario:
+    """The same scenario with `factor` times as many tubes."""
+    streams = tuple(replace(source, tubes=round(source.tubes * factor)) for source in scenario.streams)
+    return replace(scenario, streams=streams)

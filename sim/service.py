@@ -1,0 +1,163 @@
+"""How long things take: distributions of service times, and the numbers drawn from them in order of start."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sim.arrivals import ScenarioError
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "fixed": ("mean",),
+    "exponential": ("mean",),
+    "uniform": ("low", "high"),
+    "triangular": ("low", "mode", "high"),
+    "lognormal": ("mean", "sd"),
+    "erlang": ("mean", "phases"),
+    "observed": ("values",),
+}
+CHUNK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A distribution of service times in minutes.
+
+    Attributes:
+        kind: a key of `NEEDS`; the other attributes are read as that kind needs them.
+        values: for `observed`, measured times that are drawn with replacement.
+    """
+
+    kind: str = "fixed"
+    mean: float = 0.0
+    sd: float = 0.0
+    low: float = 0.0
+    mode: float = 0.0
+    high: float = 0.0
+    phases: int = 1
+    values: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in NEEDS:
+            raise ScenarioError("BAD_SERVICE", f"A service time is {', '.join(NEEDS)}, not {self.kind!r}.")
+        numbers = (self.mean, self.sd, self.low, self.mode, self.high, *self.values)
+        if min(numbers) < 0 or not np.all(np.isfinite(numbers)):
+            raise ScenarioError("BAD_SERVICE", f"A {self.kind} service time has finite values, not below 0.")
+        wrong = {
+            "uniform": not self.low <= self.high,
+            "triangular": not self.low <= self.mode <= self.high or self.low == self.high,
+            "lognormal": self.mean == 0,
+            "erlang": self.phases < 1,
+            "observed": not self.values,
+        }
+        if wrong.get(self.kind):
+            raise ScenarioError(
+                "BAD_SERVICE", f"A {self.kind} service time needs sensible {NEEDS[self.kind]}."
+            )
+
+    @classmethod
+    def read(cls, place: str, facts: Any) -> "Service":
+        """From a number of minutes, or from a table with `kind` and what that kind needs."""
+        if isinstance(facts, (int, float)):
+            return cls("fixed", mean=float(facts))
+        if not isinstance(facts, Mapping):
+            raise ScenarioError("BAD_SERVICE", f"{place}: service is minutes or a table with `kind`.")
+        kind = str(facts.get("kind", "fixed"))
+        wrong = sorted((set(facts) - {"kind"}) ^ set(NEEDS.get(kind, ())))
+        if kind in NEEDS and wrong:
+            raise ScenarioError("BAD_KEYS", f"{place}: service: keys missing or unknown: {', '.join(wrong)}.")
+        made: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()
+        }
+        return cls(**{**made, "kind": kind})
+
+    @property
+    def average(self) -> float:
+        """The mean in minutes."""
+        return {
+            "uniform": (self.low + self.high) / 2,
+            "triangular": (self.low + self.mode + self.high) / 3,
+            "observed": float(np.mean(self.values)) if self.values else 0.0,
+        }.get(self.kind, self.mean)
+
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw `count` times; drawing in two parts gives the same numbers as drawing at once."""
+        if self.kind == "fixed":
+            return np.full(count, self.mean)
+        if self.kind == "exponential":
+            return rng.exponential(self.mean, count)
+        if self.kind == "uniform":
+            return rng.uniform(self.low, self.high, count)
+        if self.kind == "triangular":
+            return rng.triangular(self.low, self.mode, self.high, count)
+        if self.kind == "erlang":
+            drawn: NDArray[np.float64] = rng.exponential(self.mean / self.phases, (count, self.phases)).sum(
+                axis=1
+            )
+            return drawn
+        if self.kind == "observed":
+            return rng.choice(np.asarray(self.values), count)
+        spread = np.log1p((self.sd / self.mean) ** 2)
+        return rng.lognormal(np.log(self.mean) - spread / 2, np.sqrt(spread), count)
+
+
+def stream(seed: int, replication: int, name: str, *place: int) -> np.random.Generator:
+    """The generator of one station, or of another named source of chance, in one replication.
+
+    Streams are keyed by name: a station more, or a machine more at a station, changes no other number.
+    """
+    key = (replication, zlib.crc32(name.encode()), *place)
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+class Times:
+    """The service times of one station, taken one by one in order of start."""
+
+    __slots__ = ("_given", "_left", "_name", "_rng", "_service")
+
+    def __init__(
+        self, name: str, service: Service, rng: np.random.Generator, given: ArrayLike | None = None
+    ) -> None:
+        self._name, self._service, self._rng = name, service, rng
+        self._given = given is not None
+        self._left: list[float] = []
+        if given is not None:
+            values = np.asarray(given, dtype=np.float64).ravel()
+            if values.size and not (np.all(np.isfinite(values)) and values.min() >= 0):
+                raise ScenarioError(
+                    "BAD_DRAWS", f"Station {name!r}: given service times are finite, not below 0."
+                )
+            self._left = values[::-1].tolist()
+
+    def peek(self) -> float:
+        """The time the next start will take."""
+        if not self._left:
+            if self._given:
+                raise ScenarioError(
+                    "DRAWS_SHORT", f"Station {self._name!r}: fewer service times than starts."
+                )
+            self._left = self._service.draw(CHUNK, self._rng)[::-1].tolist()
+        return self._left[-1]
+
+    def take(self) -> float:
+        """The time of this start."""
+        self.peek()
+        return self._left.pop()
+
+    def many(self, count: int) -> NDArray[np.float64]:
+        """The times of the next `count` starts."""
+        if self._given:
+            if len(self._left) < count:
+                raise ScenarioError(
+                    "DRAWS_SHORT", f"Station {self._name!r}: fewer service times than starts."
+                )
+            taken = np.array(self._left[len(self._left) - count :][::-1])
+            del self._left[len(self._left) - count :]
+            return taken
+        kept = self._left[::-1][:count]
+        self._left = self._left[: len(self._left) - len(kept)]
+        drawn = self._service.draw(count - len(kept), self._rng)
+        return np.concatenate([kept, drawn]) if kept else drawn

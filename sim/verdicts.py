@@ -1,0 +1,143 @@
+"""The policies of production, asked once for every kind of question.
+
+`retest.interpret` is asked once for every combination of bands that occurs, with real readings of it;
+`retest.decide` once for every course a case takes; `retest.judge_plate` once for every state of the
+controls. Nothing here knows what a positive is.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retest import (
+    Case,
+    CaseRules,
+    ControlReading,
+    Decision,
+    Finding,
+    Material,
+    Outcome,
+    PlateVerdict,
+    Reading,
+    decide,
+    interpret,
+    judge_plate,
+)
+from scheduler import PlateTemplate
+
+Past = tuple[tuple[int, int, str], ...]
+"""Findings so far: (number of the specimen, outcome, test), oldest first."""
+
+SIGNALS = ("grey", "detected", "partial")
+
+
+@dataclass
+class Verdicts:
+    """Answers of the policies under one set of rules.
+
+    Attributes:
+        rules: assay and jurisdiction.
+        outcomes: every outcome met so far; a number elsewhere is a place in this list.
+    """
+
+    rules: CaseRules
+    outcomes: list[Outcome] = field(default_factory=list)
+    _codes: dict[int, int] = field(default_factory=dict)
+    _curves: list[str | None] = field(default_factory=list)
+    _numbers: dict[tuple[str, str, str | None], int] = field(default_factory=dict)
+    _decided: dict[tuple[object, ...], Decision] = field(default_factory=dict)
+
+    def classify(self, readings: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Outcome of every tube from its Cq values; shape (targets, tubes) in, (tubes,) out.
+
+        Two tubes whose Cq values lie in the same stretches between the edges of the assay's bands (an edge
+        itself being a stretch of its own) are the same to the policy.
+        """
+        key = np.zeros(readings.shape[1], dtype=np.int64)
+        bands = self.rules.assay.bands("", "")
+        for row, target in enumerate(self.rules.assay.targets):
+            band = bands[target.name]
+            parts = [band.detected] + ([band.grey] if band.grey else [])
+            edges = np.unique([edge for part in parts for edge in (part.low, part.high)])
+            cq = readings[row]
+            place = np.searchsorted(edges, cq, side="left") + np.searchsorted(edges, cq, side="right")
+            key = key * (2 * edges.size + 2) + np.where(np.isnan(cq), 2 * edges.size + 1, place)
+        kinds, example, inverse = np.unique(key, return_index=True, return_inverse=True)
+        codes = [self._code(int(kind), readings[:, at]) for kind, at in zip(kinds, example, strict=True)]
+        found: NDArray[np.int64] = np.array(codes, dtype=np.int64)[inverse] if codes else inverse
+        return found
+
+    def _code(self, kind: int, cqs: NDArray[np.float64]) -> int:
+        if kind not in self._codes:
+            self._codes[kind] = self.ask(cqs)
+        return self._codes[kind]
+
+    def ask(self, cqs: Iterable[float]) -> int:
+        """The outcome of one tube; a target that amplified did so along a sigmoid curve."""
+        pairs = zip(self.rules.assay.targets, cqs, strict=True)
+        readings = [
+            Reading(target.name, None) if np.isnan(cq) else Reading(target.name, float(cq), "sigmoid")
+            for target, cq in pairs
+        ]
+        outcome = interpret(readings, self.rules.assay)
+        signals = {name for name, state in outcome.targets if state in SIGNALS}
+        curve = "sigmoid" if any(r.target in signals and r.curve for r in readings) else None
+        name = (outcome.call.value, outcome.rule, curve)
+        if name not in self._numbers:
+            self._numbers[name] = len(self.outcomes)
+            self.outcomes.append(outcome)
+            self._curves.append(curve)
+        return self._numbers[name]
+
+    def decide(self, material: Material, past: Past, persons: int, tier: str, earlier: Past = ()) -> Decision:
+        """What happens next with a case."""
+        key = (material, past, persons, tier, earlier)
+        found = self._decided.get(key)
+        if found is None:
+            case = Case(
+                material=material,
+                findings=self._findings(past, material),
+                persons=persons,
+                tier=tier,
+                earlier=self._findings(earlier, Material.single),
+            )
+            found = self._decided[key] = decide(case, self.rules)
+        return found
+
+    def _findings(self, past: Past, material: Material) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                specimen=str(specimen),
+                run=str(number),
+                call=self.outcomes[code].call,
+                rule=self.outcomes[code].rule,
+                test=test,
+                curve=self._curves[code],
+                material=material,
+            )
+            for number, (specimen, code, test) in enumerate(past)
+        )
+
+    def plate(self, template: PlateTemplate, *, contaminated: bool) -> PlateVerdict:
+        """The verdict on a plate with good controls, or with a signal in the negative control."""
+        controls = []
+        for kind, well in template.controls:
+            rule = next((r for r in self.rules.assay.controls if kind in (r.kind, *r.aliases)), None)
+            if rule is None:
+                continue
+            readings = []
+            for target in self.rules.assay.targets:
+                expected = rule.expect[target.name]
+                shown = expected.state == "detected" or (
+                    contaminated and kind == "NTC" and not target.is_control
+                )
+                cq = (
+                    (max(expected.least, 0.0) + min(expected.most, 40.0)) / 2 if expected.most < 1e9 else 26.0
+                )
+                readings.append(Reading(target.name, cq if shown else None, "sigmoid" if shown else None))
+            batch = str(template.batch(well)) if rule.scope == "extraction" else ""
+            controls.append(ControlReading(kind, well, batch, tuple(readings)))
+        batches = {str(batch) for batch in template.batches}
+        return judge_plate(controls, self.rules.assay, batches=batches)

@@ -1,0 +1,280 @@
+"""The database: durable, one writer at a time, and a clear sentence when it cannot."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from alembic import command
+from bench import Bench
+from sqlalchemy import event, inspect, text
+
+from lis import db, ledger, queries, schema
+from lis.clock import FixedClock
+from lis.db import Database, migrate
+from lis.errors import Busy, Conflict, LisError, StorageFull
+from lis.events import HeldUnknown
+from lis.services import receiving
+
+WORD = "nothing was written"
+HELD = HeldUnknown(1, "", "")
+
+
+def write_alarm(database: Database, subject: str = "x") -> None:
+    """A small write."""
+    with database.write("anna") as unit:
+        row = {"at": unit.now, "code": "TEST", "subject": subject, "sentence": "a test"}
+        queries.insert_rows(unit.conn, "alarm", [row])
+
+
+def write_twice(unit) -> None:
+    """A write, and then an error."""
+    row = {"at": unit.now, "code": "X", "subject": "x", "sentence": "x"}
+    queries.insert_rows(unit.conn, "alarm", [row])
+    raise ZeroDivisionError
+
+
+def alarms(database: Database) -> list[str]:
+    """Subjects of the open alarms, oldest first."""
+    with database.read() as conn:
+        return [row["subject"] for row in queries.open_alarms(conn)][::-1]
+
+
+def test_the_embedded_database_is_as_durable_as_it_can_be(embedded: Bench):
+    """Every connection runs in WAL mode with full synchronisation and enforced foreign keys."""
+    with embedded.lab.database.read() as one, embedded.lab.database.read() as two:
+        for conn in (one, two):
+            found = {
+                name: conn.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+                for name in ("journal_mode", "synchronous", "foreign_keys", "wal_autocheckpoint", "mmap_size")
+            }
+            assert found == {
+                "journal_mode": "wal",
+                "synchronous": 2,
+                "foreign_keys": 1,
+                "wal_autocheckpoint": 0,
+                "mmap_size": 0,
+            }
+    assert db.sqlite_module().sqlite_version_info >= (3, 51, 3)
+
+
+def test_an_old_sqlite_is_named_with_the_range_that_is_affected(monkeypatch: pytest.MonkeyPatch):
+    """Without the wheel, a library inside the range of the WAL bug is used with a warning that says so."""
+    monkeypatch.setitem(sys.modules, "pysqlite3", None)
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 40, 1))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.40.1")
+    with pytest.warns(UserWarning, match=r"SQLite 3\.40\.1 is between 3\.7\.0 and 3\.51\.2"):
+        assert db.sqlite_module() is sqlite3
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 3))
+    assert db.sqlite_module() is sqlite3
+
+
+def test_memory_is_no_database():
+    """A database without a file is refused: memory forgets."""
+    with pytest.raises(LisError, match="memory forgets"):
+        Database("sqlite://")
+
+
+def test_a_locked_database_says_busy_and_writes_nothing(database_url: str, clock: FixedClock):
+    """A writer that waits too long for its turn is told to send again; a reader is not disturbed."""
+    first, second = Database(database_url, clock), Database(database_url, clock, busy_seconds=0.3)
+    write_alarm(first, "before")
+    if first.dialect != "sqlite":  # the head of the log is what writers take turns at
+        with first.write("anna") as unit:
+            ledger.append(unit, [("T1", HELD)])
+    with first.write("anna") as unit:
+        row = {"at": unit.now, "code": "TEST", "subject": "first", "sentence": "a test"}
+        queries.insert_rows(unit.conn, "alarm", [row])
+        with pytest.raises(Busy) as error:
+            write_alarm(second, "second")
+        assert WORD in error.value.sentence.lower()
+        assert alarms(second) == ["before"]
+    write_alarm(second, "second")
+    assert alarms(first) == ["before", "first", "second"]
+    first.close()
+    second.close()
+
+
+def test_a_full_disk_says_so_and_the_laboratory_recovers(embedded: Bench):
+    """No space left refuses the whole act; once there is space again the same act succeeds."""
+    bench, database = embedded, embedded.lab.database
+    orders = [bench.order() for _ in range(200)]
+    pages = []
+    with database.read() as conn:
+        pages.append(conn.exec_driver_sql("PRAGMA page_count").scalar_one())
+    database.engine.dispose()
+
+    def limit(size: int):
+        def settings(dbapi, record) -> None:
+            dbapi.cursor().execute(f"PRAGMA max_page_count = {size}")
+
+        return settings
+
+    tight = limit(pages[0] + 2)
+    event.listen(database.engine, "connect", tight)
+    with pytest.raises(StorageFull) as error:
+        bench.register(*orders)
+    assert WORD in error.value.sentence.lower()
+    assert "disk" in error.value.sentence
+    assert bench.count() == bench.count("person") == 0
+    event.remove(database.engine, "connect", tight)
+    database.engine.dispose()
+    bench.register(*orders)
+    assert bench.check().ok
+
+
+def test_a_reader_sees_one_moment(database: Database):
+    """What is committed while somebody reads does not change what they read: the check of the log depends on it."""
+    write_alarm(database, "before")
+    with database.read() as conn:
+        seen = len(queries.open_alarms(conn))
+        writer = threading.Thread(target=write_alarm, args=(database, "meanwhile"))
+        writer.start()
+        writer.join()
+        assert len(queries.open_alarms(conn)) == seen == 1
+    assert alarms(database) == ["before", "meanwhile"]
+
+
+def test_writers_take_turns(database: Database):
+    """Serial numbers drawn by four writers at once have no gap and no twin."""
+    drawn: list[int] = []
+
+    def draw() -> None:
+        for _ in range(10):
+            with database.write("anna") as unit:
+                drawn.append(queries.next_number(unit.conn, "plate"))
+
+    with database.write("anna") as unit:
+        ledger.append(unit, [("T1", HELD)])
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(drawn) == list(range(1, 41))
+
+
+def test_an_error_undoes_the_whole_act(database: Database):
+    """What was written before an error in the same act is gone."""
+    with pytest.raises(ZeroDivisionError), database.write("anna") as unit:
+        write_twice(unit)
+    assert alarms(database) == []
+
+
+def test_the_same_identity_twice_is_a_conflict(database: Database):
+    """A row that exists is refused in words, not with a traceback."""
+    row = {"name": "d", "kind": "k", "public_key": "k" * 40, "enrolled_by": "x"}
+    with database.write("admin") as unit:
+        queries.insert_rows(unit.conn, "device", [{**row, "enrolled_at": unit.now}])
+    with pytest.raises(Conflict) as error, database.write("admin") as unit:
+        queries.insert_rows(unit.conn, "device", [{**row, "enrolled_at": unit.now}])
+    assert error.value.code == "ALREADY_RECORDED"
+
+
+def test_an_error_of_the_database_is_told_in_words(database: Database):
+    """What cannot be classified is still a sentence, and nothing was written."""
+    with pytest.raises(LisError) as error, database.read() as conn:
+        conn.execute(text("SELECT * FROM nowhere"))
+    assert error.value.code == "DATABASE_ERROR"
+    assert WORD in error.value.sentence.lower()
+
+
+@pytest.mark.parametrize("table", schema.EVIDENCE)
+def test_evidence_is_append_only(bench: Bench, table: str):
+    """Events, files, readings, reports and rules refuse UPDATE and DELETE, whoever asks through SQL."""
+    bench.cycle(bench.singles())
+    column = next(iter(schema.metadata.tables[table].c)).name
+    for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):
+        with pytest.raises(LisError, match="append-only"), bench.lab.database.write("eve") as unit:
+            unit.conn.execute(text(statement))
+
+
+def test_a_clock_that_jumps_back_is_noted_and_changes_no_order(
+    database: Database, clock: FixedClock, caplog: pytest.LogCaptureFixture
+):
+    """The moment of an act is never before the last event; a jump is logged, a second of drift is not."""
+    with database.write("anna") as unit:
+        ledger.append(unit, [("T1", HELD)])
+        noon = unit.now
+    for step, noted in ((timedelta(milliseconds=-500), False), (timedelta(hours=-1), True)):
+        clock.advance(step)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING), database.write("anna") as unit:
+            assert unit.now == noon
+        assert bool(caplog.records) is noted
+    clock.advance(timedelta(hours=2))
+    with database.write("anna") as unit:
+        assert unit.now == clock.now()
+
+
+def test_a_copy_is_whole_while_the_laboratory_works(embedded: Bench, tmp_path: Path):
+    """A copy made in the middle of the day opens, verifies, and holds what was committed before it."""
+    codes = embedded.singles(5)
+    embedded.lab.database.copy_to(tmp_path / "copy.db")
+    embedded.singles(2)
+    copy = Database(f"sqlite:///{tmp_path / 'copy.db'}", embedded.clock)
+    with copy.read() as conn:
+        assert ledger.verify(conn).ok
+        assert queries.count_of(conn, "tube") == len(codes)
+    copy.close()
+
+
+def test_the_wal_is_moved_into_the_database(embedded: Bench, monkeypatch: pytest.MonkeyPatch):
+    """Our own checkpoints run between commits, and closing leaves one file that holds everything."""
+    monkeypatch.setattr(db, "PAGES_BETWEEN_CHECKPOINTS", 2)
+    code = embedded.singles()[0]
+    busy, _, moved = embedded.lab.database.checkpoint("TRUNCATE")
+    assert (busy, moved) == (0, 0)
+    embedded.lab.close()
+    wal = embedded.lab.settings.data / "lis.db-wal"
+    assert not wal.exists() or wal.stat().st_size == 0
+    assert embedded.tube(code).state == "received"
+
+
+# -- the schema ----------------------------------------------------------------------------------
+
+
+def alembic(database: Database, act: str, *arguments: str) -> None:
+    """Run an Alembic command on an open database."""
+    with database.engine.connect() as conn, conn.begin():
+        config = db._alembic()
+        config.attributes["connection"] = conn
+        getattr(command, act)(config, *arguments)
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(database: Database):
+    """``alembic check`` finds no difference between the migrated database and the code, on both databases."""
+    alembic(database, "check")
+
+
+def test_the_schema_can_be_taken_down_and_built_again(database: Database):
+    """Downgrade to nothing and upgrade again leave a working, guarded, empty laboratory."""
+    alembic(database, "downgrade", "base")
+    assert set(inspect(database.engine).get_table_names()) <= {"alembic_version"}
+    migrate(database)
+    alembic(database, "check")
+    write_alarm(database)
+    with database.write("anna") as unit:
+        ledger.append(unit, [("T1", HELD)])
+    with pytest.raises(LisError, match="append-only"), database.write("eve") as unit:
+        unit.conn.execute(text("DELETE FROM event"))
+
+
+def test_migrating_twice_changes_nothing(database: Database):
+    """Opening a laboratory again leaves its data alone."""
+    write_alarm(database, "kept")
+    migrate(database)
+    assert alarms(database) == ["kept"]
+
+
+def test_a_persons_row_needs_its_tube(bench: Bench):
+    """A place in a tube that does not exist cannot be committed."""
+    bench.register(bench.order())
+    with pytest.raises(LisError), bench.lab.database.write("eve") as unit:
+        unit.conn.execute(text("INSERT INTO tube_person (tube_id, place, person_id) VALUES ('T', 1, 'p')"))
+    assert receiving.PLACES

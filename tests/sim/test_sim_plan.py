@@ -1,0 +1,111 @@
+"""The plan: the smallest laboratory, why nothing can be taken away, and a proof from other luck."""
+
+from dataclasses import replace
+
+import pytest
+
+from sim import ScenarioError, load, plan, plan_document
+from sim.plan import levers, percentile_of, with_levels
+from sim.run import scaled, simulate
+
+LAB = scaled(load("yangzhou-2021-08"), 0.15)
+
+
+def machines(scenario, **servers):
+    """The scenario with other numbers of machines, and no more room than given by `most`."""
+    stations = tuple(
+        replace(b, servers=servers[b.name], most=servers.get("most", b.most)) if b.name in servers else b
+        for b in scenario.laboratory.stations
+    )
+    return replace(scenario, laboratory=replace(scenario.laboratory, stations=stations))
+
+
+@pytest.fixture(scope="module")
+def found():
+    """One search, shared by the tests."""
+    told = []
+    made = plan(machines(LAB, pcr=1), 12.0, replications=4, say=told.append)
+    return made, told
+
+
+def test_the_plan_meets_the_target_and_proves_it(found):
+    """The chosen set meets the target in the search and in replications of another seed."""
+    made, told = found
+    assert made.best.meets
+    assert made.proof.mean <= 12.0
+    assert made.proof.hours != made.best.hours
+    assert len(told) == made.evaluated
+
+
+def test_nothing_can_be_taken_away(found):
+    """Every lever is at the least the work needs, or one less misses the target."""
+    made, _ = found
+    assert set(made.limits) == {lever.name for lever in made.levers}
+    for name, why in made.limits.items():
+        level = made.best.levels[name]
+        assert level >= made.bound[name]
+        if "hours_with_one_less" in why:
+            assert why["hours_with_one_less"] > made.best.mean
+
+
+def test_the_pareto_table_holds_no_dominated_set(found):
+    """Down the table cost rises and turnaround falls, and the chosen set's cost is among them or below."""
+    made, _ = found
+    costs = [one.cost for one in made.pareto]
+    hours = [one.mean for one in made.pareto]
+    assert costs == sorted(costs)
+    assert hours == sorted(hours, reverse=True)
+
+
+def test_the_document_of_a_plan(found):
+    """The printed document has the plan, the proof with its interval, the limits and the sensitivity."""
+    document = plan_document(found[0])
+    assert document["feasible"]
+    assert document["proof"]["percentile_hours"]["ci95"][0] <= document["proof"]["percentile_hours"]["mean"]
+    assert document["sensitivity_hours"].keys() == {"volume +20 %", "prevalence x 2", "absence +10 points"}
+    assert document["sensitivity_hours"]["volume +20 %"] >= document["plan"]["percentile_hours"]["mean"]
+
+
+def test_a_target_beyond_the_room_is_said_to_be_impossible():
+    """With a cyclers' room of one, two hours cannot be met: no plan, but the tried sets."""
+    crowded = machines(
+        LAB, **{"pcr": 1, "extraction": 1, "set-up": 1, "review": 1, "reception": 1, "most": 1}
+    )
+    staff = {n: replace(s, cost=1.0) for n, s in crowded.laboratory.staff.items()}
+    crowded = replace(crowded, laboratory=replace(crowded.laboratory, staff=staff))
+    made = plan(scaled(crowded, 0.3), 2.0, replications=2)
+    document = plan_document(made)
+    assert (document["feasible"], document["plan"], document["proof"]) == (False, None, None)
+    assert document["pareto"]
+
+
+def test_shifts_keep_their_proportion():
+    """Half the people halves every shift, and a staffed shift never becomes empty."""
+    jiangmen = load("jiangmen-2022-12")
+    lever = next(one for one in levers(jiangmen.laboratory) if one.kind == "people")
+    one = with_levels(jiangmen, {lever.name: 1}).laboratory.staff[lever.name].rota
+    assert [shift.people for shift in one.shifts] == [1, 1, 1]
+    double = with_levels(jiangmen, {lever.name: 2 * lever.now}).laboratory.staff[lever.name].rota
+    assert double.positions == 2 * lever.now
+
+
+def test_other_percentiles_come_from_the_histogram():
+    """P80 lies between P50 and P90 and at most one bin above the exact value."""
+    run = simulate(LAB, 1).summary()
+    assert run["tat"]["p50"] <= percentile_of(run, 80) <= run["tat"]["p90"] + 0.05
+    assert percentile_of(run, 95) == run["tat"]["p95"]
+
+
+@pytest.mark.parametrize("facts", [(0.0, 95.0, 2), (24.0, 100.0, 2), (24.0, 95.0, 1)])
+def test_senseless_targets_are_refused(facts):
+    """Hours, percentile and replications are checked before anything runs."""
+    with pytest.raises(ScenarioError) as error:
+        plan(LAB, facts[0], facts[1], replications=facts[2])
+    assert error.value.code == "BAD_TARGET"
+
+
+def test_a_scenario_without_stations_cannot_be_planned():
+    """The demonstration day has no laboratory to plan."""
+    with pytest.raises(ScenarioError) as error:
+        plan(load("demo-day"))
+    assert error.value.code == "NO_LABORATORY"
