@@ -82,13 +82,11 @@ from typing import Any
 from retest.bands import Bands, read_bands
 from retest.checked import RulesError, Section, digest, load
 from retest.expected import ControlRule, read_control
-from retest.ladder import Ladder, read_ladder
+from retest.ladder import Ladder, next_of_rules, read_ladders
 from retest.table import Key, Row, enumerate_rows, read_row
 from retest.words import (
     BORDERLINE_KINDS,
     KIND_OF_BUILT_IN,
-    MISSING,
-    NEXT_OF_STEP,
     RULE_OFF,
     Call,
     Material,
@@ -191,7 +189,7 @@ class AssayRules:
         rows = tuple(read_row(row, names) for row in section.tables("decision"))
         has_ic = len(names) < len(targets)
         table = enumerate_rows(rows, names, list(greys.values()), has_ic=has_ic, where=section.where)
-        ladder = _ladders(section, rows)
+        ladder = read_ladders(section, rows)
         off = _off(section.table("off"), rows)
         rules = cls(
             id=section.text("id"),
@@ -214,7 +212,7 @@ class AssayRules:
             table={key: _OFF if row.id in off else row for key, row in table.items()},
             greys=greys,
             by_place=_by_place(targets, overrides),
-            nexts=_nexts(rows, ladder),
+            nexts=next_of_rules(rows, ladder),
             kinds=KIND_OF_BUILT_IN | {row.id: row.kind for row in rows if row.call is Call.borderline},
         )
         section.close()
@@ -331,21 +329,6 @@ def _by_place(
     return places
 
 
-def _ladders(section: Section, rows: Sequence[Row]) -> Mapping[str, Ladder]:
-    """Ladders by decision id, kind or call; every reading that is no answer must find one."""
-    part = section.table("ladder")
-    known = {row.id for row in rows} | {*BORDERLINE_KINDS, *KIND_OF_BUILT_IN, "borderline", "invalid"}
-    for key in part.names():
-        if key not in known:
-            sentence = (
-                f"no decision row and no kind is called '{key}'. Use one of: {', '.join(sorted(known))}."
-            )
-            raise part.refuse(key, "ladder-unknown", sentence)
-    for key in ("borderline", "invalid"):
-        part.raw(key)
-    return {key: read_ladder(part.table(key)) for key in part.names()}
-
-
 _OFF = Row(RULE_OFF, Call.borderline, KIND_OF_BUILT_IN[RULE_OFF], "any", (), frozenset(), frozenset())
 
 
@@ -360,19 +343,6 @@ def _off(section: Section, rows: Sequence[Row]) -> Mapping[str, str]:
                 key, "off-unknown", f"no decision row is called '{key}'. Use one of: {', '.join(ids)}."
             )
     return {key: section.text(key) for key in section.names()}
-
-
-def _nexts(rows: Sequence[Row], ladder: Mapping[str, Ladder]) -> Mapping[str, Next]:
-    nexts = {row.id: Next.conclude for row in rows}
-    open_rows = [(row.id, row.kind, row.call) for row in rows if row.call in (Call.borderline, Call.invalid)]
-    built_in = [
-        (rule, kind, Call.invalid if rule == MISSING else Call.borderline)
-        for rule, kind in KIND_OF_BUILT_IN.items()
-    ]
-    for rule, kind, call in open_rows + built_in:
-        first = next(ladder[key].steps[0] for key in (rule, kind, call.value) if key in ladder)
-        nexts[rule] = NEXT_OF_STEP[first]
-    return nexts
 
 
 def _controls(section: Section, names: tuple[str, ...]) -> tuple[ControlRule, ...]:

@@ -283,7 +283,7 @@ def docs_states() -> None:
 @docs_command.command("rules")
 def docs_rules() -> None:
     """The page of all shipped rules (Markdown), generated from the rule files."""
-    from lis.services.rule_lab import shipped_page
+    from lis.cli.rules import shipped_page
 
     click.echo(shipped_page(), nl=False)
 

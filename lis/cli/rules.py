@@ -128,13 +128,13 @@ def activate_command(file: Path, by: str, reason: str, data: Path | None, *, as_
     A new content needs a new version. Past results keep the version they were made with. A running
     server takes the rules at its next start.
     """
-    from lis.services import rule_lab
+    from lis.services import rule_force
 
     text = read_text(file)
     with _open(data) as lab:
         with lab.database.write(by) as unit:
-            rules, done = rule_lab.activate(unit, lab.rules, text, file.name, by=by, reason=reason)
-        path = rule_lab.install(lab.settings.data / "rules", rules, text)
+            rules, done = rule_force.activate(unit, lab.rules, text, file.name, by=by, reason=reason)
+        path = rule_force.install(lab.settings.data / "rules", rules, text)
     if as_json:
         print_json(asdict(done) | {"file": str(path)})
     else:
@@ -147,10 +147,10 @@ def activate_command(file: Path, by: str, reason: str, data: Path | None, *, as_
 @json_option
 def history_command(name: str, data: Path | None, *, as_json: bool) -> None:
     """Who put which rules in force, when and why; of the assay NAME, or of all."""
-    from lis.services import rule_lab
+    from lis.services import rule_force
 
     with _open(data) as lab, lab.database.read() as conn:
-        found = [asdict(one) for one in rule_lab.history(conn, name)]
+        found = [asdict(one) for one in rule_force.history(conn, name)]
     if as_json:
         print_json(found)
     else:
@@ -197,6 +197,23 @@ def _rules(name: str, data: Path | None) -> Any:
     if name not in found:
         raise NotFound("ASSAY_UNKNOWN", f"No rules for assay {name}. Known: {', '.join(sorted(found))}.")
     return found[name]
+
+
+def shipped_page() -> str:
+    """The page of the documentation that says all shipped rules."""
+    from lis.rulebook import files
+    from retest import AssayRules, DischargeRules, Policy, ReleaseRules
+    from retest.page import rules_page
+
+    policies = dict(files("policies"))
+    release = ReleaseRules.from_toml(policies.pop("release"), "release.toml")
+    ends = {name: policies.pop(name) for name in sorted(policies) if name.startswith("discharge-")}
+    return rules_page(
+        [AssayRules.from_toml(text, f"{name}.toml") for name, text in files("assays")],
+        [Policy.from_toml(text, f"{name}.toml") for name, text in policies.items()],
+        [DischargeRules.from_toml(text, f"{name}.toml") for name, text in ends.items()],
+        release,
+    )
 
 
 COMMANDS = {"assays": assays_command}
