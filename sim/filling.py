@@ -34,6 +34,7 @@ class Plate:
         again: jobs of every other kind.
         key: priority and due time of its most urgent tube; a smaller key goes first at every station.
         closed_by: why it was closed.
+        formed: minute at which it was closed.
         positives: tubes that a reviewer has to look at, once it is read.
         review: tubes that wait for the reviewer.
     """
@@ -43,6 +44,7 @@ class Plate:
     again: list[Any]
     key: tuple[float, float]
     closed_by: str
+    formed: float = 0.0
     positives: int = 0
     review: Any = None
 
@@ -133,6 +135,7 @@ class Filling:
             later = [entry for entry in self._again if entry[1].received > opened]
             heapify(others)
         plate, entered = self._fill(others)
+        plate.formed = now
         if later:
             self._again = [*others, *later]
             heapify(self._again)
