@@ -142,15 +142,19 @@ class Filling:
         return [plate], entered
 
     def _fill(self, others: list[tuple[tuple[float, ...], Any, float]]) -> tuple[Plate, Floats]:
-        ranks, again, entered = [], [], []
         heap = self._heap
-        for _ in range(min(self._room, len(heap) + len(others))):
-            if others and (not heap or others[0][0] < self._key(heap[0])):
+        room = min(self._room, len(heap) + len(others))
+        again: list[Any] = []
+        entered: list[float] = []
+        ranks: list[int] = []
+        while others and len(ranks) + len(again) < room:
+            if heap and self._key(heap[0]) < others[0][0]:
+                ranks.append(heappop(heap))
+            else:
                 _, job, at = heappop(others)
                 again.append(job)
                 entered.append(at)
-            else:
-                ranks.append(heappop(heap))
+        ranks += [heappop(heap) for _ in range(room - len(ranks) - len(again))]
         place = np.array(ranks, dtype=np.int64)
         keys = [(-job.priority, job.due) for job in again]
         if ranks:
