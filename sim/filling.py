@@ -114,15 +114,17 @@ class Filling:
         self._advance(opened)
         count = len(self._heap) + len(self._again)
         if not count:
-            return self._next_arrival(now)
+            # a wave that is due now but for the last digit of a float must not start an empty plate
+            return max(self._next_arrival(now), now + SOON)
         if self._rules.policy == "waves" and not self._heap and not self._flushed:
             count = sum(job.received <= opened for _, job, _ in self._again)
         self._code, minutes = judge(self._line(min(count, self._room), now), self._closing)
         if self._code or self._flushed:
             return now
         missing = self._seen + self._room - count - 1
-        full = float(self._times[missing]) if missing < self._times.size else NEVER
-        look = now + LOOK if self._seen < self._times.size else NEVER
+        filling = not self._rules.waves and self._seen < self._times.size
+        full = float(self._times[missing]) if filling and missing < self._times.size else NEVER
+        look = now + LOOK if filling else NEVER
         return max(min(now + minutes, full, look), now + SOON)
 
     def take(self, now: float) -> tuple[list[Plate], Floats]:
