@@ -26,8 +26,10 @@ SLICE: Final = 5_000
 """Rows of the log read at once: few enough to stay in the processor's cache."""
 
 
-def rows(conn: Connection, names: Sequence[str] = (*SHAPE, "hash")) -> Iterator[tuple[Any, ...]]:
-    """The log in order, as raw tuples of the columns ``names``, the first of which is the event's number.
+def rows(
+    conn: Connection, names: Sequence[str] = (*SHAPE, "hash"), *, size: int = SLICE
+) -> Iterator[tuple[Any, ...]]:
+    """The log in order, as raw tuples of ``names``, the first of which is the event's number; ``size`` at a time.
 
     Goes to the driver directly: a million rows through column types would take longer than the fold.
     """
@@ -35,11 +37,11 @@ def rows(conn: Connection, names: Sequence[str] = (*SHAPE, "hash")) -> Iterator[
     cursor = _cursor(conn)
     try:
         while True:
-            where = f"event_id > {last} ORDER BY event_id LIMIT {SLICE}"
+            where = f"event_id > {last} ORDER BY event_id LIMIT {size}"
             cursor.execute(f"SELECT {', '.join(names)} FROM event WHERE {where}")  # noqa: S608 - own names and numbers
             found = cursor.fetchall()
             yield from found
-            if len(found) < SLICE:
+            if len(found) < size:
                 return
             last = found[-1][0]
     finally:

@@ -351,7 +351,7 @@ def test_the_log_is_read_in_pieces_of_any_size(database: Database):
         whole = list(ledger.rows(conn))
         assert [row[0] for row in whole] == list(range(1, 16))
         for size in (1, 4, 15, 16):
-            assert list(ledger.rows(conn, size)) == whole
+            assert list(ledger.rows(conn, size=size)) == whole
 
 
 def test_a_rebuilt_laboratory_remembers_pools_and_recalls(bench: Bench):
