@@ -38,7 +38,7 @@ def rows(
     try:
         while True:
             where = f"event_id > {last} ORDER BY event_id LIMIT {size}"
-            cursor.execute(f"SELECT {', '.join(names)} FROM event WHERE {where}")  # noqa: S608 - own names and numbers
+            cursor.execute(f"SELECT {', '.join(names)} FROM event WHERE {where}")  # noqa: S608 - own words
             found = cursor.fetchall()
             yield from found
             if len(found) < size:
