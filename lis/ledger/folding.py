@@ -29,7 +29,7 @@ SLICE: Final = 5_000
 def rows(
     conn: Connection, names: Sequence[str] = (*SHAPE, "hash"), *, size: int = SLICE
 ) -> Iterator[tuple[Any, ...]]:
-    """The log in order, as raw tuples of ``names``, the first of which is the event's number; ``size`` at a time.
+    """The log in order as raw tuples of ``names`` (first the event's number), ``size`` at a time.
 
     Goes to the driver directly: a million rows through column types would take longer than the fold.
     """
