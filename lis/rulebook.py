@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,12 @@ class Rulebook:
         return max(tube.priority, priority["retest"] + held + self.policy.tier.get(tube.tier, 0))
 
 
+@lru_cache(maxsize=128)
+def _assay(text: str, name: str) -> AssayRules:
+    """The rules of a file; the same text is read once, however often a laboratory is opened."""
+    return AssayRules.from_toml(text, name)
+
+
 def load(settings: Settings) -> Rulebook:
     """The rules in force for a laboratory.
 
@@ -133,7 +140,7 @@ def load(settings: Settings) -> Rulebook:
     try:
         assays, texts = {}, {}
         for name, text in files("assays", own):
-            rules = AssayRules.from_toml(text, name)
+            rules = _assay(text, name)
             assays[rules.id], texts[rules.id] = rules, text
         policies = dict(files("policies", own))
         plates = dict(files("plates", own))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from datetime import timedelta
 
@@ -233,8 +234,18 @@ def test_the_tube_table_can_be_rebuilt_from_the_log_alone(database: Database):
     with database.write("repair") as unit:
         assert ledger.rebuild(unit) == 12
     with database.read() as conn:
-        assert ledger.tubes(conn, codes) == before
+        assert ledger.tubes(conn, codes) == ledger.fold(conn) == before
     assert verdict(database).ok
+
+
+def test_folding_leaves_the_collector_of_the_process_as_it_was(database: Database):
+    """A program that switched garbage collection off, or on, finds it so after the log was read."""
+    write_day(database, 1)
+    for switch, state in ((gc.disable, False), (gc.enable, True)):
+        switch()
+        with database.read() as conn:
+            ledger.fold(conn)
+        assert gc.isenabled() is state
 
 
 def test_recalls_are_opened_and_closed_by_events(database: Database):
@@ -327,7 +338,11 @@ def test_a_tube_that_somebody_else_moved_is_refused(database: Database):
     before = verdict(database)
     with pytest.raises(LisError) as error, database.write("bela") as unit:
         ledger.append(unit, [(code, e.RunStarted("P1", "qs5"))], stale)
-    assert error.value.code in {"TUBE_MOVED", "ALREADY_RECORDED"}
+    assert error.value.code == "ALREADY_RECORDED"
+    ahead = {code: stale[code]._replace(seq=40)}
+    with pytest.raises(LisError) as error, database.write("bela") as unit:
+        ledger.append(unit, [(code, e.RunStarted("P1", "qs5"))], ahead)
+    assert error.value.code == "TUBE_MOVED"
     assert verdict(database) == before
 
 
