@@ -35,6 +35,13 @@ SIGNALS = {
     "single-target": {"N": 36.0},
     "invalid": {"IC": None},
 }
+HANDLED = {
+    "hold": {TubeState.RECEIVED, TubeState.AWAITING_RETEST},
+    "clear": {TubeState.ON_HOLD_DAMAGED},
+    "reject": {TubeState.RECEIVED, TubeState.ON_HOLD_DAMAGED},
+    "store": {TubeState.RELEASED, TubeState.RESOLVED, TubeState.REJECTED},
+    "scan": {TubeState.RECEIVED},
+}
 PLATABLE = {TubeState.RECEIVED, TubeState.AWAITING_RETEST}
 
 
@@ -68,15 +75,24 @@ class Day(RuleBasedStateMachine):
             assert self.bench.count() == before
             return None
 
-    def some(self, data: st.DataObject, most: int = 4) -> list[str]:
-        """A few tubes, whatever state they are in."""
-        return data.draw(st.lists(st.sampled_from(self.codes), min_size=1, max_size=most))
+    def some(self, data: st.DataObject, likely: set[TubeState], most: int = 4) -> list[str]:
+        """A few tubes: mostly of those to which the act belongs, sometimes any, even twice."""
+        fitting = [
+            code
+            for code, state in zip(self.codes, self.bench.states(self.codes), strict=True)
+            if state in likely
+        ]
+        if not fitting or data.draw(st.integers(0, 4)) == 0:
+            return data.draw(st.lists(st.sampled_from(self.codes), min_size=1, max_size=most))
+        return data.draw(st.lists(st.sampled_from(fitting), min_size=1, max_size=most, unique=True))
 
     @initialize()
     def opening(self) -> None:
-        """The day begins with a few tubes."""
-        self.codes += self.bench.singles(3)
+        """The day begins with a few tubes and a pool."""
+        self.codes += self.bench.singles(4)
         self.codes.append(self.bench.mixed(5))
+        found = self.attempt(pools.form, self.bench.lab.rules, self.codes[:2])
+        self.codes.append(found.tube_id)
 
     @rule(number=st.integers(1, 6), mixed=st.booleans(), back=st.booleans())
     def arrive(self, number: int, mixed: bool, back: bool) -> None:
@@ -89,14 +105,17 @@ class Day(RuleBasedStateMachine):
     @rule(data=st.data())
     def pool(self, data: st.DataObject) -> None:
         """Some tubes are pooled, if that may be."""
-        found = self.attempt(pools.form, self.bench.lab.rules, self.some(data))
+        found = self.attempt(pools.form, self.bench.lab.rules, self.some(data, {TubeState.RECEIVED}))
         if found is not None:
             self.codes.append(found.tube_id)
 
     @rule(data=st.data(), load=st.booleans())
     def plate(self, data: st.DataObject, load: bool) -> None:
         """Some tubes are plated by hand, if that may be."""
-        wells = [plates.WellOrder(f"{'ABCDEFG'[n]}1", tube=code) for n, code in enumerate(self.some(data))]
+        wells = [
+            plates.WellOrder(f"{'ABCDEFG'[n]}1", tube=code)
+            for n, code in enumerate(self.some(data, PLATABLE))
+        ]
         wells += [plates.WellOrder(well, control=kind) for kind, well in (("NTC", "A12"), ("PC", "H12"))]
         order = plates.PlateOrder(wells=tuple(wells))
         plate_id = self.attempt(plates.create, self.bench.lab.rules, order)
@@ -113,10 +132,34 @@ class Day(RuleBasedStateMachine):
             self.loaded.append(plate_id)
 
     @precondition(lambda self: self.loaded)
-    @rule(data=st.data(), good=st.booleans(), twice=st.booleans())
+    @rule(data=st.data(), good=st.sampled_from([True, True, True, False]), twice=st.booleans())
     def read(self, data: st.DataObject, good: bool, twice: bool) -> None:
         """A run comes out, with any findings, perhaps with failed controls, perhaps twice."""
-        plate_id = data.draw(st.sampled_from(self.loaded))
+        self.run(data, data.draw(st.sampled_from(self.loaded)), good=good, twice=twice)
+
+    @rule(data=st.data(), good=st.sampled_from([True, True, True, False]))
+    def fill_and_read(self, data: st.DataObject, good: bool) -> None:
+        """All that waits is plated and run at once."""
+        plate_id = self.attempt(plates.create, self.bench.lab.rules, plates.PlateOrder())
+        if plate_id is not None:
+            self.loaded.append(plate_id)
+            self.run(data, plate_id, good=good, twice=False)
+
+    @rule(people=st.lists(st.sampled_from(["rosa", "ruth"]), min_size=1, max_size=3))
+    def sign_everything(self, people: list[str]) -> None:
+        """Everything in review is accepted, by one reviewer or by two, and released if that suffices."""
+        waiting = [
+            c
+            for c, s in zip(self.codes, self.bench.states(self.codes), strict=True)
+            if s is TubeState.IN_REVIEW
+        ]
+        for who in people:
+            for code in waiting:
+                self.attempt(reports.review, self.bench.lab.rules, code, "accept", actor=who)
+        self.attempt(reports.release, self.bench.lab.rules, actor=people[-1])
+
+    def run(self, data: st.DataObject, plate_id: str, *, good: bool, twice: bool) -> None:
+        """The cycler's file of a plate."""
         self.bench.clock.advance(timedelta(hours=2))
         with self.bench.lab.database.read() as conn:
             tubes = [row["tube_id"] for row in queries.wells(conn, plate_id) if row["tube_id"]]
@@ -139,11 +182,11 @@ class Day(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         who=st.sampled_from(["rosa", "ruth"]),
-        verdict=st.sampled_from(["accept", "retest", "recollect"]),
+        verdict=st.sampled_from(["accept", "accept", "accept", "retest", "recollect"]),
     )
     def review(self, data: st.DataObject, who: str, verdict: str) -> None:
-        """A reviewer judges any tube."""
-        [code] = self.some(data, 1)
+        """A reviewer judges a tube."""
+        [code] = self.some(data, {TubeState.IN_REVIEW}, 1)
         self.attempt(reports.review, self.bench.lab.rules, code, verdict, "looked at it", actor=who)
 
     @rule()
@@ -153,8 +196,10 @@ class Day(RuleBasedStateMachine):
 
     @rule(data=st.data(), act=st.sampled_from(["hold", "clear", "reject", "store", "scan"]))
     def handle(self, data: st.DataObject, act: str) -> None:
-        """Somebody holds, clears, rejects, stores or scans any tube."""
-        [code] = self.some(data, 1)
+        """Somebody holds, clears, rejects, stores or scans a tube, rather a pool if there is one."""
+        [code] = self.some(data, HANDLED[act], 1)
+        if act in {"hold", "reject"} and data.draw(st.booleans()):
+            code = next((one for one in reversed(self.codes) if one.startswith("L")), code)
         acts = {
             "hold": (receiving.hold, code, "leaks"),
             "clear": (receiving.clear_hold, code, "wiped"),
