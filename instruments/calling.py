@@ -65,7 +65,7 @@ METHODS: tuple[Method, ...] = ("abi", "cfx", "threshold", "sdm", "5pl", "linregp
 _ANYWHERE = frozenset({"sdm", "5pl", "linregpcr"})  # methods that find a place on any curve
 _LOW = 0.05  # of the median rise: low thresholds scatter least
 _ABOVE_NOISE = 10.0
-_BLOCK = 512  # curves worked on together: their arrays stay in the processor's cache
+_BLOCK = 1024  # curves worked on together: their arrays stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)

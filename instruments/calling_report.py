@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from instruments import early, formats, integrity
-from instruments.calling import METHODS, SIGMOID, call_curves
+from instruments.calling import METHODS, SIGMOID, Method, call_curves
 from instruments.checking import paired, stacks, verdicts
 from instruments.errors import InstrumentError
 from instruments.model import canonical_well
@@ -54,7 +54,7 @@ def tables(folder: Path) -> Iterator[Table]:
     for path in sorted(folder.rglob("dil4reps94.csv.gz")):
         yield _precision(path)
     for path in sorted(folder.rglob("data_vermeulen_methods_results.tsv")):
-        yield _published(path)
+        yield _published(path, [run for name, run in runs.items() if name.startswith("data_vermeulen_std")])
     yield _rated(folder, runs)
     yield _forecast(folder, runs)
 
@@ -200,7 +200,7 @@ def _precision(path: Path) -> Table:
     )
 
 
-def _published(path: Path) -> Table:
+def _published(path: Path, runs: Sequence[RunFile]) -> Table:
     with path.open(encoding="utf-8") as lines:
         table = [row for row in csv.reader(lines, delimiter="\t") if row and row[0].strip()]
     medians: dict[str, dict[str, float]] = {}
@@ -211,12 +211,27 @@ def _published(path: Path) -> Table:
             section = name
         elif section in _PUBLISHED:
             medians.setdefault(name, {})[section] = median(numbers)
+    for method in METHODS if runs else ():
+        if method != "cfx":
+            medians[f"{method} (here)"] = {_PUBLISHED[1]: median(_within(run, method) for run in runs)}
     rows = [(name, *(_small(found.get(key)) for key in _PUBLISHED)) for name, found in medians.items()]
-    return Table(
-        "the eleven published methods, medians over 63 assays (Ruijter 2013)",
-        ("method", *_PUBLISHED),
-        tuple(rows),
-    )
+    title = "the eleven published methods and these, medians over the assays (Ruijter 2013)"
+    return Table(title, ("method", *_PUBLISHED), tuple(rows))
+
+
+def _within(run: RunFile, method: Method) -> float:
+    """Mean square within replicates of log10 copies, read off the run's own standard curve.
+
+    From the paper's own standard Cq this gives its published figure for each assay.
+    """
+    sample = {reading.well: reading.sample for reading in run.readings}
+    copies = np.array([float(sample[curve.well].partition("_")[2]) for curve in run.curves])
+    cq = call_curves(np.array([curve.values for curve in run.curves]), method=method).cq
+    seen = ~np.isnan(cq)
+    slope, top = np.polyfit(np.log10(copies[seen]), cq[seen], 1)
+    logs = (cq - top) / slope
+    groups = [logs[seen & (copies == level)] for level in np.unique(copies)]
+    return float(np.mean([np.var(group, ddof=1) for group in groups if len(group) > 1]))
 
 
 def _ratings(folder: Path) -> Iterator[tuple[str, list[tuple[str, bool]]]]:

@@ -13,7 +13,7 @@ import io
 import re
 import zipfile
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -47,8 +47,8 @@ READING_COLUMNS = (
 CURVE_COLUMNS = ("well", "target", "dye", "kind", "cycle", "fluorescence")
 
 
-def rdml(run: RunFile) -> bytes:
-    """The run as a packed RDML 1.4 file.
+def rdml(run: RunFile, version: Literal["1.3", "1.4"] = "1.4") -> bytes:
+    """The run as a packed RDML file; what is written of 1.4 is valid 1.3 too, for older programs.
 
     Raises:
         InstrumentError: BAD_RUN for a run with neither readings nor curves.
@@ -59,7 +59,7 @@ def rdml(run: RunFile) -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         member = zipfile.ZipInfo("rdml_data.xml", _STAMP)
         member.compress_type = zipfile.ZIP_DEFLATED
-        archive.writestr(member, "".join(_document(run)))
+        archive.writestr(member, "".join(_document(run, version)))
     return out.getvalue()
 
 
@@ -71,11 +71,11 @@ def _id(value: str) -> str:
     return quoteattr(_FORBIDDEN.sub("\ufffd", value))
 
 
-def _document(run: RunFile) -> Iterator[str]:
+def _document(run: RunFile, version: str) -> Iterator[str]:
     reactions = _reactions(run)
     samples = _samples(run.readings)
     targets = _targets(key for found in reactions.values() for key in found)
-    yield '<?xml version="1.0" encoding="UTF-8"?>\n<rdml xmlns="http://www.rdml.org" version="1.4">\n'
+    yield f'<?xml version="1.0" encoding="UTF-8"?>\n<rdml xmlns="http://www.rdml.org" version="{version}">\n'
     if run.run_started is not None:
         yield f"<dateMade>{run.run_started:%Y-%m-%dT%H:%M:%SZ}</dateMade>\n"
     for dye in dict.fromkeys(dye for _, dye in targets.values()):

@@ -199,9 +199,7 @@ class RunFile:
         file, it becomes complete.
         """
         present = {(r.well, name) for r in self.readings for name in (r.target, r.dye)}
-        missing = [
-            f"{well} {name}" for well, name in loaded if (canonical_well(well, 0), name) not in present
-        ]
+        missing = [f"{well} {name}" for well, name in loaded if (_place(well), name) not in present]
         rest = tuple(reason for reason in self.reasons if reason not in self.assumptions)
         if missing:
             shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
@@ -235,6 +233,11 @@ class RunFile:
             "curves": self.curve_count,
             "unread": list(self.unread),
         }
+
+
+def _place(well: str) -> str:
+    """A well as readings name it: canonical on a plate, as written on a rotor or a chip."""
+    return canonical_well(well, 0) if _NAME.fullmatch(well.strip()) else well.strip()
 
 
 def _iso(at: datetime | None) -> str | None:

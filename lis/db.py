@@ -62,6 +62,9 @@ connections write and checkpoint at the same moment (fixed in 3.51.3, 2026-03-13
 PAGES_BETWEEN_CHECKPOINTS = 256
 """Commits between our own checkpoints; SQLite's automatic ones hide their errors."""
 
+FIRST_WRITER = 20221221
+"""PostgreSQL advisory lock of whoever writes the first event of the log."""
+
 CLOCK_TOLERANCE = timedelta(seconds=1)
 
 
@@ -165,6 +168,10 @@ class Database:
         if self.dialect != "sqlite":
             head = head.with_for_update()
         last: datetime | None = conn.execute(head).scalar_one_or_none()
+        if last is None and self.dialect != "sqlite":
+            # The log is empty: there is no head to lock yet, so the first writers queue here instead.
+            conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({FIRST_WRITER})")
+            last = conn.execute(head).scalar_one_or_none()
         now = self.clock.now()
         if last is None or now >= last:
             return now

@@ -6,11 +6,11 @@ under a key derived from the same secret, so that neither helps without the key 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 import unicodedata
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,10 +29,18 @@ class Vault:
 
     key: bytes
 
+    @cached_property
+    def _cipher(self) -> AESGCM:
+        return AESGCM(self.key)
+
+    @cached_property
+    def _search_key(self) -> bytes:
+        return hmac.digest(self.key, b"nat-lis search", "sha256")
+
     def seal(self, text: str) -> bytes:
         """``text`` encrypted; the same text gives other bytes each time."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + AESGCM(self.key).encrypt(nonce, text.encode(), None)
+        return nonce + self._cipher.encrypt(nonce, text.encode(), None)
 
     def open(self, sealed: bytes) -> str:
         """What was sealed.
@@ -41,7 +49,7 @@ class Vault:
             Damaged: ``SEAL_BROKEN`` if the bytes were changed or the key is another one.
         """
         try:
-            return AESGCM(self.key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None).decode()
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None).decode()
         except InvalidTag:
             raise Damaged(
                 "SEAL_BROKEN",
@@ -50,8 +58,7 @@ class Vault:
 
     def fingerprint(self, text: str) -> str:
         """The keyed hash under which ``text`` is found again (64 hex digits)."""
-        derived = hmac.digest(self.key, b"nat-lis search", "sha256")
-        return hmac.new(derived, text.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._search_key, text.encode(), "sha256").hex()
 
 
 def document_number(kind: str, raw: str) -> str:
@@ -66,17 +73,39 @@ def document_number(kind: str, raw: str) -> str:
         raise Invalid("DOCUMENT_TYPE", f"Document type {kind!r} is not one of {', '.join(DOCUMENT_TYPES)}.")
     if kind == "resident_id":
         try:
-            return str(ric.validate(number))
-        except ValidationError as error:
+            return _resident_id(number)
+        except (ValidationError, ValueError, KeyError) as error:  # KeyError: a place without a county
             raise Invalid(
                 "DOCUMENT_NUMBER",
-                f"Resident id ending in {number[-4:]} is not valid ({error}). Read the card again.",
+                f"Resident id ending in {number[-4:]} is not valid ({_why(error)}). Read the card again.",
             ) from None
     if not 4 <= len(number) <= 32 or not number.isalnum():
         raise Invalid(
             "DOCUMENT_NUMBER", "A document number has 4 to 32 letters and digits. Read the document again."
         )
     return number
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, ValidationError) else "no such place or date"
+
+
+def _resident_id(raw: str) -> str:
+    """A valid resident id by the word of python-stdnum, asked once for each place and year."""
+    number = ric.compact(raw)
+    if len(number) != 18 or not (number.isascii() and number[:17].isdigit()):
+        return str(ric.validate(number))
+    if number[17] != ric.calc_check_digit(number):
+        return str(ric.validate(number))
+    ric.get_birth_date(number)
+    _issued(number[:6], number[6:10])
+    return str(number)
+
+
+@lru_cache(maxsize=16_384)
+def _issued(place: str, year: str) -> None:
+    """Raise unless numbers of this place were given to people born in this year."""
+    ric.get_birth_place(f"{place}{year}0101")
 
 
 def mask(number: str) -> str:

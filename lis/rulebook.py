@@ -192,8 +192,13 @@ def _named(texts: Mapping[str, str], name: str) -> str:
 
 def own_tables(own: Path) -> Iterator[TableMapping]:
     """The laboratory's descriptions of tables that no reader knows."""
-    from instruments import TableMapping
+    from instruments import InstrumentError, TableMapping
 
     folder = own / "tables"
     for path in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
-        yield TableMapping.from_mapping(tomllib.loads(path.read_text(encoding="utf-8")))
+        try:
+            yield TableMapping.from_mapping(tomllib.loads(path.read_text(encoding="utf-8")))
+        except (InstrumentError, ValueError) as error:
+            raise LisError(
+                "BAD_RULES", f"The table description {path.name} cannot be used: {error}"
+            ) from error

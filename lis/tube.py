@@ -176,6 +176,10 @@ class Tube(NamedTuple):
     updated_at: datetime | None = None
 
 
+_PLACE: Final = {name: place for place, name in enumerate(Tube._fields)}
+_STATE, _SEQ, _UPDATED = _PLACE["state"], _PLACE["seq"], _PLACE["updated_at"]
+
+
 def evolve(tube: Tube, event: Event, at: datetime) -> Tube:
     """``tube`` after ``event`` at ``at``.
 
@@ -191,8 +195,11 @@ def evolve(tube: Tube, event: Event, at: datetime) -> Tube:
     allowed = KIND_RULES.get(kind)
     if allowed is not None and tube.kind not in allowed:
         raise IllegalMove("WRONG_KIND", _kind_sentence(tube, kind), tube=tube.tube_id, kind=tube.kind)
-    changes = _CHANGES[kind](tube, event, at)
-    return tube._replace(state=state, seq=tube.seq + 1, updated_at=at, **changes)
+    values = list(tube)
+    for name, value in _CHANGES[kind](tube, event, at).items():
+        values[_PLACE[name]] = value
+    values[_STATE], values[_SEQ], values[_UPDATED] = state, tube.seq + 1, at
+    return Tube._make(values)
 
 
 def illegal_sentence(tube: Tube, kind: type) -> str:

@@ -41,6 +41,11 @@ def report(floor: "Floor") -> Report:
         "scheduled": floor.size,
         "first_persons": int(tubes.persons.sum()),
     }
+    verdicts = floor.verdicts
+    outcomes = tuple(
+        (outcome.call.value, outcome.rule, example)
+        for outcome, example in zip(verdicts.outcomes, verdicts.examples, strict=True)
+    )
     return Report(
         scenario=scenario.name,
         seed=floor.seed,
@@ -54,6 +59,8 @@ def report(floor: "Floor") -> Report:
         stations={log.name: log for log in logs},
         counts=counts,
         decisions=tuple(floor.record or ()),
+        outcomes=outcomes if floor.record is not None else (),
+        plates=tuple(floor.plates),
     )
 
 

@@ -191,22 +191,24 @@ class Rostered:
     def __init__(self, windows: Sequence[Sequence[tuple[float, float]]], ending: str = "overrun") -> None:
         self.windows = [tuple(own) for own in windows]
         self._begins = [[begin for begin, _ in own] for own in windows]
-        self._idle = [True] * len(self.windows)
+        self._idle = list(range(len(self.windows)))
         self.ending = ending
 
     def take(self, now: float, minutes: float) -> tuple[int, float] | None:
         """See `Always`. The first idle server on duty takes the work."""
-        for server, idle in enumerate(self._idle):
-            if not idle:
-                continue
+        passed: list[int] = []
+        found = None
+        while self._idle and found is None:
+            server = heappop(self._idle)
             place = bisect_right(self._begins[server], now) - 1
-            if place < 0 or now >= self.windows[server][place][1]:
-                continue
-            finish = self._finish(server, place, now, minutes)
-            if finish is not None:
-                self._idle[server] = False
-                return server, finish
-        return None
+            if place >= 0 and now < self.windows[server][place][1]:
+                finish = self._finish(server, place, now, minutes)
+                found = None if finish is None else (server, finish)
+            if found is None:
+                passed.append(server)
+        for server in passed:
+            heappush(self._idle, server)
+        return found
 
     def _finish(self, server: int, place: int, now: float, minutes: float) -> float | None:
         end = self.windows[server][place][1]
@@ -223,14 +225,15 @@ class Rostered:
 
     def give(self, server: int) -> None:
         """See `Always`."""
-        self._idle[server] = True
+        heappush(self._idle, server)
 
     def next_on(self, now: float) -> float:
         """See `Always`."""
         soonest = NEVER
-        for begins, idle in zip(self._begins, self._idle, strict=True):
+        for server in self._idle:
+            begins = self._begins[server]
             place = bisect_right(begins, now)
-            if idle and place < len(begins):
+            if place < len(begins):
                 soonest = min(soonest, begins[place])
         return soonest
 

@@ -34,6 +34,7 @@ class Plate:
         again: jobs of every other kind.
         key: priority and due time of its most urgent tube; a smaller key goes first at every station.
         closed_by: why it was closed.
+        formed: minute at which it was closed.
         positives: tubes that a reviewer has to look at, once it is read.
         review: tubes that wait for the reviewer.
     """
@@ -43,6 +44,7 @@ class Plate:
     again: list[Any]
     key: tuple[float, float]
     closed_by: str
+    formed: float = 0.0
     positives: int = 0
     review: Any = None
 
@@ -112,15 +114,17 @@ class Filling:
         self._advance(opened)
         count = len(self._heap) + len(self._again)
         if not count:
-            return self._next_arrival(now)
+            # a wave that is due now but for the last digit of a float must not start an empty plate
+            return max(self._next_arrival(now), now + SOON)
         if self._rules.policy == "waves" and not self._heap and not self._flushed:
             count = sum(job.received <= opened for _, job, _ in self._again)
         self._code, minutes = judge(self._line(min(count, self._room), now), self._closing)
         if self._code or self._flushed:
             return now
         missing = self._seen + self._room - count - 1
-        full = float(self._times[missing]) if missing < self._times.size else NEVER
-        look = now + LOOK if self._seen < self._times.size else NEVER
+        filling = not self._rules.waves and self._seen < self._times.size
+        full = float(self._times[missing]) if filling and missing < self._times.size else NEVER
+        look = now + LOOK if filling else NEVER
         return max(min(now + minutes, full, look), now + SOON)
 
     def take(self, now: float) -> tuple[list[Plate], Floats]:
@@ -133,21 +137,26 @@ class Filling:
             later = [entry for entry in self._again if entry[1].received > opened]
             heapify(others)
         plate, entered = self._fill(others)
+        plate.formed = now
         if later:
             self._again = [*others, *later]
             heapify(self._again)
         return [plate], entered
 
     def _fill(self, others: list[tuple[tuple[float, ...], Any, float]]) -> tuple[Plate, Floats]:
-        ranks, again, entered = [], [], []
         heap = self._heap
-        for _ in range(min(self._room, len(heap) + len(others))):
-            if others and (not heap or others[0][0] < self._key(heap[0])):
+        room = min(self._room, len(heap) + len(others))
+        again: list[Any] = []
+        entered: list[float] = []
+        ranks: list[int] = []
+        while others and len(ranks) + len(again) < room:
+            if heap and self._key(heap[0]) < others[0][0]:
+                ranks.append(heappop(heap))
+            else:
                 _, job, at = heappop(others)
                 again.append(job)
                 entered.append(at)
-            else:
-                ranks.append(heappop(heap))
+        ranks += [heappop(heap) for _ in range(room - len(ranks) - len(again))]
         place = np.array(ranks, dtype=np.int64)
         keys = [(-job.priority, job.due) for job in again]
         if ranks:

@@ -25,7 +25,7 @@ from sim.engine import Always, Lots, Rostered, Station, run_dry
 from sim.fifo import fifo, fifo_rostered
 from sim.filling import Filling, Firsts, Plate
 from sim.recall import recall, received
-from sim.report import Report, StationLog
+from sim.report import PlateLog, Report, StationLog
 from sim.scenario import DAY, Scenario
 from sim.service import Times, stream
 from sim.spec import Bench
@@ -60,6 +60,7 @@ class Floor:
         self.counts: Counter[str] = Counter()
         self.retests: Counter[str] = Counter()
         self.record: list[Any] | None = [] if record else None
+        self.plates: list[PlateLog] = []
         self.special: dict[int, Tube] = {}
         self.more: list[Tube] = []
         self.done = np.full(self.size, np.nan)
@@ -220,6 +221,11 @@ class Floor:
         self.counts["wells_empty"] += len(self.lab.fill.template.sample_wells("column")) - plate.size
         contaminated = self.controls.uniform() < self.lab.control_failure
         verdict = self.bad if contaminated else self.good
+        if self.record is not None:
+            tubes = (*plate.first.tolist(), *(tube.tid for tube in plate.again))
+            self.plates.append(
+                PlateLog(plate.formed, plate.closed_by, tubes, self.env.now, verdict.run_valid)
+            )
         if not verdict.run_valid:
             self.counts["failed_plates"] += 1
             self._void(plate)

@@ -72,6 +72,23 @@ class StationLog:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class PlateLog:
+    """One plate of a recorded run.
+
+    Attributes:
+        formed: minute at which it was closed, and why; `read` when its run was read.
+        tubes: their numbers; below 0 for pools.
+        valid: whether its controls were good.
+    """
+
+    formed: float
+    closed_by: str
+    tubes: tuple[int, ...]
+    read: float
+    valid: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
     """One run of a scenario.
@@ -87,9 +104,11 @@ class Report:
         persons: persons of each tube.
         stations: what the stations saw.
         counts: tests, plates, retests, recollections and what else was counted.
-        decisions: (minute, tube, test, call, rule, next) of every decision, when asked for.
+        decisions: (minute, tube, test, outcome, decision) of every decision, when asked for; the outcome is a
+            place in `outcomes`.
+        outcomes: (call, rule, Cq values that give it) of every outcome, when asked for.
+        plates: every plate, when asked for, in order of reading.
         warmup: tubes left out of means and quantiles.
-        extended: work that was taken up beyond the last arrival belongs to the horizon as well.
     """
 
     scenario: str
@@ -104,6 +123,8 @@ class Report:
     stations: Mapping[str, StationLog]
     counts: Mapping[str, Any] = field(default_factory=dict)
     decisions: tuple[Any, ...] = ()
+    outcomes: tuple[tuple[str, str, tuple[float, ...]], ...] = ()
+    plates: tuple[PlateLog, ...] = ()
     warmup: int = 0
 
     @classmethod

@@ -40,10 +40,12 @@ class Verdicts:
     Attributes:
         rules: assay and jurisdiction.
         outcomes: every outcome met so far; a number elsewhere is a place in this list.
+        examples: for every outcome the Cq values that gave it first, NaN for none.
     """
 
     rules: CaseRules
     outcomes: list[Outcome] = field(default_factory=list)
+    examples: list[tuple[float, ...]] = field(default_factory=list)
     _codes: dict[int, int] = field(default_factory=dict)
     _curves: list[str | None] = field(default_factory=list)
     _numbers: dict[tuple[str, str, str | None], int] = field(default_factory=dict)
@@ -74,11 +76,12 @@ class Verdicts:
             self._codes[kind] = self.ask(cqs)
         return self._codes[kind]
 
-    def ask(self, cqs: Iterable[float]) -> int:
+    def ask(self, values: Iterable[float]) -> int:
         """The outcome of one tube; a target that amplified did so along a sigmoid curve."""
+        cqs = tuple(float(value) for value in values)
         pairs = zip(self.rules.assay.targets, cqs, strict=True)
         readings = [
-            Reading(target.name, None) if np.isnan(cq) else Reading(target.name, float(cq), "sigmoid")
+            Reading(target.name, None) if np.isnan(cq) else Reading(target.name, cq, "sigmoid")
             for target, cq in pairs
         ]
         outcome = interpret(readings, self.rules.assay)
@@ -88,6 +91,7 @@ class Verdicts:
         if name not in self._numbers:
             self._numbers[name] = len(self.outcomes)
             self.outcomes.append(outcome)
+            self.examples.append(cqs)
             self._curves.append(curve)
         return self._numbers[name]
 

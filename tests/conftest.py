@@ -59,6 +59,10 @@ def postgresql():
         tempfile.TemporaryDirectory(prefix="nat-lis-pg-") as folder,
         pgserver.get_server(Path(folder) / "pg", cleanup_mode="stop") as server,
     ):
+        # No test cuts the power of this server, and every test makes a database: do not wait for the disk.
+        server.psql("ALTER SYSTEM SET fsync = off;")
+        server.psql("ALTER SYSTEM SET full_page_writes = off;")
+        server.psql("SELECT pg_reload_conf();")
         server.psql("CREATE DATABASE template_lis;")
         database = Database(_url(server, "template_lis"))
         migrate(database)

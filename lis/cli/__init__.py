@@ -40,6 +40,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 """Command -> (module, help). The help stands here so that ``lis --help`` loads nothing else."""
 
 
+OURS: Final = frozenset({"lis", "instruments", "pooling", "retest", "scheduler", "sim"})
+"""Packages whose errors carry a code and a sentence for people."""
+
+
 class _Lazy(click.Group):
     """A group whose commands live in modules that are imported when needed."""
 
@@ -95,8 +99,9 @@ def _in_words(error: Exception) -> tuple[str, str]:
 
     ``LIS_TRACEBACK`` in the environment shows where it happened, for the makers.
     """
-    code, sentence = getattr(error, "code", ""), getattr(error, "sentence", "")
-    if not (isinstance(code, str) and code and sentence):
+    ours = type(error).__module__.partition(".")[0] in OURS
+    code, sentence = getattr(error, "code", ""), getattr(error, "sentence", "") or str(error)
+    if not (ours and isinstance(code, str) and code and sentence):
         if os.environ.get("LIS_TRACEBACK"):
             raise error
         said = " ".join(str(error).split())

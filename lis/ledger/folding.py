@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Table, delete
@@ -15,46 +17,63 @@ from lis.schema import pool_member, recall, tube, tube_person
 from lis.tube import Tube, evolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from lis.db import Unit
 
 
-def rows(conn: Connection) -> Iterator[tuple[Any, ...]]:
-    """The log in order, as raw tuples in the order of :data:`SHAPE` and then the hash.
+SLICE: Final = 5_000
+"""Rows of the log read at once: few enough to stay in the processor's cache."""
+
+
+def rows(
+    conn: Connection, names: Sequence[str] = (*SHAPE, "hash"), *, size: int = SLICE
+) -> Iterator[tuple[Any, ...]]:
+    """The log in order as raw tuples of ``names`` (first the event's number), ``size`` at a time.
 
     Goes to the driver directly: a million rows through column types would take longer than the fold.
     """
-    names = ", ".join(SHAPE)
-    last, size = 0, 20_000
-    while True:
-        found = conn.exec_driver_sql(
-            f"SELECT {names}, hash FROM event WHERE event_id > {last} ORDER BY event_id LIMIT {size}"  # noqa: S608 - own column names and numbers
-        ).fetchall()
-        yield from (tuple(row) for row in found)
-        if len(found) < size:
-            return
-        last = found[-1][0]
+    last = 0
+    cursor = _cursor(conn)
+    try:
+        while True:
+            where = f"event_id > {last} ORDER BY event_id LIMIT {size}"
+            cursor.execute(f"SELECT {', '.join(names)} FROM event WHERE {where}")  # noqa: S608 - own words
+            found = cursor.fetchall()
+            yield from found
+            if len(found) < size:
+                return
+            last = found[-1][0]
+    finally:
+        cursor.close()
 
 
-_PLANS: Final = {
-    name: (
-        KINDS[name],
-        tuple((SHAPE.index(field), field in TIMES, field == "tube_kind") for field in FIELDS[name]),
+def _cursor(conn: Connection) -> Any:
+    """A cursor of the driver itself, in the transaction of ``conn``."""
+    return conn.connection.cursor()
+
+
+def _plan(name: str) -> tuple[type, tuple[int, ...], tuple[tuple[int, Callable[[Any], Any]], ...]]:
+    """Of an event: its class, where its fields stand in a row, which of them are no plain text or number."""
+    places = tuple(SHAPE.index(field) for field in FIELDS[name])
+    special = tuple(
+        (i, from_text if field in TIMES else TubeKind)
+        for i, field in enumerate(FIELDS[name])
+        if field in TIMES or field == "tube_kind"
     )
-    for name in KINDS
-}
+    return KINDS[name], places, special
+
+
+_PLANS: Final = {name: _plan(name) for name in KINDS}
 
 
 def fact_of(row: Sequence[Any]) -> Event:
     """The event of a raw row of the log."""
-    kind, plan = _PLANS[row[3]]
-    fact: Event = kind(
-        *[
-            from_text(row[i]) if is_time else TubeKind(row[i]) if is_kind else row[i]
-            for i, is_time, is_kind in plan
-        ]
-    )
+    kind, places, special = _PLANS[row[3]]
+    values = [row[i] for i in places]
+    for i, as_value in special:
+        values[i] = as_value(values[i])
+    fact: Event = kind(*values)
     return fact
 
 
@@ -64,11 +83,33 @@ def fold(conn: Connection) -> dict[str, Tube]:
     Raises:
         IllegalMove: the log itself holds a move that cannot be.
     """
+    return _folded(conn)[0]
+
+
+def _folded(conn: Connection) -> tuple[dict[str, Tube], Links]:
+    """All tubes and the rows beside them, in one pass over the log."""
     state: dict[str, Tube] = {}
-    for row in rows(conn):
-        tube_id = row[1]
-        state[tube_id] = evolve(state.get(tube_id) or Tube(tube_id), fact_of(row), from_text(row[4]))
-    return state
+    links = Links()
+    with _without_collection():
+        for row in rows(conn, SHAPE):
+            tube_id = row[1]
+            fact = fact_of(row)
+            state[tube_id] = evolve(state.get(tube_id) or Tube(tube_id), fact, from_text(row[4]))
+            if row[3] in LINKED:
+                links.add(row, fact)
+    return state, links
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Python would look for cycles again and again while millions of objects are made; there are none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class Links:
@@ -100,16 +141,17 @@ class Links:
 
 def is_linked(row: Sequence[Any]) -> bool:
     """Whether a row beside the tube follows from this row of the log."""
-    return row[3] in {"PersonBound", "JoinedPool", "PersonRecalled", "PersonRecollected"}
+    return row[3] in LINKED
+
+
+LINKED: Final = frozenset({"PersonBound", "JoinedPool", "PersonRecalled", "PersonRecollected"})
+"""Events from which a row beside the tube follows."""
 
 
 def rebuild(unit: Unit) -> int:
     """Write the tube table, and all that follows from the log, anew; returns the number of tubes."""
-    folded = list(fold(unit.conn).values())
-    links = Links()
-    for row in rows(unit.conn):
-        if is_linked(row):
-            links.add(row, fact_of(row))
+    state, links = _folded(unit.conn)
+    folded = state.values()
     for table in (tube_person, pool_member, recall, tube):
         unit.conn.execute(delete(table))
     _insert_all(unit.conn, tube, [one._asdict() for one in folded])

@@ -132,7 +132,6 @@ def _compare(conn: Connection, state: dict[str, Tube], count: int) -> Verdict:
 def _difference(tube_id: str, expected: Tube | None, actual: Tube) -> str:
     if expected is None:
         return f"tube {tube_id} is in the tube table but not in the log"
-    for name, want, have in zip(Tube._fields, expected, actual, strict=True):
-        if want != have:
-            return f"tube {tube_id}: the log says {name} is {want!s}, the tube table says {have!s}"
-    return f"tube {tube_id} differs"
+    fields = zip(Tube._fields, expected, actual, strict=True)
+    name, want, have = next(field for field in fields if field[1] != field[2])
+    return f"tube {tube_id}: the log says {name} is {want!s}, the tube table says {have!s}"

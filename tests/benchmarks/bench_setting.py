@@ -7,6 +7,7 @@ machine in the same run; nothing here asserts by a clock.
 from __future__ import annotations
 
 import contextlib
+import os
 import statistics
 import sys
 import tempfile
@@ -194,6 +195,12 @@ def rss_mb(pid: int | str = "self") -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     return float("nan")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time a process has used so far (Linux): a figure that other programs do not spoil."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def fill(lab: laboratory.Laboratory, count: int, *, first: int = 0, received: bool = True) -> list[str]:

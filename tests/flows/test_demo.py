@@ -12,7 +12,6 @@ import pytest
 from lis import config, laboratory, ledger, queries
 from lis.services import admin
 
-pytestmark = pytest.mark.xdist_group("demo")  # the played day is shared: one worker plays it once
 ROOT = Path(__file__).resolve().parents[2]
 RUN = [sys.executable, "-c", "from lis.cli import main; main()"]
 

@@ -72,6 +72,7 @@ def test_a_real_run_survives_the_way_to_rdml_and_back(name):
     root = tree(data)
     assert root.get("version") == "1.4"
     assert in_order(root)
+    assert tree(export.rdml(run, "1.3")).get("version") == "1.3"
     back = instruments.read("x.rdml", data)
     if run.readings:
         assert {(r.key, r.sample, r.cq) for r in back.readings if r.raw_cq} == {

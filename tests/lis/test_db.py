@@ -66,12 +66,13 @@ def test_the_embedded_database_is_as_durable_as_it_can_be(embedded: Bench):
 def test_an_old_sqlite_is_named_with_the_range_that_is_affected(monkeypatch: pytest.MonkeyPatch):
     """Without the wheel, a library inside the range of the WAL bug is used with a warning that says so."""
     monkeypatch.setitem(sys.modules, "pysqlite3", None)
+    module = db.sqlite_module.__wrapped__  # as asked for the first time
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 40, 1))
     monkeypatch.setattr(sqlite3, "sqlite_version", "3.40.1")
     with pytest.warns(UserWarning, match=r"SQLite 3\.40\.1 is between 3\.7\.0 and 3\.51\.2"):
-        assert db.sqlite_module() is sqlite3
+        assert module() is sqlite3
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 3))
-    assert db.sqlite_module() is sqlite3
+    assert module() is sqlite3
 
 
 def test_memory_is_no_database():

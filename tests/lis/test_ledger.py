@@ -6,6 +6,8 @@ import random
 from datetime import timedelta
 
 import pytest
+from bench import Bench
+from conftest import NOON
 from sqlalchemy import text
 from test_tube import EXAMPLES
 
@@ -13,9 +15,10 @@ from lis import events as e
 from lis import ledger, queries
 from lis.clock import from_text
 from lis.db import Database
-from lis.errors import IllegalMove, LisError, NotFound
+from lis.errors import Conflict, IllegalMove, LisError, NotFound
 from lis.events import COLUMNS, FIELDS, KINDS, NUMBERS, TIMES, TubeKind
 from lis.schema import event as event_table
+from lis.services import pools
 from lis.tube import Tube, TubeState
 
 TUBE = "440700000019"
@@ -275,3 +278,96 @@ def test_every_kind_of_event_survives_the_log(database: Database):
         raw = [*(row.get(name) for name in ledger.SHAPE), "hash"]
         assert ledger.fact_of(raw) == example
     assert len(EXAMPLES) == len(KINDS)
+
+
+# -- what only somebody who knows the hashes could do ---------------------------------------------
+
+
+def forge(database: Database, fact, tube_id: str = "T0", **changed) -> None:
+    """Append a row that fits the hashes but not what came before, as an attacker with the source would."""
+    with database.engine.begin() as conn:
+        number, digest = conn.execute(text("SELECT event_id, hash FROM chain")).one()
+        moved = Tube(tube_id, seq=changed.pop("seq", 6))
+        row = (
+            ledger.as_row(number + 1, moved, fact, from_text("2022-12-21T12:00:00.000000Z"), "eve") | changed
+        )
+        row["hash"] = ledger.link(digest, row)
+        names = ", ".join(row)
+        marks = ", ".join(f":{name}" for name in row)
+        conn.execute(text(f"INSERT INTO event ({names}) VALUES ({marks})"), row)
+        conn.execute(text("UPDATE chain SET event_id = event_id + 1, hash = :hash"), {"hash": row["hash"]})
+
+
+@pytest.mark.parametrize(
+    ("fact", "changed", "word"),
+    [
+        (e.Received("R1", "A1", NOON), {}, "cannot follow what came before"),
+        (e.RunStarted("P1", "qs5"), {"kind": "Teleported"}, "cannot follow what came before"),
+        (e.RunStarted("P1", "qs5"), {"seq": 9}, "is event 9 of tube T0, but it is number 6"),
+        (e.PersonRecollected("nobody", "T9", "negative"), {}, "cannot follow what came before"),
+    ],
+)
+def test_a_forged_row_with_good_hashes_is_found(database: Database, fact, changed: dict, word: str):
+    """A row whose hash fits is still refused if its tube could not move so, or if it is out of order."""
+    write_day(database, 1)
+    forge(database, fact, **changed)
+    found = verdict(database)
+    assert not found.ok
+    assert found.event_id == 6
+    assert word in found.problem
+
+
+def test_a_tube_that_somebody_else_moved_is_refused(database: Database):
+    """Events that rest on a tube as it was a moment ago are refused and nothing is written."""
+    [code] = write_day(database, 1)
+    with database.read() as conn:
+        stale = ledger.tubes(conn, [code])
+    with database.write("anna") as unit:
+        ledger.append(unit, [(code, e.RunStarted("P1", "qs5"))])
+    before = verdict(database)
+    with pytest.raises(LisError) as error, database.write("bela") as unit:
+        ledger.append(unit, [(code, e.RunStarted("P1", "qs5"))], stale)
+    assert error.value.code in {"TUBE_MOVED", "ALREADY_RECORDED"}
+    assert verdict(database) == before
+
+
+def test_a_recall_is_closed_once(database: Database):
+    """A second answer for the same person is refused, so that it never counts for somebody else."""
+    [code] = write_day(database, 1)
+    with database.write("rules") as unit:
+        ledger.append(unit, [(code, e.Called("r", "P1", "A1", "positive", "x", "kit", "1", "first", ""))])
+        ledger.append(unit, ledger.recalls(code, ["person-T0"], "why", unit.now))
+        ledger.append(unit, [(code, e.PersonRecollected("person-T0", "T9", "negative"))])
+    for person in ("person-T0", "nobody"):
+        with pytest.raises(Conflict) as error, database.write("rules") as unit:
+            ledger.append(unit, [(code, e.PersonRecollected(person, "T9", "negative"))])
+        assert error.value.code == "RECALL_CLOSED"
+
+
+def test_the_log_is_read_in_pieces_of_any_size(database: Database):
+    """A log longer than one piece comes out whole and in order."""
+    write_day(database, 3)
+    with database.read() as conn:
+        whole = list(ledger.rows(conn))
+        assert [row[0] for row in whole] == list(range(1, 16))
+        for size in (1, 4, 15, 16):
+            assert list(ledger.rows(conn, size=size)) == whole
+
+
+def test_a_rebuilt_laboratory_remembers_pools_and_recalls(bench: Bench):
+    """Everything beside the log is rebuilt from it: persons, pools, open and closed recalls."""
+    codes = bench.singles(2)
+    with bench.lab.database.write("anna") as unit:
+        pools.form(unit, bench.lab.rules, codes)
+    mixed = bench.mixed(5)
+    bench.cycle([mixed], {mixed: {"N": 30.0}})
+    with bench.lab.database.write("repair") as unit:
+        assert ledger.rebuild(unit) == 4
+    assert bench.check().ok
+
+
+def test_a_fact_that_touches_no_table_leaves_none_behind():
+    """Only events about persons, pools and recalls lead to rows beside the tube."""
+    links = ledger.folding.Links()
+    links.add(("", "T1", "", "", ""), e.HoldCleared("fine"))
+    assert (links.persons, links.members, links.recalls) == ({}, {}, {})

@@ -194,3 +194,11 @@ def test_impossible_days_are_refused(call, code):
     with pytest.raises(PoolDesignError) as caught:
         call()
     assert caught.value.code == code
+
+
+def test_the_accuracy_of_the_assay_cuts_the_day():
+    """Pools of a day follow the accuracy given, also in pools of two."""
+    weak = Accuracy(0.9, 0.8)
+    assert pooling.pools_of_day(30, 20, 0.01, weak) == pooling.split_tubes(30, 0.01, 20, weak).sizes
+    assert pooling.pools_of_day(30, 20, 0.01, weak) != pooling.pools_of_day(30, 20, 0.01)
+    assert pooling.pools_of_day(4, 2, 0.01) == (2, 2)

@@ -293,3 +293,13 @@ def test_facts_that_do_not_fit_are_refused(call, code, word):
         call()
     assert caught.value.code == code
     assert word in str(caught.value)
+
+
+def test_every_decision_names_its_member():
+    """Held, repeated and overlapping tubes are named in the decision and in both sentences."""
+    for found in (read(POS, NEG, NEG, NEG), read(POS, NEG, NEG, NEG, second=POS)):
+        assert [one.who for one in found.decisions] == list(NAMES)
+        assert all(one.who in one.sentence and one.who in one.sentence_zh for one in found.decisions)
+    (overlap,) = pooling.overlaps([POOL, LabPool("L2", (Individual("T3"), Individual("T4")))])
+    assert "T3" in overlap.sentence
+    assert "T3" in overlap.sentence_zh

@@ -317,3 +317,8 @@ def test_volumes_may_be_just_at_their_limits():
     assert exact.objection((2,)) is None
     assert exact.objection((20,)) is None
     assert exact.objection((21,)) is not None
+
+
+def test_small_volumes_are_volumes():
+    """Less than a microlitre is a volume; nothing is not."""
+    assert Volume(0.9, pool_ul=0.2, single_ul=0.1, dead_ul=0.0, smallest_ul=0.01).objection((2,)) is None

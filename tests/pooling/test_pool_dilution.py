@@ -207,3 +207,15 @@ def test_reference_assay_validated_for_four(shared_data):
     found = pooling.design(0.01, validated=cdc["pooling"]["max_n"])
     assert found.size == 4
     assert [(one.size, one.last, one.code) for one in found.refused] == [(5, 32, "NOT_VALIDATED")]
+
+
+def test_small_volumes_and_extreme_cqs_are_numbers_too():
+    """Half a millilitre, a Cq below one, a pool read exactly at the cutoff, a mark before the first Cq."""
+    assert pooling.medium_shift(0.5, 0.25) == 1.0
+    with pytest.raises(PoolDesignError):
+        pooling.medium_shift(3.0, 0.0)
+    assert list(pooling.read_cqs("\ufeff30.5\n0.5\n", 40.0).cqs) == [30.5, 0.5]
+    with pytest.raises(PoolDesignError):
+        pooling.read_cqs("30\n100\n", 40.0)
+    at_cutoff = pooling.read_cqs("single,pool,size\n20,22,4\n30,32.5,4\n36,38,4\n", 38.0)
+    assert at_cutoff.spread == pooling.fit_spread([0.0, 0.5, 0.0])

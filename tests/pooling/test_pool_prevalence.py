@@ -253,3 +253,9 @@ def test_impossible_advice_rules_are_refused(change):
     with pytest.raises(PoolDesignError) as caught:
         AdviceRules(**change)
     assert caught.value.code == "BAD_RULES"
+
+
+def test_the_window_ends_are_kept_exactly():
+    """A tally exactly `days` old has left the window; one of this moment is in it."""
+    old, now, young = tally(1, 10, 1, days_ago=7), tally(1, 10, 1), tally(1, 10, 1, days_ago=6.999)
+    assert rolling([old, now, young], NOW, 7) == (now, young)

@@ -243,3 +243,18 @@ def test_impossible_trees_are_refused(call, code):
         call()
     assert caught.value.code == code
     assert str(caught.value).endswith(".")
+
+
+def test_accuracy_and_stages_are_passed_on():
+    """The best three-stage search and halving use the accuracy and the number of stages they are given."""
+    accuracy = Accuracy(0.7, 0.8)
+    parts, found = pooling.best_three_stage(0.05, 12, accuracy)
+    every = [
+        pooling.three_stage(0.05, pooling.best_parts(0.05, size, accuracy), accuracy) for size in range(2, 13)
+    ]
+    assert found.tests_per_person == min(one.tests_per_person for one in every)
+    assert parts == pooling.best_parts(0.05, found.persons, accuracy) == found.layout
+    assert found.sensitivity < 0.7
+    three = pooling.halving(0.01, 16, accuracy, stages=3)
+    assert three.tests == pytest.approx(pooling.three_stage(0.01, (8, 8), accuracy).tests)
+    assert three.sensitivity == pytest.approx(0.7**3)

@@ -142,3 +142,9 @@ def test_impossible_worklists_are_refused(call, code, word):
         call()
     assert caught.value.code == code
     assert word in str(caught.value)
+
+
+def test_volumes_are_written_short():
+    """50.0 microlitres are written 50, and letters never force quotes."""
+    text = pooling.worklist_csv(pooling.worklist([PoolToMake("LX", ("TX",))], 50.0))
+    assert text.splitlines()[1] == "1,LX,1,A1,TX,1,A1,50"

@@ -239,3 +239,14 @@ def test_every_shipped_scenario_names_its_sources():
             text = files("sim").joinpath(f"scenarios/{name}.toml").read_text("utf-8")
             assert "# stated:" in text
             assert "# assumed" in text
+
+
+def test_waves_end_and_lose_nothing():
+    """With fixed waves the run ends, every plate holds a tube, and every tube is reported."""
+    fill = replace(FEVER.laboratory.fill, policy="waves", waves=(480.0, 660.0, 840.0, 1020.0, 1200.0, 1380.0))
+    streams = tuple(replace(s, lab_pool=0, tubes=round(0.3 * s.tubes)) for s in FEVER.streams)
+    scenario = changed(replace(FEVER, streams=streams), fill=fill, days=2)
+    for replication in (0, 4):
+        report = simulate(scenario, 1, replication=replication, record=True)
+        assert min(len(log.tubes) for log in report.plates) > 0
+        assert not np.isnan(report.turnaround).any()

@@ -130,6 +130,9 @@ def test_rotors_of_three_assays_keep_them_apart():
     run = instruments.read("x", content("rotorgene/irregular_multi_assay.csv"))
     assert {r.dye for r in run.readings} == {"Green"}
     assert run.reasons == run.assumptions
+    loaded = [(r.well, r.target) for r in run.readings]
+    assert run.confirmed(loaded).complete
+    assert not run.confirmed([*loaded, ("1", "28S")]).complete
     placed = instruments.read("x", content("rotorgene/irregular_multi_assay.csv"), zone=ZoneInfo("UTC"))
     assert placed.run_started.isoformat() == "2021-03-16T10:34:20+00:00"
 

@@ -1,0 +1,78 @@
+"""The page `docs/scenarios.md`: inputs from the scenario files, results from the simulator.
+
+`python -m sim.pages NAME ...` prints the sections of the named scenarios; a test holds the page to it.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from sim.run import document, load, replicate
+from sim.spec import Laboratory
+
+SEED = 1
+RUNS = {"zhengzhou-2022-01": 1, "jiangmen-2022-12": 5, "yangzhou-2021-08": 20, "fever-clinic": 10}
+
+
+def section(name: str) -> str:
+    """Inputs and results of one shipped scenario, as Markdown."""
+    scenario = load(name)
+    lab = scenario.laboratory
+    if lab is None:
+        raise ValueError(f"{name} has no laboratory")
+    found = document(replicate(scenario, RUNS[name], SEED, workers=1))
+    tat, share, pair = found["tat_hours"], found["on_time_share"], found["tat_hours"]["ci95_p95"]
+    sure = f" (95 % interval {pair[0]:.2f} to {pair[1]:.2f})" if pair else " (one run, no interval)"
+    held = f", {share['ci95'][0]:.2%} to {share['ci95'][1]:.2%}" if share["ci95"] else ""
+    result = (
+        f"{found['replications']} replications, seed {SEED}: {found['tubes']} tubes, P50 {tat['p50']:.2f} h, "
+        f"P95 {tat['p95']:.2f} h{sure}, longest {tat['max']:.2f} h; on time {share['mean']:.2%}{held}; "
+        f"{found['plates']:.0f} plates, {found['tests_per_person']:.3f} tests a person, "
+        f"{found['recollections']:.0f} persons re-collected."
+    )
+    lines = [
+        f"## {name}",
+        "",
+        scenario.note,
+        "",
+        *_inputs(scenario.streams, lab),
+        "",
+        result,
+        "",
+        "| tier and mode | tubes | on time | P50 h | P95 h |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {group} | {one['tubes']:.0f} | {one['on_time_share']:.2%} "
+            f"| {one['p50']:.2f} | {one['p95']:.2f} |"
+            for group, one in found["groups"].items()
+        ),
+        "",
+        "| station | used | mean wait h | P95 wait h | longest queue |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {station} | {one['utilisation']:.0%} | {one['wait_h_mean']:.2f} | {one['wait_h_p95']:.2f} "
+            f"| {one['queue_max']} {one['unit']}s |"
+            for station, one in found["stations"].items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _inputs(streams: Sequence[object], lab: Laboratory) -> list[str]:
+    stations = ", ".join(
+        f"{b.name} {b.servers or f'by {b.staff}'} ({b.service.average:.3g} min)" for b in lab.stations
+    )
+    sentence = (
+        f"{len(streams)} streams over {lab.days} day(s); assay `{lab.assay.id}`, policy "
+        f"`{lab.rules.policy.id}`, filling `{lab.fill.policy}`. Stations: {stations}. Sources, and what is "
+        "assumed, stand beside every number in the scenario file."
+    )
+    return [sentence]
+
+
+def main(names: Sequence[str]) -> None:
+    """Print the sections of the named scenarios, of all when none is named."""
+    sys.stdout.write("\n".join(section(name) for name in names or sorted(RUNS)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

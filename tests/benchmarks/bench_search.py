@@ -1,0 +1,164 @@
+"""Worklists and tube search with a million tubes stored: p95 of each question, and whether an index answers it.
+
+Run: ``python tests/benchmarks/bench_search.py [tubes] [database ...]``
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from bench_setting import (
+    DATABASES,
+    MORNING,
+    Line,
+    database_urls,
+    laboratory_on,
+    note,
+    percentile,
+    rss_mb,
+    show,
+)
+from sqlalchemy import Connection, event
+
+from lis import barcodes, ledger, queries, schema
+from lis.db import insert_many
+from lis.events import TubeKind
+from lis.laboratory import Laboratory
+from lis.tube import Tube, TubeState
+
+LIMIT_MS = 50.0
+ASKED = 60
+SHARES = (
+    (TubeState.STORED, 0.70),
+    (TubeState.RELEASED, 0.22),
+    (TubeState.RESOLVED, 0.02),
+    (TubeState.SEALED, 0.02),
+    (TubeState.RECEIVED, 0.02),
+    (TubeState.IN_REVIEW, 0.005),
+    (TubeState.AWAITING_RETEST, 0.005),
+    (TubeState.AWAITING_RECOLLECTION, 0.005),
+    (TubeState.RUNNING, 0.004),
+    (TubeState.ON_HOLD_UNKNOWN, 0.001),
+)
+
+
+def code(number: int) -> str:
+    """Barcode of tube ``number``."""
+    return barcodes.mint(barcodes.TUBE, 44_070_000_000 + number)
+
+
+def load(lab: Laboratory, tubes: int) -> None:
+    """Write the tube table directly: what is asked here is the reading of it."""
+    chance = random.Random(1)
+    states = chance.choices([state for state, _ in SHARES], [share for _, share in SHARES], k=tubes)
+    for start in range(0, tubes, 20_000):
+        rows = []
+        for n in range(start, min(start + 20_000, tubes)):
+            sampled = MORNING - timedelta(seconds=20 * (tubes - n) % 2_000_000)
+            rows.append(
+                Tube(
+                    code(n), TubeKind.SINGLE, states[n], 9, 1, 1, "voluntary", f"Site {n % 40}", sampled, sampled,
+                    sampled + timedelta(hours=24), f"R{n // 96}", str(n % 96), 0, "",
+                    f"P{n // 94:08d}", "A1", "daan-2019-ncov", "first", n % 7, updated_at=sampled,
+                )._asdict()
+            )  # fmt: skip
+        with lab.database.write("bench") as unit:
+            insert_many(unit.conn, schema.tube, rows)
+    with lab.database.write("bench") as unit:
+        unit.conn.exec_driver_sql("ANALYZE")
+
+
+def questions(tubes: int) -> dict[str, Callable[[Connection, random.Random], Any]]:
+    """What people at the bench ask."""
+
+    def some(chance: random.Random) -> int:
+        return chance.randrange(tubes)
+
+    asked: dict[str, Callable[[Connection, random.Random], Any]] = {
+        f"worklist {name}": lambda conn, _, name=name: queries.worklist(conn, name, limit=200)
+        for name in queries.WORKLISTS
+    }
+    return asked | {
+        "worklist plate, page 10": lambda conn, _: queries.worklist(conn, "plate", limit=200, after=2000),
+        "tube by its code": lambda conn, chance: ledger.known(conn, code(some(chance))),
+        "search by a whole code": lambda conn, chance: queries.find_tubes(conn, code(some(chance)), 50),
+        "search by nine digits": lambda conn, chance: queries.find_tubes(conn, code(some(chance))[:9], 50),
+        "search by four digits": lambda conn, chance: queries.find_tubes(conn, code(some(chance))[:4], 50),
+        "search by a plate": lambda conn, chance: queries.find_tubes(conn, f"P{some(chance) // 94:08d}", 50),
+        "search by a rack": lambda conn, chance: queries.find_tubes(conn, f"R{some(chance) // 96}", 50),
+        "search for what is not there": lambda conn, _: queries.find_tubes(conn, "999999", 50),
+        "due first": lambda conn, _: queries.due_first(conn, 50),
+        "rack of 96 looked up": lambda conn, chance: queries.occupied(conn, {f"R{some(chance) // 96}"}),
+        "tubes of a plate read": lambda conn, chance: _plateful(conn, some(chance), tubes),
+    }
+
+
+def _plateful(conn: Connection, first: int, tubes: int) -> Any:
+    return ledger.tubes(conn, [code((first + n) % tubes) for n in range(94)])
+
+
+def scans(lab: Laboratory, ask: Callable[[Connection, random.Random], Any]) -> bool:
+    """Whether the database reads the whole tube table to answer."""
+    statements: list[tuple[str, Any]] = []
+
+    def remember(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(lab.database.engine, "before_cursor_execute", remember)
+    try:
+        with lab.database.read() as conn:
+            ask(conn, random.Random(2))
+    finally:
+        event.remove(lab.database.engine, "before_cursor_execute", remember)
+    explain = "EXPLAIN QUERY PLAN " if lab.database.dialect == "sqlite" else "EXPLAIN "
+    with lab.database.read() as conn:
+        plans = [
+            str(conn.exec_driver_sql(explain + statement, parameters).fetchall())
+            for statement, parameters in statements
+            if statement.lstrip().upper().startswith("SELECT")
+        ]
+    return any("SCAN tube'" in plan or 'SCAN tube"' in plan or "Seq Scan on tube" in plan for plan in plans)
+
+
+def measure(url: str, tubes: int) -> list[Line]:
+    """p95 of every question."""
+    lines = []
+    with laboratory_on(url) as lab:
+        load(lab, tubes)
+        chance = random.Random(3)
+        for what, ask in questions(tubes).items():
+            spent = []
+            for _ in range(ASKED):
+                start = time.perf_counter()
+                with lab.database.read() as conn:
+                    ask(conn, chance)
+                spent.append(1000 * (time.perf_counter() - start))
+            plan = "reads the whole table" if scans(lab, ask) else "by index"
+            lines.append(
+                Line(
+                    f"{what}, p95",
+                    percentile(spent, 0.95),
+                    LIMIT_MS,
+                    "ms",
+                    f"p50 {percentile(spent, 0.5):.1f} ms, {plan}",
+                )
+            )
+        lines.append(note("memory of this process", rss_mb(), "MB"))
+    return lines
+
+
+def main() -> None:
+    """Measure each database."""
+    tubes = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    with database_urls(sys.argv[2:] or DATABASES) as urls:
+        for name, url in urls.items():
+            show(f"worklists and search with {tubes:,} tubes, {name}", measure(url, tubes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The page of scenarios says what the simulator says."""
+
+from pathlib import Path
+
+import pytest
+
+from sim.pages import RUNS, main, section
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+
+
+def test_every_study_has_its_section():
+    """All four scenarios stand on the page, with a result."""
+    for name in RUNS:
+        assert f"## {name}\n" in PAGE
+    assert PAGE.count("replications, seed 1:") == len(RUNS)
+
+
+def test_the_page_is_what_the_simulator_says(capsys):
+    """The section of the city laboratory is reproduced to the last digit."""
+    main(["yangzhou-2021-08"])
+    assert capsys.readouterr().out in PAGE
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["fever-clinic", "jiangmen-2022-12", "zhengzhou-2022-01"])
+def test_the_long_sections_too(name):
+    """The sections that take longer are reproduced as well."""
+    assert section(name) in PAGE
+
+
+def test_a_day_without_a_laboratory_has_no_section():
+    """The demonstration day is no study."""
+    with pytest.raises(ValueError, match="no laboratory"):
+        section("demo-day")
