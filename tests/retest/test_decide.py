@@ -264,6 +264,15 @@ def test_the_last_specimen_is_reported_as_it_stands(china):
     assert step(decide(Case(Material.single, unseen, earlier=earlier), china)) == "inconclusive"
 
 
+def test_the_reason_of_a_repeat_is_that_of_the_newest_finding(china):
+    """An invalid repeat of a positive is repeated as invalid, a negative or grey one as contradictory."""
+    assert decide(case("pos", "inv"), china).reason == "invalid"
+    assert decide(case("pos", "neg"), china).reason == "contradictory"
+    assert decide(case("pos", "grey"), china).reason == "contradictory"
+    assert decide(case("st", "neg"), china).reason == "repeats-used-up"
+    assert decide(case("grey", "inv"), china).reason == "invalid"
+
+
 def test_equal_findings_count_each(china):
     """Two readings with the same content are two readings."""
     one = found("inv")

@@ -254,6 +254,8 @@ def test_impossible_cq_is_refused(cq):
     with pytest.raises(ReadingError) as caught:
         Reading("N1", cq)
     assert caught.value.code == "cq-refused"
+    assert f"Cq {cq!r} is no cycle" in caught.value.sentence
+    assert str(caught.value) == f"N1: {caught.value.sentence}"
 
 
 def test_unknown_curve_word_is_refused():
@@ -261,6 +263,7 @@ def test_unknown_curve_word_is_refused():
     with pytest.raises(ReadingError) as caught:
         Reading("N1", 20.0, "wavy")
     assert caught.value.code == "curve-refused"
+    assert caught.value.sentence == "curve verdict 'wavy' is not one of sigmoid, flat, atypical."
 
 
 def test_a_number_on_a_flat_curve_is_neither_positive_nor_negative():
