@@ -1,6 +1,8 @@
 """Pure pooling policy: what a pool costs and finds, which tubes form one, what it means, when to pool."""
 
 from pooling.arrays import array
+from pooling.bench import BenchRules, Exclusions, bench_from_toml
+from pooling.checked import PoolPolicyError
 from pooling.decode import (
     Action,
     Decision,
@@ -59,7 +61,7 @@ from pooling.modes import (
     mode,
     resolution,
 )
-from pooling.policy import Duties, PoolPolicy, PoolPolicyError, policy_from_toml
+from pooling.policy import Duties, PoolPolicy, policy_from_toml
 from pooling.prevalence import (
     Advice,
     AdviceRules,
@@ -96,6 +98,7 @@ __all__ = [
     "Action",
     "Advice",
     "AdviceRules",
+    "BenchRules",
     "CqEvidence",
     "DayTests",
     "Decision",
@@ -104,6 +107,7 @@ __all__ = [
     "Design",
     "DualSwab",
     "Duties",
+    "Exclusions",
     "Finding",
     "Forming",
     "Individual",
@@ -139,6 +143,7 @@ __all__ = [
     "Waiting",
     "advise",
     "array",
+    "bench_from_toml",
     "best_parts",
     "best_three_stage",
     "break_even",
