@@ -88,17 +88,23 @@ def _with_history(database: Database, rules: Rulebook) -> Rulebook:
         for row in queries.rule_versions(conn, "assay"):
             now = rules.assays.get(row["name"])
             if now is not None and now.version == row["version"]:
-                if now.digest != row["digest"]:
-                    raise LisError(
-                        "RULES_EDITED",
-                        f"Rule file {row['name']} was edited in place: version {row['version']} has been "
-                        "used with another content. Give the new content a new version.",
-                    )
+                _refuse_edited(row["name"], row["version"], now.digest, row["digest"])
                 continue
             old[row["name"], row["version"]] = AssayRules.from_toml(
                 row["content"], f"{row['name']} {row['version']}"
             )
+        for kind, name, version, digest, _ in rules.pool_files():
+            _refuse_edited(name, version, digest, queries.rule_digest(conn, kind, name, version))
     return replace(rules, old=old)
+
+
+def _refuse_edited(name: str, version: str, digest: str, spoken: str | None) -> None:
+    if spoken not in {None, digest}:
+        raise LisError(
+            "RULES_EDITED",
+            f"Rule file {name} was edited in place: version {version} has been "
+            "used with another content. Give the new content a new version.",
+        )
 
 
 def masked_url(url: str) -> str:

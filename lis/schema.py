@@ -130,6 +130,7 @@ tube = Table(
     Column("tests", Integer, nullable=False),
     Column("signatures", Integer, nullable=False),
     Column("open_recalls", Integer, nullable=False),
+    Column("open_aliquots", Integer, nullable=False),
     Column("updated_at", Moment, nullable=False),
     _one_of("kind", [kind.value for kind in TubeKind]),
     _one_of("state", [state.value for state in TubeState]),
