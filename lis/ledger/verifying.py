@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Table, select
 
 from lis.clock import from_text
+from lis.db import GENESIS
 from lis.errors import IllegalMove
 from lis.ledger.folding import MEMBERS, PERSONS, RECALLS, Links, fact_of, is_linked, rows
-from lis.ledger.rows import GENESIS, SHAPE, TUBE_COLUMNS, as_tube, head_of, link
+from lis.ledger.rows import SHAPE, TUBE_COLUMNS, as_tube, head_of, link
 from lis.schema import pool_member, recall, tube, tube_person
 from lis.tube import Tube, evolve
 
