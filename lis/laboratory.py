@@ -22,7 +22,7 @@ from lis.db import Database, Unit, default_url, migrate
 from lis.errors import LisError, NotFound
 from lis.events import TubeKind
 from lis.privacy import Vault
-from lis.services import inbox, reports, results
+from lis.services import inbox, pools, reports, results
 from lis.services.reports import Held, Issued
 from lis.services.results import Ingested, Parsed
 from retest import AssayRules
@@ -161,7 +161,8 @@ def settle(
     ingested = results.ingest(unit, rules, file_id, parsed)
     if ingested.state != "read":
         return ingested, Issued({}), ()
-    members = queries.pool_members(unit.conn, ingested.tubes)
+    pools.settle_pools(unit, rules, ingested.pools, ingested.undecided)
+    members = queries.pool_members(unit.conn, ingested.pools)
     concerned = {*ingested.tubes, *(tube for many in members.values() for tube in many)}
     issued, held = reports.release_ready(unit, rules, concerned)
     return ingested, issued, held

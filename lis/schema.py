@@ -90,6 +90,13 @@ event = Table(
 )
 """The log: one row a fact, each linked to the row before it by its hash."""
 
+Index(
+    "ix_event_worklist",
+    event.c.worklist,
+    sqlite_where=event.c.worklist.is_not(None),
+    postgresql_where=event.c.worklist.is_not(None),
+)
+
 chain = Table(
     "chain",
     metadata,

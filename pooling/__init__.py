@@ -4,6 +4,7 @@ from pooling.arrays import array
 from pooling.bench import BenchRules, Exclusions, bench_from_toml
 from pooling.checked import PoolPolicyError
 from pooling.decode import (
+    UNEXPLAINED,
     Action,
     Decision,
     Decoded,
@@ -94,6 +95,7 @@ __all__ = [
     "NOTHING_HELPS_ABOVE",
     "OBSERVED",
     "PERFECT",
+    "UNEXPLAINED",
     "Accuracy",
     "Action",
     "Advice",

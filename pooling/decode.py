@@ -48,6 +48,10 @@ class Status(StrEnum):
     RECOLLECT = "recollect"
 
 
+UNEXPLAINED = frozenset({"UNTESTED_MEMBER", "SECOND_NEGATIVE", "SECOND_NOT_NEGATIVE"})
+"""Reasons of `Status.UNEXPLAINED`: the pool was positive and no member was found positive."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """What is known of one member of a laboratory pool, or of one retained tube.

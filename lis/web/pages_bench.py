@@ -14,8 +14,8 @@ from lis.services import reports
 from lis.services.plates import PlateOrder
 from lis.services.receiving import PLACES
 from lis.tube import Tube, TubeState
-from lis.web.api import pool_proposal
 from lis.web.api_plates import plate_document, plate_proposal
+from lis.web.api_pools import pool_proposal
 from lis.web.pages import ROWS, Seen
 from lis.web.payloads import masked_name, person_json
 from lis.web.views import draw_plate, language_of, page

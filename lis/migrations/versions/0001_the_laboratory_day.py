@@ -124,6 +124,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event")),
         sa.UniqueConstraint("tube_id", "seq", name=op.f("uq_event_tube_id_seq")),
     )
+    with op.batch_alter_table("event", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_event_worklist",
+            ["worklist"],
+            unique=False,
+            sqlite_where=sa.text("worklist IS NOT NULL"),
+            postgresql_where=sa.text("worklist IS NOT NULL"),
+        )
+
     op.create_table(
         "file",
         sa.Column("file_id", sa.String(length=64), nullable=False),
