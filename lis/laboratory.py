@@ -287,3 +287,27 @@ def _targets(
         return ()
     last = valid[-1]["run_id"]
     return tuple((reading["target"], reading["cq"]) for reading in valid if reading["run_id"] == last)
+
+
+def pool_sheet_pdf(lab: Laboratory, made: pools.Sheet, language: str) -> bytes:
+    """A pipetting worklist to tick off by hand.
+
+    Raises:
+        Invalid: ``LANGUAGE``.
+    """
+    from lis import printing
+
+    blocks: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for step in made.steps:
+        one = step.transfer
+        stands = f"{step.rack} {step.position}".strip()
+        blocks.setdefault((one.pool, one.destination_well), []).append((one.source_tube, stands))
+    view = printing.PoolSheetView(
+        worklist=made.worklist,
+        laboratory=lab.settings.laboratory_zh or lab.settings.laboratory,
+        made_at=made.made_at,
+        volume_ul=made.steps[0].transfer.volume_ul,
+        pools=tuple(printing.PoolBlock(pool, well, tuple(own)) for (pool, well), own in blocks.items()),
+        timezone=lab.settings.timezone,
+    )
+    return printing.as_pool_sheet(view, language)  # type: ignore[arg-type]  # as_pool_sheet checks it

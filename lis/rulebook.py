@@ -1,8 +1,8 @@
 """The rules in force: shipped files, the laboratory's own, and every version that ever spoke.
 
 Shipped rules are package data; a laboratory adds or replaces them in ``<data>/rules/{assays,policies,
-pools,pool-policies,plates,tables}/*.toml``. Loading happens once; a rule file that is wrong stops the start with its name
-and line, never a run.
+pools,pool-policies,plates,tables}/*.toml``. Loading happens once; a rule file that is wrong stops the
+start with its name and line, never a run.
 """
 
 from __future__ import annotations

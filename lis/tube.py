@@ -144,7 +144,7 @@ NEXT_STEP: Final[dict[TubeState, str]] = {
     S.POOLED: "Wait for the result of its pool.",
     S.PLATED: "Run its plate, or void the plate.",
     S.RUNNING: "Wait until the run has ended.",
-    S.RESULTED: "Wait until the rules have decided.",
+    S.RESULTED: "Wait until the rules have decided, or its pool is cleared up.",
     S.AWAITING_RETEST: "It waits for its retest.",
     S.AWAITING_RECOLLECTION: "Its persons are called back; take new specimens.",
     S.IN_REVIEW: "It waits for a reviewer.",

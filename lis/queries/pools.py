@@ -60,9 +60,7 @@ def pools_in(conn: Connection, states: Collection[TubeState], limit: int = PAGE)
     return [as_tube(row) for row in conn.execute(asked.order_by(tube.c.updated_at.desc()).limit(limit))]
 
 
-def pools_ended(
-    conn: Connection, reasons: Collection[str], since: datetime, limit: int = PAGE
-) -> list[Tube]:
+def pools_ended(conn: Connection, reasons: Collection[str], since: datetime, limit: int = PAGE) -> list[Tube]:
     """Pools that have done their work with one of these reasons since a moment, latest first."""
     ended = (TubeState.RESOLVED, TubeState.STORED, TubeState.DISCARDED)
     asked = select(*(tube.c[name] for name in Tube._fields)).where(
@@ -169,5 +167,3 @@ def _last_before(conn: Connection, since: datetime) -> int:
         else:
             high = middle - 1
     return low
-
-

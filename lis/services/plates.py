@@ -56,7 +56,7 @@ class PlateOrder:
 
 
 def jobs(unit: Unit, rules: Rulebook) -> list[Job]:
-    """Everything that waits for a well, as the scheduler sees it; no pool whose aliquots are not confirmed."""
+    """Everything that waits for a well, as the scheduler sees it; no pool that waits for its aliquots."""
     waiting = [tube for tube in queries.tubes_in_state(unit.conn, *FILLABLE) if not tube.open_aliquots]
     waiting = waiting[:JOBS_CONSIDERED]
     return [_job(tube, rules) for tube in waiting]

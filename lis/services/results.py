@@ -150,9 +150,7 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
     decisions = _tally(judged, voided)
     tubes = tuple(sorted(plate.tubes))
     touched = frozenset(code for one in judged if (code := _pool_of(one.tube, pools)))
-    done = Ingested(
-        file_id, "read", "", "", plate.plate_id, run_id, tubes, decisions, touched, undecided
-    )
+    done = Ingested(file_id, "read", "", "", plate.plate_id, run_id, tubes, decisions, touched, undecided)
     queries.update_row(
         unit.conn,
         "file_status",
@@ -385,7 +383,9 @@ def _deciding_curve(outcome: Outcome, readings: Sequence[Reading]) -> str:
 
 def _open_pools(unit: Unit, plate: _Plate) -> dict[str, str]:
     """Single tube of this plate -> its pool, where that pool was read and is not cleared up."""
-    again = [code for code, tube in plate.tubes.items() if tube.kind is TubeKind.SINGLE and tube.test != "first"]
+    again = [
+        code for code, tube in plate.tubes.items() if tube.kind is TubeKind.SINGLE and tube.test != "first"
+    ]
     homes = queries.pools_of(unit.conn, again) if again else {}
     pools = ledger.tubes(unit.conn, homes.values()) if homes else {}
     return {code: pool for code, pool in homes.items() if pools[pool].state is TubeState.RESULTED}
@@ -403,7 +403,7 @@ def _is_left(one: _Judged, pools: Mapping[str, str]) -> bool:
     return negative and one.tube.tube_id in pools
 
 
-def _facts(  # noqa: PLR0913 - the facts of one tube
+def _facts(
     unit: Unit,
     rules: Rulebook,
     plate: _Plate,

@@ -134,7 +134,9 @@ def get_pool_worklist(
         return _file(pools.as_csv(made).encode(), CSV, f"attachment; filename={number}.csv")
     from lis.laboratory import pool_sheet_pdf
 
-    return _file(pool_sheet_pdf(asked.lab, made, language), "application/pdf", f"inline; filename={number}.pdf")
+    return _file(
+        pool_sheet_pdf(asked.lab, made, language), "application/pdf", f"inline; filename={number}.pdf"
+    )
 
 
 def _file(body: bytes, kind: str, shown: str) -> Response:

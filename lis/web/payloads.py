@@ -9,8 +9,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from lis.events import FIELDS, TubeKind
 from lis.ledger import Entry
-from lis.services.pools import AliquotResult, AliquotScan
 from lis.services.plates import PlateOrder, WellOrder
+from lis.services.pools import AliquotResult, AliquotScan
 from lis.services.receiving import PersonData, Scan, ScanResult, TubeData
 from lis.tube import NEXT_STEP, Tube
 from lis.web.words import error_zh, outcome_zh

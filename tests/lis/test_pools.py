@@ -133,7 +133,7 @@ def test_any_other_pool_sends_every_retained_tube_to_single_testing(bench: Bench
     pool = form(bench, codes)
     handled = bench.cycle([pool], {pool: signal})
     assert handled.issued.reports == {}
-    assert bench.tube(pool).state is TubeState.RESOLVED
+    assert bench.tube(pool).state is TubeState.RESULTED
     for code in codes:
         tube = bench.tube(code)
         assert (tube.state, tube.test, tube.reason) == (TubeState.AWAITING_RETEST, "singly", f"pool-{name}")
@@ -144,6 +144,7 @@ def test_any_other_pool_sends_every_retained_tube_to_single_testing(bench: Bench
     assert bench.states(codes)[0] is TubeState.IN_REVIEW
     assert {bench.tube(code).result for code in codes[1:]} == {"negative"}
     assert again.issued.reports == {}
+    assert (bench.tube(pool).state, bench.tube(pool).reason) == (TubeState.RESOLVED, "EXPLAINED")
     assert bench.check().ok
 
 

@@ -67,6 +67,8 @@ def test_every_state_meets_every_event(state: TubeState, event: object):
     """A move in the table leads where the table says; any other raises a named error and changes nothing."""
     if isinstance(event, e.Sealed | e.RecollectionOrdered):
         tube = standing(state)._replace(persons=1)
+    elif isinstance(event, e.AliquotConfirmed):
+        tube = standing(state, TubeKind.POOL)._replace(open_aliquots=1)
     else:
         tube = standing(state)
     before = tuple(tube)

@@ -253,9 +253,7 @@ def _pool_facts(case: Case, asked: _Asked, *, waits: bool) -> list[Recorded]:
 # -- who must hear of it -------------------------------------------------------------------------
 
 
-def _alarms(
-    unit: Unit, case: Case, facts: Sequence[Recorded], rules: Rulebook
-) -> list[dict[str, object]]:
+def _alarms(unit: Unit, case: Case, facts: Sequence[Recorded], rules: Rulebook) -> list[dict[str, object]]:
     """An unexplained pool; and a pool that is not clearly negative where the health authority must know."""
     code, found = case.pool.tube_id, []
     ended = {type(fact) for tube, fact in facts if tube == code}
@@ -267,13 +265,11 @@ def _alarms(
     duties = interim(rules)
     if first and duties is not None and duties["notify"]:
         found.append(("POOL_NOTIFY", f"Pool {code} is not clearly negative: tell the health authority now."))
-    return [
-        {"at": unit.now, "code": name, "subject": code, "sentence": sentence} for name, sentence in found
-    ]
+    return [{"at": unit.now, "code": name, "subject": code, "sentence": sentence} for name, sentence in found]
 
 
 def interim(rules: Rulebook) -> dict[str, object] | None:
-    """What the jurisdiction says of the persons of a pool that is not clearly negative, until their own result.
+    """What the jurisdiction says of the persons of a non-negative pool until their own result.
 
     None where it has no rule for laboratory pools.
     """

@@ -90,19 +90,17 @@ def propose(unit: Unit, rules: Rulebook, assay: str = "", limit: int = 2000) -> 
     try:
         allowed = rules.pooling(rules.assay(assay or rules.default_assay))
     except Refused as refused:
-        kept = tuple(Kept(one.tube_id, refused.code, True, *_SINGLY[refused.code]) for one in waiting)  # noqa: FBT003
+        kept = tuple(Kept(one.tube_id, refused.code, True, *_SINGLY[refused.code]) for one in waiting)
         return Proposal((), kept, 1, 1, refused)
     apart = {tube.tube_id: code for tube in waiting if (code := _apart(tube, held))}
-    free = [
-        waiting_tube(tube, rules, known[tube.tube_id]) for tube in waiting if tube.tube_id not in apart
-    ]
+    free = [waiting_tube(tube, rules, known[tube.tube_id]) for tube in waiting if tube.tube_id not in apart]
     forming = form_pools(free, allowed, unit.now)
     sites = {tube.tube_id: tube.site for tube in waiting}
     proposals = [
         PoolProposal(plan.members, plan.reason, plan.due, tuple(sorted({sites[m] for m in plan.members})))
         for plan in forming.pools
     ]
-    alone = [Kept(code, reason, True, *_SINGLY[reason]) for code, reason in apart.items()]  # noqa: FBT003
+    alone = [Kept(code, reason, True, *_SINGLY[reason]) for code, reason in apart.items()]
     others = [_kept(tube, reason, allowed) for tube, reason in forming.kept]
     pools = tuple(sorted(proposals, key=lambda one: (one.due, one.members)))
     return Proposal(pools, (*alone, *others), allowed.size, allowed.max_n)

@@ -240,7 +240,8 @@ def _wrong(scan: AliquotScan, pool: Tube | None, tube: Tube | None, plan: _Plan)
         there = scan.well.strip().upper()[:4]
         return stop(
             "ALIQUOT_WELL",
-            f"Stop: pool {pool.tube_id} is in well {own}, not in {there}. Tube {tube.tube_id} goes into {own}.",
+            f"Stop: pool {pool.tube_id} is in well {own}, not in {there}. "
+            f"Tube {tube.tube_id} goes into {own}.",
             well=own,
             other=there,
         )
