@@ -7,7 +7,7 @@ negatives are released) the chain stands here.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from instruments import InstrumentError, RunFile, read
 from lis import config, ledger, queries, rulebook
-from lis.clock import Clock, SystemClock
+from lis.clock import Clock, SystemClock, to_text
 from lis.config import Settings
 from lis.db import Database, Unit, default_url, migrate
 from lis.errors import LisError, NotFound
@@ -30,10 +30,13 @@ from retest import AssayRules
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sqlalchemy import Connection
+
     from lis import printing
     from lis.config import Settings
     from lis.rulebook import Rulebook
     from lis.services.inbox import Delivery, Stored
+    from pooling import ModeCost
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,46 @@ def handled_json(lab: Laboratory, handled: Handled) -> dict[str, Any]:
 def run_version(lab: Laboratory, calls: Sequence[queries.CallRow]) -> str:
     """Version of the rules that made the last of these calls; empty if there is none."""
     return lab.rules.assay(calls[-1].assay).version if calls else ""
+
+
+def advice_json(lab: Laboratory, conn: Connection, by: str = "tier") -> dict[str, Any]:
+    """How many persons a tube should hold, stream by stream: the document of ``lis pool advise``.
+
+    Raises:
+        Invalid: ``STREAM``.
+    """
+    rules, now = lab.rules, lab.database.clock.now()
+    return {
+        "at": to_text(now),
+        "by": by,
+        "window_days": rules.pool.window_days,
+        "rules": {"id": rules.pool.id, "version": rules.pool.version},
+        "policy": {"id": rules.pool_policy.id, "version": rules.pool_policy.version},
+        "streams": [_stream_json(one) for one in pools.advice(conn, rules, now, by)],
+    }
+
+
+def _stream_json(one: pools.StreamAdvice) -> dict[str, Any]:
+    found = one.advice
+    return {
+        "site": one.site,
+        "tier": one.tier,
+        "how": one.how.value,
+        "current": one.current,
+        "advised": found.mode,
+        "changed": found.changed,
+        "reason": found.reason,
+        "limited": one.limited,
+        "sentence": found.sentence,
+        "sentence_zh": found.sentence_zh,
+        "positivity": asdict(found.positivity),
+        "choices": [_cost_json(cost) for cost in found.costs],
+    }
+
+
+def _cost_json(cost: ModeCost) -> dict[str, Any]:
+    english, chinese = cost.words()
+    return {**asdict(cost), "sentence": english, "sentence_zh": chinese}
 
 
 # -- documents ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from lis import ledger, queries
 from lis.db import Unit
 from lis.errors import Invalid
 from lis.events import TubeKind
+from lis.laboratory import advice_json, pool_sheet_pdf
 from lis.services import pools
 from lis.tube import TubeState
 from lis.web.commands import Asked, Caller
@@ -88,6 +89,12 @@ def pool_proposal(asked: Caller, conn: Connection, assay: str = "") -> dict[str,
     }
 
 
+@router.get("/pools/advice")
+def advise_pools(asked: Asked, by: Annotated[str, Query(max_length=20)] = "tier") -> Response:
+    """Rolling positivity per stream (``by``: tier, site or site-tier), and what each mode would cost."""
+    return asked.read("look", lambda conn: advice_json(asked.lab, conn, by))
+
+
 # -- forming -------------------------------------------------------------------------------------
 
 
@@ -132,8 +139,6 @@ def get_pool_worklist(
         made = pools.sheet(conn, asked.lab.rules, number)
     if format == "csv":
         return _file(pools.as_csv(made).encode(), CSV, f"attachment; filename={number}.csv")
-    from lis.laboratory import pool_sheet_pdf
-
     return _file(
         pool_sheet_pdf(asked.lab, made, language), "application/pdf", f"inline; filename={number}.pdf"
     )

@@ -1,5 +1,6 @@
 """The pooling bench: which tubes go together, where each aliquot goes, what a pool's reading leads to."""
 
+from lis.services.pools.advice import STREAMS, StreamAdvice, advice
 from lis.services.pools.decoding import Case, gather, interim, settle_pools
 from lis.services.pools.forming import (
     Formed,
@@ -24,6 +25,7 @@ from lis.services.pools.pipetting import (
 )
 
 __all__ = [
+    "STREAMS",
     "AliquotOutcome",
     "AliquotResult",
     "AliquotScan",
@@ -35,6 +37,8 @@ __all__ = [
     "Proposal",
     "Sheet",
     "Step",
+    "StreamAdvice",
+    "advice",
     "as_csv",
     "confirm",
     "find",
