@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
-from lis.db import among
+from lis.db import Prepared, among
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
 from lis.schema import event, report, tube
 
@@ -41,18 +41,19 @@ def amended_by(conn: Connection, report_id: str) -> str:
     )
 
 
+_SIGNED: Final = Prepared(
+    select(event.c.tube_id, event.c.kind, event.c.actor)
+    .where(among(event.c.tube_id, "codes"), or_(event.c.kind == "Concluded", event.c.kind == "Reviewed"))
+    .order_by(event.c.tube_id, event.c.seq)
+)
+
+
 def signers(conn: Connection, tube_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Who signed the present result of each tube, in order."""
     found: dict[str, tuple[str, ...]] = {}
     for part in parts(tube_ids):
-        rows = conn.execute(
-            select(event.c.tube_id, event.c.kind, event.c.actor)
-            .where(among(event.c.tube_id, part), event.c.kind.in_(("Concluded", "Reviewed")))
-            .order_by(event.c.tube_id, event.c.seq)
-        )
-        for row in rows:
-            before = found.get(row.tube_id, ())
-            found[row.tube_id] = () if row.kind == "Concluded" else (*before, row.actor)
+        for code, kind, actor in _SIGNED.rows(conn, codes=part):
+            found[code] = () if kind == "Concluded" else (*found.get(code, ()), actor)
     return found
 
 
