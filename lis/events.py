@@ -232,10 +232,28 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class AmendmentProposed:
+    """One more person asks that report ``amends`` be corrected to ``result``; others must agree."""
+
+    amends: str
+    result: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AmendmentWithdrawn:
+    """The open proposal to correct report ``amends`` is given up; the report stands."""
+
+    amends: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Amended:
-    """``report_id`` corrects an earlier report, which is kept; ``seal`` covers its content."""
+    """``report_id`` corrects the report ``amends``, which is kept; ``seal`` covers its content."""
 
     report_id: str
+    amends: str
     result: str
     reason: str
     seal: str
@@ -279,6 +297,8 @@ Event = (
     | Resolved
     | Reviewed
     | Released
+    | AmendmentProposed
+    | AmendmentWithdrawn
     | Amended
     | Stored
     | Discarded

@@ -327,6 +327,22 @@ report = Table(
 )
 """Issued reports, never changed: an amendment is a new row that names the one it corrects."""
 
+amendment = Table(
+    "amendment",
+    metadata,
+    Column("tube_id", String(40), primary_key=True),
+    Column("amends", String(24), primary_key=True),
+    Column("result", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("signers", Text, nullable=False),
+    Column("opened_at", Moment, nullable=False),
+    Column("closed_at", Moment),
+    Column("outcome", String(24), nullable=False),
+    Index("ix_amendment_open", "closed_at", "opened_at"),
+)
+"""The last proposal to correct a report. ``signers`` (comma-separated) are the accounts that asked for
+it; ``outcome`` is empty while it is open, then ``withdrawn`` or the number of the new report."""
+
 rulebook = Table(
     "rulebook",
     metadata,

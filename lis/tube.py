@@ -83,10 +83,14 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.RESULTED, e.Resolved): S.RESOLVED,
     (S.IN_REVIEW, e.Reviewed): S.IN_REVIEW,
     (S.IN_REVIEW, e.Released): S.RELEASED,
+    (S.RELEASED, e.AmendmentProposed): S.RELEASED,
+    (S.RELEASED, e.AmendmentWithdrawn): S.RELEASED,
     (S.RELEASED, e.Amended): S.RELEASED,
     (S.RELEASED, e.Stored): S.STORED,
     (S.RESOLVED, e.Stored): S.STORED,
     (S.REJECTED, e.Stored): S.STORED,
+    (S.STORED, e.AmendmentProposed): S.STORED,
+    (S.STORED, e.AmendmentWithdrawn): S.STORED,
     (S.STORED, e.Amended): S.STORED,
     (S.STORED, e.Discarded): S.DISCARDED,
     (S.REJECTED, e.Discarded): S.DISCARDED,
@@ -104,6 +108,8 @@ KIND_RULES: Final[dict[type, frozenset[TubeKind]]] = {
     e.Concluded: PEOPLE,  # a pool has no result of its own: its members do
     e.Reviewed: PEOPLE,
     e.Released: PEOPLE,
+    e.AmendmentProposed: PEOPLE,
+    e.AmendmentWithdrawn: PEOPLE,
     e.Amended: PEOPLE,
 }
 """Events that only some kinds of tube can undergo."""
@@ -423,6 +429,8 @@ _CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
     e.Resolved: _resolved,
     e.Reviewed: _reviewed,
     e.Released: _result,
+    e.AmendmentProposed: _nothing,
+    e.AmendmentWithdrawn: _nothing,
     e.Amended: _result,
     e.Stored: _stored,
     e.Discarded: _reason,

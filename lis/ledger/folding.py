@@ -12,8 +12,9 @@ from lis import events as e
 from lis.clock import from_text
 from lis.db import insert_many
 from lis.events import FIELDS, KINDS, TIMES, Event, TubeKind
+from lis.ledger.amending import AMENDING, AMENDMENTS, Proposal, follow
 from lis.ledger.rows import CHUNK, SHAPE
-from lis.schema import pool_member, recall, tube, tube_person
+from lis.schema import amendment, pool_member, recall, tube, tube_person
 from lis.tube import Tube, evolve
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class Links:
         self.persons: dict[tuple[str, int], str] = {}
         self.members: dict[tuple[str, int], str] = {}
         self.recalls: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self.amendments: dict[tuple[str, str], Proposal] = {}
 
     def add(self, row: Sequence[Any], fact: Event) -> None:
         """Follow one event."""
@@ -135,6 +137,11 @@ class Links:
                 opened = self.recalls[tube_id, fact.person_id]
                 closed = (from_text(row[4]), fact.other_tube, fact.result)
                 self.recalls[tube_id, fact.person_id] = (*opened[:3], *closed)
+            case e.AmendmentProposed() | e.AmendmentWithdrawn() | e.Amended():
+                key = tube_id, fact.amends
+                found = follow(self.amendments.get(key), fact, from_text(row[4]), row[5])
+                if found is not None:
+                    self.amendments[key] = found
             case _:
                 pass
 
@@ -144,7 +151,7 @@ def is_linked(row: Sequence[Any]) -> bool:
     return row[3] in LINKED
 
 
-LINKED: Final = frozenset({"PersonBound", "JoinedPool", "PersonRecalled", "PersonRecollected"})
+LINKED: Final = frozenset({"PersonBound", "JoinedPool", "PersonRecalled", "PersonRecollected", *AMENDING})
 """Events from which a row beside the tube follows."""
 
 
@@ -152,12 +159,13 @@ def rebuild(unit: Unit) -> int:
     """Write the tube table, and all that follows from the log, anew; returns the number of tubes."""
     state, links = _folded(unit.conn)
     folded = state.values()
-    for table in (tube_person, pool_member, recall, tube):
+    for table in (tube_person, pool_member, recall, amendment, tube):
         unit.conn.execute(delete(table))
     _insert_all(unit.conn, tube, [one._asdict() for one in folded])
     _insert_all(unit.conn, tube_person, [_named(PERSONS, (*k, v)) for k, v in links.persons.items()])
     _insert_all(unit.conn, pool_member, [_named(MEMBERS, (*k, v)) for k, v in links.members.items()])
     _insert_all(unit.conn, recall, [_named(RECALLS, (*k, *v)) for k, v in links.recalls.items()])
+    _insert_all(unit.conn, amendment, [_named(AMENDMENTS, (*k, *v)) for k, v in links.amendments.items()])
     return len(folded)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, insert, update
 from lis import events as e
 from lis.db import among, insert_many
 from lis.errors import Conflict
+from lis.ledger.amending import write_amendments
 from lis.ledger.rows import Recorded, as_row, head_of, link, link_row, tubes
 from lis.schema import chain, event, pool_member, recall, tube, tube_person
 from lis.tube import Tube, TubeState, evolve
@@ -115,6 +116,7 @@ def _write_links(unit: Unit, facts: Sequence[Recorded]) -> None:
         unit.conn.execute(insert(pool_member), rows[e.JoinedPool])
     if rows[e.PersonRecalled]:
         unit.conn.execute(insert(recall), rows[e.PersonRecalled])
+    write_amendments(unit, facts)
     for row in rows[e.PersonRecollected]:
         task = (recall.c.tube_id == row["tube_id"], recall.c.person_id == row["person_id"])
         closed = unit.conn.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, select
 
 from lis.queries.common import PAGE, Row, all_rows, one_row
-from lis.schema import alarm, file, file_status, recall
+from lis.schema import alarm, amendment, file, file_status, recall
 
 
 def file_row(conn: Connection, file_id: str) -> Row | None:
@@ -56,7 +56,8 @@ def same_run(conn: Connection, device_name: str, run_name: str) -> list[Row]:
 
 
 def queue_depths(conn: Connection) -> dict[str, int]:
-    """What waits for a person besides tubes: open recalls and alarms, quarantined and waiting files."""
+    """What waits for a person besides tubes: recalls, alarms, proposed corrections, files."""
+    proposed = select(func.count()).select_from(amendment).where(amendment.c.closed_at.is_(None))
     recalls = select(func.count()).select_from(recall).where(recall.c.closed_at.is_(None))
     alarms = select(func.count()).select_from(alarm).where(alarm.c.cleared_at.is_(None))
     states = select(file_status.c.state, func.count()).where(
@@ -66,6 +67,7 @@ def queue_depths(conn: Connection) -> dict[str, int]:
     return {
         "recalls": conn.execute(recalls).scalar_one(),
         "alarms": conn.execute(alarms).scalar_one(),
+        "amendments": conn.execute(proposed).scalar_one(),
         "quarantined": counted.get("quarantined", 0),
         "waiting": counted.get("waiting", 0),
     }

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from lis.db import among
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
-from lis.schema import event, report, tube
+from lis.schema import amendment, event, report, tube
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +39,26 @@ def amended_by(conn: Connection, report_id: str) -> str:
         conn.execute(select(report.c.report_id).where(report.c.amends == report_id)).scalar_one_or_none()
         or ""
     )
+
+
+def open_amendment(conn: Connection, report_id: str) -> Row | None:
+    """The open proposal to correct a report, or None."""
+    return one_row(
+        conn, select(amendment).where(amendment.c.amends == report_id, amendment.c.closed_at.is_(None))
+    )
+
+
+def open_amendments(conn: Connection, tube_id: str = "", limit: int = PAGE) -> list[Row]:
+    """Proposals to correct reports that wait for another person, oldest first; of one tube if named."""
+    found = (
+        select(amendment, report.c.result.label("says"), report.c.person_id, tube.c.kind)
+        .join(report, report.c.report_id == amendment.c.amends)
+        .join(tube, tube.c.tube_id == amendment.c.tube_id)
+        .where(amendment.c.closed_at.is_(None))
+    )
+    if tube_id:
+        found = found.where(amendment.c.tube_id == tube_id)
+    return all_rows(conn, found.order_by(amendment.c.opened_at, amendment.c.amends).limit(limit))
 
 
 def signers(conn: Connection, tube_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from lis.db import insert_many
 from lis.schema import (
     account,
     alarm,
+    amendment,
     counter,
     device,
     event,
@@ -64,6 +65,7 @@ _TABLES = {
     "recall": recall,
     "file": file,
     "alarm": alarm,
+    "amendment": amendment,
 }
 
 

@@ -1,4 +1,4 @@
-"""Review, signatures, release, amendments.
+"""Review, signatures, release.
 
 Nothing leaves before its run ended, its controls held and everybody who must sign has signed.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lis import events as e
 from lis import ledger, queries
 from lis.db import Unit
-from lis.errors import Forbidden, Invalid, NotFound, Refused
+from lis.errors import Forbidden, Invalid, Refused
 from lis.events import TubeKind
 from lis.tube import Tube, TubeState, illegal_sentence
 from retest import AssayRules, Blocked, Call, Material, ReleaseFacts, auto_verify, signatures_needed
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 AUTO: Final = "auto-verification"
 """Actor of signatures that the written rules gave."""
 
-RESULTS: Final = ("negative", "positive", "inconclusive", "invalid")
 NEIGHBOURS: Final = tuple((r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0))
 
 
@@ -436,46 +435,6 @@ def _close_recalls(unit: Unit, tubes: Sequence[Tube], people: Mapping[str, Seque
     done = [code for code, count in closed.items() if open_counts[code] == count]
     facts += [(code, e.Resolved("all persons re-collected and reported")) for code in done]
     ledger.append(unit, facts)
-
-
-# -- amendments ----------------------------------------------------------------------------------
-
-
-def amend(unit: Unit, report_id: str, result: str, reason: str) -> str:
-    """Correct an issued report; the original stays, and says which one corrects it.
-
-    Returns:
-        The number of the new report.
-
-    Raises:
-        NotFound: no such report. Refused: it has been corrected already, or nothing would change.
-    """
-    old = queries.report_row(unit.conn, report_id)
-    if old is None:
-        raise NotFound("REPORT_UNKNOWN", f"Report {report_id} does not exist. Check the number.")
-    if later := queries.amended_by(unit.conn, report_id):
-        raise Refused("REPORT_SUPERSEDED", f"Report {report_id} was corrected by {later}. Amend that one.")
-    if result not in RESULTS:
-        raise Invalid("RESULT", f"A result is one of {', '.join(RESULTS)}.")
-    if old["mode"] == "mixed" and result != "negative":
-        raise Refused(
-            "MIXED_NOT_NEGATIVE", "A mixed tube cannot yield an individual result. Call its persons back."
-        )
-    if result == old["result"]:
-        raise Refused("NOTHING_CHANGED", f"Report {report_id} says {result} already.")
-    row = dict(old) | {
-        "report_id": f"R{unit.now:%y%m%d}-{queries.next_number(unit.conn, 'report'):07d}",
-        "version": old["version"] + 1,
-        "amends": report_id,
-        "result": result,
-        "issued_at": unit.now,
-        "signed_by": unit.actor,
-        "reason": _needed(reason),
-    }
-    row["seal"] = ledger.report_seal(row)
-    queries.insert_rows(unit.conn, "report", [row])
-    ledger.append(unit, [(old["tube_id"], e.Amended(row["report_id"], result, row["reason"], row["seal"]))])
-    return str(row["report_id"])
 
 
 def _needed(reason: str) -> str:

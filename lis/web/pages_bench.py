@@ -124,9 +124,11 @@ def review(request: Request, caller: Seen, after: After = 0) -> Response:
         pools = queries.pools_of(conn, [tube.tube_id for tube in tubes])
         cases = [_case(conn, caller, tube, held[tube.tube_id], pools) for tube in tubes]
         total = queries.count_in_states(conn, TubeState.IN_REVIEW)
+        proposed = queries.open_amendments(conn)
     return page(
         request, "review.html", caller.identity, cases=cases, after=after, rows=REVIEW_ROWS,
-        total=sum(total.values()), may=caller.identity.may("review"),
+        total=sum(total.values()), may=caller.identity.may("review"), proposed=proposed,
+        may_amend=caller.identity.may("amend"),
     )  # fmt: skip
 
 

@@ -152,10 +152,10 @@ class ReleaseIn(Payload):
 
 
 class AmendIn(Payload):
-    """The right result of a report, and why it is corrected."""
+    """The right result of a report, and why it is corrected; who agrees need not repeat the reason."""
 
     result: Code
-    reason: Words
+    reason: Words = ""
 
 
 class RetryIn(Payload):

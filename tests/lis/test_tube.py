@@ -38,7 +38,9 @@ EXAMPLES = [
     e.Resolved("decoded"),
     e.Reviewed("accept", ""),
     e.Released("negative", 1, "seal"),
-    e.Amended("R2", "positive", "typing error", "seal"),
+    e.AmendmentProposed("R1", "positive", "typing error"),
+    e.AmendmentWithdrawn("R1", "was right"),
+    e.Amended("R2", "R1", "positive", "typing error", "seal"),
     e.Stored("freezer", "A1"),
     e.Discarded("old"),
 ]
