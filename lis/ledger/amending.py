@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from lis.events import Event
     from lis.ledger.rows import Recorded
 
-AMENDING: Final = frozenset({"AmendmentProposed", "AmendmentWithdrawn", "Amended"})
-"""Events that a proposal follows from."""
-
 AMENDMENTS: Final = (
     "tube_id",
     "amends",

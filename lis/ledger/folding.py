@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Table, delete
 
 from lis import events as e
 from lis.clock import from_text
-from lis.db import insert_many
+from lis.db import insert_tuples
 from lis.events import FIELDS, KINDS, TIMES, Event, TubeKind
-from lis.ledger.amending import AMENDING, AMENDMENTS, Proposal, follow
-from lis.ledger.rows import CHUNK, SHAPE
+from lis.ledger.amending import AMENDMENTS, Proposal, follow
+from lis.ledger.rows import LINKED, SHAPE, as_stored
 from lis.schema import amendment, pool_member, recall, tube, tube_person
 from lis.tube import Tube, evolve
 
@@ -151,22 +151,17 @@ def is_linked(row: Sequence[Any]) -> bool:
     return row[3] in LINKED
 
 
-LINKED: Final = frozenset({"PersonBound", "JoinedPool", "PersonRecalled", "PersonRecollected", *AMENDING})
-"""Events from which a row beside the tube follows."""
-
-
 def rebuild(unit: Unit) -> int:
     """Write the tube table, and all that follows from the log, anew; returns the number of tubes."""
     state, links = _folded(unit.conn)
-    folded = state.values()
     for table in (tube_person, pool_member, recall, amendment, tube):
         unit.conn.execute(delete(table))
-    _insert_all(unit.conn, tube, [one._asdict() for one in folded])
-    _insert_all(unit.conn, tube_person, [_named(PERSONS, (*k, v)) for k, v in links.persons.items()])
-    _insert_all(unit.conn, pool_member, [_named(MEMBERS, (*k, v)) for k, v in links.members.items()])
-    _insert_all(unit.conn, recall, [_named(RECALLS, (*k, *v)) for k, v in links.recalls.items()])
-    _insert_all(unit.conn, amendment, [_named(AMENDMENTS, (*k, *v)) for k, v in links.amendments.items()])
-    return len(folded)
+    _insert_all(unit.conn, tube, Tube._fields, [as_stored(one) for one in state.values()])
+    _insert_all(unit.conn, tube_person, PERSONS, [(*key, who) for key, who in links.persons.items()])
+    _insert_all(unit.conn, pool_member, MEMBERS, [(*key, code) for key, code in links.members.items()])
+    _insert_all(unit.conn, recall, RECALLS, [(*key, *rest) for key, rest in links.recalls.items()])
+    _insert_all(unit.conn, amendment, AMENDMENTS, [(*key, *one) for key, one in links.amendments.items()])
+    return len(state)
 
 
 PERSONS: Final = ("tube_id", "place", "person_id")
@@ -187,10 +182,8 @@ RECALLS: Final = (
 )
 
 
-def _named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
-    return dict(zip(names, values, strict=True))
-
-
-def _insert_all(conn: Connection, table: Table, values: Sequence[dict[str, Any]]) -> None:
-    for start in range(0, len(values), CHUNK):
-        insert_many(conn, table, values[start : start + CHUNK])
+def _insert_all(
+    conn: Connection, table: Table, names: tuple[str, ...], values: Sequence[tuple[Any, ...]]
+) -> None:
+    for start in range(0, len(values), SLICE):
+        insert_tuples(conn, table, names, values[start : start + SLICE])

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Table, select
 
 from lis.clock import from_text
+from lis.db import GENESIS
 from lis.errors import Conflict, IllegalMove
 from lis.ledger.amending import AMENDMENTS
 from lis.ledger.folding import MEMBERS, PERSONS, RECALLS, Links, fact_of, is_linked, rows
-from lis.ledger.rows import GENESIS, SHAPE, TUBE_COLUMNS, as_tube, head_of, link
+from lis.ledger.rows import SHAPE, TUBE_COLUMNS, as_tube, head_of, link
 from lis.schema import amendment, pool_member, recall, tube, tube_person
 from lis.tube import Tube, evolve
 

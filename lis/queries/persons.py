@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, func, select
 
-from lis.db import among, insert_many
+from lis.db import Prepared, among, insert_many
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
 from lis.schema import person, recall, tube_person
 
@@ -48,12 +48,16 @@ def people(conn: Connection, person_ids: Iterable[str]) -> dict[str, Row]:
     return found
 
 
+_NAMES: Final = Prepared(
+    select(person.c.person_id, person.c.name).where(among(person.c.person_id, "persons"))
+)
+
+
 def person_names(conn: Connection, person_ids: Iterable[str]) -> dict[str, str]:
     """Names of those persons who are known already."""
     found: dict[str, str] = {}
     for part in parts(person_ids):
-        rows = conn.execute(select(person.c.person_id, person.c.name).where(among(person.c.person_id, part)))
-        found.update((row.person_id, row.name) for row in rows)
+        found.update(_NAMES.rows(conn, persons=list(part)))
     return found
 
 

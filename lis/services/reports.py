@@ -6,7 +6,7 @@ Nothing leaves before its run ended, its controls held and everybody who must si
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,7 +61,7 @@ def release_ready(unit: Unit, rules: Rulebook, tube_ids: Iterable[str]) -> tuple
     blocked = {tube.tube_id: auto_verify(evidence[tube.tube_id].facts, rules.release) for tube in tubes}
     ready = [tube for tube in tubes if rules.auto_release and not blocked[tube.tube_id]]
     # apply
-    issued = _issue(Unit(unit.conn, unit.now, AUTO), ready, evidence, signing=(AUTO,))
+    issued = _issue(replace(unit, actor=AUTO), ready, evidence, signing=(AUTO,))
     released = {tube.tube_id for tube in ready}
     held = tuple(Held(tube.tube_id, blocked[tube.tube_id]) for tube in tubes if tube.tube_id not in released)
     return issued, held

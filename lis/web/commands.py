@@ -23,7 +23,7 @@ from starlette.responses import Response
 from lis import queries
 from lis.auth import Identity
 from lis.clock import to_text
-from lis.db import Unit
+from lis.db import GENESIS, Head, Unit
 from lis.errors import Conflict, Invalid
 from lis.laboratory import Laboratory
 from lis.web.sessions import Sessions, check_csrf
@@ -65,7 +65,7 @@ class Caller:
 
     def looking(self, conn: Connection) -> Unit:
         """A unit for services that only look (proposals, reasons)."""
-        return Unit(conn, self.lab.database.clock.now(), self.identity.name)
+        return Unit(conn, self.lab.database.clock.now(), self.identity.name, Head(0, GENESIS))
 
     def write(self, action: str, act: Callable[[Unit], Any], status: int = 200) -> Response:
         """Do ``act`` and store its reply in one transaction, once per idempotency key.
