@@ -133,6 +133,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadingCorrected:
+    """The plate with this tube is in another cycler than was confirmed when it was loaded."""
+
+    plate_id: str
+    instrument: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Called:
     """A valid run was read and interpreted by ``rule`` of ``assay`` ``assay_version``.
 
@@ -287,6 +296,7 @@ Event = (
     | JoinedPool
     | Plated
     | RunStarted
+    | LoadingCorrected
     | Called
     | Voided
     | RetestOrdered

@@ -384,6 +384,7 @@ device = Table(
     metadata,
     Column("name", String(80), primary_key=True),
     Column("kind", String(40), nullable=False),
+    Column("serial", Text, nullable=False, default=""),
     Column("public_key", String(40), nullable=False, unique=True),
     Column("enrolled_at", Moment, nullable=False),
     Column("enrolled_by", String(80), nullable=False),

@@ -4,7 +4,15 @@ The few small writes that are not tube state (people, plates, files, counters) a
 the schema has one door.
 """
 
-from lis.queries.accounts import account_row, accounts, device_of_key, devices, stored_reply, ticket_row
+from lis.queries.accounts import (
+    account_row,
+    accounts,
+    cyclers,
+    device_of_key,
+    devices,
+    stored_reply,
+    ticket_row,
+)
 from lis.queries.common import CHUNK, PAGE, Row
 from lis.queries.evidence import (
     all_reports,
@@ -110,6 +118,7 @@ __all__ = [
     "calls",
     "count_in_states",
     "count_of",
+    "cyclers",
     "delete_rows",
     "device_of_key",
     "devices",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, select
 
 from lis.queries.common import PAGE, Row, all_rows, one_row
-from lis.schema import alarm, amendment, file, file_status, recall
+from lis.schema import alarm, amendment, file, file_status, plate, recall
 
 
 def file_row(conn: Connection, file_id: str) -> Row | None:
@@ -25,12 +25,15 @@ def status_of_file(conn: Connection, file_id: str) -> Row | None:
 
 
 def files(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
-    """Received files (without content) in these states, newest first."""
+    """Received files (without content) in these states, newest first; ``loaded``: their plate's cycler."""
     columns = [column for column in file.c if column.name not in {"content", "plate_id"}]
     known = func.coalesce(func.nullif(file_status.c.plate_id, ""), file.c.plate_id).label("plate_id")
-    found = select(
-        *columns, known, file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id
-    ).join(file_status, file_status.c.file_id == file.c.file_id)
+    about = (file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id)
+    found = (
+        select(*columns, known, *about, func.coalesce(plate.c.instrument, "").label("loaded"))
+        .join(file_status, file_status.c.file_id == file.c.file_id)
+        .outerjoin(plate, plate.c.plate_id == known)
+    )
     if states:
         found = found.where(file_status.c.state.in_(states))
     return all_rows(conn, found.order_by(file.c.received_at.desc(), file.c.file_id).limit(limit))

@@ -20,8 +20,10 @@ KEY_LENGTH = 40
 """Characters of a CURVE public key in Z85."""
 
 
-def enrol_device(unit: Unit, name: str, kind: str, public_key: str) -> None:
-    """Let the holder of a key send results under ``name``.
+def enrol_device(unit: Unit, name: str, kind: str, public_key: str, serial: str = "") -> None:
+    """Let the holder of a key send results under ``name``, one name for one cycler.
+
+    Without a ``serial`` that of its first file is remembered.
 
     Raises:
         Invalid: the name or key is malformed. Refused: the name or key is enrolled already.
@@ -36,6 +38,7 @@ def enrol_device(unit: Unit, name: str, kind: str, public_key: str) -> None:
     row = {
         "name": name,
         "kind": kind,
+        "serial": serial.strip(),
         "public_key": public_key,
         "enrolled_at": unit.now,
         "enrolled_by": unit.actor,
@@ -46,6 +49,12 @@ def enrol_device(unit: Unit, name: str, kind: str, public_key: str) -> None:
 def revoke_device(unit: Unit, name: str) -> None:
     """Stop taking anything from a device; effective with its next message."""
     if not queries.update_row(unit.conn, "device", {"name": name}, revoked_at=unit.now):
+        raise NotFound("DEVICE_UNKNOWN", f"No device {name} is enrolled.")
+
+
+def set_serial(unit: Unit, name: str, serial: str) -> None:
+    """The serial that files of a device must carry from now on; empty = that of its next file."""
+    if not queries.update_row(unit.conn, "device", {"name": name}, serial=serial.strip()):
         raise NotFound("DEVICE_UNKNOWN", f"No device {name} is enrolled.")
 
 

@@ -92,9 +92,13 @@ def plate_page(request: Request, caller: Seen, plate_id: str) -> Response:
         plate = plate_document(conn, plate_id)
         codes = [well["tube"] for well in plate["wells"] if well["tube"]]
         outcomes = _outcomes(queries.calls(conn, codes), {run["run_id"] for run in plate["runs"]})
+        cyclers = sorted({name for name, _ in queries.cyclers(conn)})
     drawing = draw_plate(plate["size"], plate["wells"], outcomes, language_of(request))
     tubes = sum(1 for well in plate["wells"] if well["tube"])
-    return page(request, "plate.html", caller.identity, plate=plate, drawing=drawing, tubes=tubes)
+    return page(
+        request, "plate.html", caller.identity, plate=plate, drawing=drawing, tubes=tubes, cyclers=cyclers,
+        may_correct=caller.identity.may("quarantine"),
+    )  # fmt: skip
 
 
 def _outcomes(calls: dict[str, list[queries.CallRow]], runs: set[str]) -> dict[str, str]:

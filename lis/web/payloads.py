@@ -124,6 +124,13 @@ class LoadIn(Payload):
     instrument: Words
 
 
+class CorrectLoadIn(Payload):
+    """The cycler that the plate is really in, and why the loading is corrected."""
+
+    instrument: Words
+    reason: Words
+
+
 class ReasonIn(Payload):
     """Why; the reason is kept."""
 

@@ -28,6 +28,7 @@ EXAMPLES = [
     e.JoinedPool("L1", 1),
     e.Plated("P1", "A1", "kit", "first"),
     e.RunStarted("P1", "cycler"),
+    e.LoadingCorrected("P1", "other cycler", "wrong cycler was typed"),
     e.Called("run", "P1", "A1", "negative", "none", "kit", "1", "first", ""),
     e.Voided("run", "P1", "A1", "run", "NTC", "re-amplify", 40),
     e.RetestOrdered("re-extract", "grey", 40, AT),

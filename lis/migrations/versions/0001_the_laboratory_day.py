@@ -76,6 +76,7 @@ def upgrade() -> None:
         "device",
         sa.Column("name", sa.String(length=80), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("serial", sa.Text(), nullable=False),
         sa.Column("public_key", sa.String(length=40), nullable=False),
         sa.Column("enrolled_at", sa.String(length=27), nullable=False),
         sa.Column("enrolled_by", sa.String(length=80), nullable=False),
