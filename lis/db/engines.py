@@ -8,7 +8,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -82,18 +82,34 @@ def open_sqlite(url: str, busy_seconds: float) -> Engine:
     return engine
 
 
-def open_postgresql(url: str, busy_seconds: float) -> Engine:
-    """PostgreSQL with durable commits; whoever waits longer than ``busy_seconds`` for a lock gives up."""
+FIND_BY_KEY: Final = "-c enable_seqscan=off"
+"""Plans are kept with a connection, and those made while a table was empty read all of it for ever after."""
+
+
+def open_postgresql(url: str, busy_seconds: float, *, writing: bool = False) -> Engine:
+    """PostgreSQL with durable commits; whoever waits longer than ``busy_seconds`` for a lock gives up.
+
+    Args:
+        url: of the database.
+        busy_seconds: how long a statement waits for a lock.
+        writing: for transactions that write: there is one of them at a time in a process, and all it
+            looks for it finds by an index.
+    """
     millis = int(busy_seconds * 1000)
+    options = (
+        f"-c lock_timeout={millis} -c statement_timeout={4 * millis} -c synchronous_commit=on "
+        "-c idle_in_transaction_session_timeout=60000"
+    )
+    if writing:
+        return create_engine(
+            url,
+            pool_size=1,
+            max_overflow=4,
+            pool_pre_ping=True,
+            connect_args={"options": f"{options} {FIND_BY_KEY}"},
+        )
     return create_engine(
-        url,
-        pool_size=8,
-        max_overflow=24,
-        pool_pre_ping=True,
-        connect_args={
-            "options": f"-c lock_timeout={millis} -c statement_timeout={4 * millis} -c synchronous_commit=on "
-            "-c idle_in_transaction_session_timeout=60000"
-        },
+        url, pool_size=8, max_overflow=24, pool_pre_ping=True, connect_args={"options": options}
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -87,8 +87,12 @@ class Database:
         self._turn = threading.Lock()
         self._writer = threading.Lock()
         self._busy_seconds = busy_seconds
-        opened = open_sqlite if self.dialect == "sqlite" else open_postgresql
-        self.engine = opened(url, busy_seconds)
+        if self.dialect == "sqlite":
+            self.engine = open_sqlite(url, busy_seconds)
+            self._writing: Engine = self.engine.execution_options(lis_write=True)
+        else:
+            self.engine = open_postgresql(url, busy_seconds)
+            self._writing = open_postgresql(url, busy_seconds, writing=True)
         # SQLite reads one snapshot anyway; PostgreSQL would see a new one with every statement
         snapshot = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         self._reader = self.engine.execution_options(**snapshot)
@@ -119,10 +123,8 @@ class Database:
             Conflict: a row with the same identity exists; nothing was written.
         """
         with translated(self.dbapi):
-            with self._queued(), self.engine.connect() as raw:
-                conn = raw.execution_options(lis_write=True)
-                with conn.begin():
-                    yield self._unit(conn, actor)
+            with self._queued(), self._writing.connect() as conn, conn.begin():
+                yield self._unit(conn, actor)
             self._after_commit()
 
     @contextlib.contextmanager
@@ -196,3 +198,4 @@ class Database:
             with contextlib.suppress(DBAPIError, sqlite3.Error, sqlite_module().Error):
                 self.checkpoint("TRUNCATE")
         self.engine.dispose()
+        self._writing.dispose()
