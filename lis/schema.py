@@ -113,6 +113,7 @@ tube = Table(
     Column("site", Text, nullable=False),
     Column("sampled_at", Moment),
     Column("received_at", Moment),
+    Column("promised_at", Moment),
     Column("due_at", Moment),
     Column("rack", Text, nullable=False),
     Column("position", Text, nullable=False),
@@ -325,7 +326,8 @@ report = Table(
     Index("ix_report_tube_id", "tube_id"),
     Index("ix_report_issued_at", "issued_at"),
 )
-"""Issued reports, never changed: an amendment is a new row that names the one it corrects."""
+"""Issued reports, never changed: an amendment is a new row that names the one it corrects. ``due_at`` is
+what was promised."""
 
 amendment = Table(
     "amendment",

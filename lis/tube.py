@@ -150,6 +150,8 @@ class Tube(NamedTuple):
         outcome: last call (positive, negative, borderline, invalid) and ``rule`` that made it.
         result: what the case came to, once concluded.
         tests: number of valid calls so far.
+        promised_at: when its report was promised; only registration, receipt and pooling set it.
+        due_at: deadline of the next step of work, never later than the promise.
         open_recalls: persons of this tube whose new specimen is still awaited.
     """
 
@@ -163,6 +165,7 @@ class Tube(NamedTuple):
     site: str = ""
     sampled_at: datetime | None = None
     received_at: datetime | None = None
+    promised_at: datetime | None = None
     due_at: datetime | None = None
     rack: str = ""
     position: str = ""
@@ -233,6 +236,7 @@ def _registered(tube: Tube, event: e.Registered, at: datetime) -> dict[str, obje
         "tier": event.tier,
         "site": event.site,
         "sampled_at": event.sampled_at,
+        "promised_at": event.due_at,
         "due_at": event.due_at,
     }
 
@@ -270,7 +274,13 @@ def _sealed(tube: Tube, event: e.Sealed, at: datetime) -> dict[str, object]:
 
 def _received(tube: Tube, event: e.Received, at: datetime) -> dict[str, object]:
     del tube
-    return {"received_at": at, "rack": event.rack, "position": event.position, "due_at": event.due_at}
+    return {
+        "received_at": at,
+        "rack": event.rack,
+        "position": event.position,
+        "promised_at": event.due_at,
+        "due_at": event.due_at,
+    }
 
 
 def _held_unknown(tube: Tube, event: e.HeldUnknown, at: datetime) -> dict[str, object]:
@@ -285,6 +295,7 @@ def _pool_formed(tube: Tube, event: e.PoolFormed, at: datetime) -> dict[str, obj
         "capacity": event.capacity,
         "persons": event.capacity,
         "tier": event.tier,
+        "promised_at": event.due_at,
         "due_at": event.due_at,
         "received_at": at,
     }

@@ -84,7 +84,7 @@ def reported_tubes(conn: Connection) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Turnaround:
-    """One reported tube: hours from the start of its clock to its first report, and whether in time."""
+    """One reported tube: hours from the start of its clock to its first report, and whether as promised."""
 
     tube_id: str
     tier: str
@@ -101,7 +101,7 @@ def turnarounds(conn: Connection, start: str = "sampling") -> list[Turnaround]:
     )
     began = tube.c.received_at if start == "receipt" else tube.c.sampled_at
     rows = conn.execute(
-        select(tube.c.tube_id, tube.c.tier, began.label("began"), tube.c.due_at, first.c.issued).join(
+        select(tube.c.tube_id, tube.c.tier, began.label("began"), tube.c.promised_at, first.c.issued).join(
             first, first.c.tube_id == tube.c.tube_id
         )
     )
@@ -109,5 +109,6 @@ def turnarounds(conn: Connection, start: str = "sampling") -> list[Turnaround]:
     for row in rows:
         issued = datetime.fromisoformat(row.issued) if isinstance(row.issued, str) else row.issued
         hours = max((issued - row.began).total_seconds() / 3600, 0.0) if row.began else 0.0
-        found.append(Turnaround(row.tube_id, row.tier, hours, row.due_at is None or issued <= row.due_at))
+        on_time = row.promised_at is None or issued <= row.promised_at
+        found.append(Turnaround(row.tube_id, row.tier, hours, on_time))
     return found

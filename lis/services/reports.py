@@ -406,7 +406,7 @@ def _report_row(
         "sampled_at": tube.sampled_at,
         "received_at": tube.received_at,
         "issued_at": unit.now,
-        "due_at": tube.due_at,
+        "due_at": tube.promised_at,
         "signed_by": ", ".join(signed),
         "reason": "",
     }

@@ -208,6 +208,7 @@ def tube_json(tube: Tube) -> dict[str, Any]:
         "sampled_at": tube.sampled_at,
         "received_at": tube.received_at,
         "due": tube.due_at,
+        "promised": tube.promised_at,
         "rack": tube.rack,
         "position": tube.position,
         "hold_number": tube.hold_number,

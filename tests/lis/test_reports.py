@@ -242,3 +242,51 @@ def test_turnaround_is_measured_to_the_first_report(bench: Bench):
     assert (found[late].hours, found[late].on_time, found[late].tier) == (7.0, False, "fever")
     assert (found[early].hours, found[early].on_time) == (2.0, True)
     assert receipt == {late: 2.0, early: 2.0}
+
+
+def test_the_promise_outlives_every_retest(bench: Bench):
+    """A retest has its own earlier deadline; whether the report was on time is measured by what was promised."""
+    [code] = bench.singles(1, tier="region")
+    promised = bench.tube(code).promised_at
+    assert promised == bench.tube(code).due_at
+    bench.cycle([code], {code: {"IC": None}})
+    tube = bench.tube(code)
+    assert tube.state is TubeState.AWAITING_RETEST
+    assert tube.due_at == bench.clock.now() + timedelta(hours=6) < promised
+    assert tube.promised_at == promised
+    bench.clock.advance(timedelta(hours=7))
+    bench.cycle([code])
+    assert sign(bench, "rosa", code) == release(bench, "rosa", code) == ""
+    assert bench.clock.now() > bench.tube(code).due_at
+    with bench.lab.database.read() as conn:
+        [found] = queries.turnarounds(conn)
+    assert found.on_time
+    assert bench.reports(code)[0]["due_at"] == promised
+    assert bench.check().ok
+
+
+def test_a_promise_that_was_broken_stays_broken(bench: Bench):
+    """A report after what was promised at receipt is late, however soon after its retest it came."""
+    [code] = bench.singles(1, tier="fever")
+    promised = bench.tube(code).promised_at
+    bench.clock.advance(promised - bench.clock.now())
+    bench.cycle([code], {code: {"IC": None}})
+    bench.cycle([code])
+    assert sign(bench, "rosa", code) == release(bench, "rosa", code) == ""
+    with bench.lab.database.read() as conn:
+        [found] = queries.turnarounds(conn)
+    assert not found.on_time
+    assert bench.tube(code).promised_at == promised
+
+
+def test_only_registration_receipt_and_pooling_make_a_promise(bench: Bench):
+    """The promise is made at the swab, confirmed at receipt, and a pool promises what its first member needs."""
+    order = bench.order(tier="fever", sampled_at=bench.clock.now() - timedelta(hours=1))
+    [code] = bench.register(order)
+    assert bench.tube(code).promised_at == bench.tube(code).due_at
+    [received] = bench.singles(1, tier="voluntary")
+    [sooner] = bench.singles(1, tier="voluntary", sampled_at=bench.clock.now() - timedelta(hours=2))
+    with bench.lab.database.write("anna") as unit:
+        pool = pools.form(unit, bench.lab.rules, [received, sooner])
+    assert pool.promised_at == bench.tube(sooner).promised_at
+    assert bench.tube(received).promised_at > pool.promised_at

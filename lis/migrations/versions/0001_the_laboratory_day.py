@@ -275,6 +275,7 @@ def upgrade() -> None:
         sa.Column("site", sa.Text(), nullable=False),
         sa.Column("sampled_at", sa.String(length=27), nullable=True),
         sa.Column("received_at", sa.String(length=27), nullable=True),
+        sa.Column("promised_at", sa.String(length=27), nullable=True),
         sa.Column("due_at", sa.String(length=27), nullable=True),
         sa.Column("rack", sa.Text(), nullable=False),
         sa.Column("position", sa.Text(), nullable=False),
