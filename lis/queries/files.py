@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from lis.db import Prepared
 from lis.queries.common import PAGE, Row, all_rows
-from lis.schema import alarm, file, file_status, recall
+from lis.schema import alarm, amendment, file, file_status, plate, recall
 
 _FILE: Final = Prepared(select(file).where(file.c.file_id == bindparam("which")))
 _HEAD: Final = Prepared(
@@ -40,12 +40,15 @@ def status_of_file(conn: Connection, file_id: str) -> Row | None:
 
 
 def files(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
-    """Received files (without content) in these states, newest first."""
+    """Received files (without content) in these states, newest first; ``loaded``: their plate's cycler."""
     columns = [column for column in file.c if column.name not in {"content", "plate_id"}]
     known = func.coalesce(func.nullif(file_status.c.plate_id, ""), file.c.plate_id).label("plate_id")
-    found = select(
-        *columns, known, file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id
-    ).join(file_status, file_status.c.file_id == file.c.file_id)
+    about = (file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id)
+    found = (
+        select(*columns, known, *about, func.coalesce(plate.c.instrument, "").label("loaded"))
+        .join(file_status, file_status.c.file_id == file.c.file_id)
+        .outerjoin(plate, plate.c.plate_id == known)
+    )
     if states:
         found = found.where(file_status.c.state.in_(states))
     return all_rows(conn, found.order_by(file.c.received_at.desc(), file.c.file_id).limit(limit))
@@ -68,7 +71,8 @@ def same_run(conn: Connection, device_name: str, run_name: str) -> list[Row]:
 
 
 def queue_depths(conn: Connection) -> dict[str, int]:
-    """What waits for a person besides tubes: open recalls and alarms, quarantined and waiting files."""
+    """What waits for a person besides tubes: recalls, alarms, proposed corrections, files."""
+    proposed = select(func.count()).select_from(amendment).where(amendment.c.closed_at.is_(None))
     recalls = select(func.count()).select_from(recall).where(recall.c.closed_at.is_(None))
     alarms = select(func.count()).select_from(alarm).where(alarm.c.cleared_at.is_(None))
     states = select(file_status.c.state, func.count()).where(
@@ -78,6 +82,7 @@ def queue_depths(conn: Connection) -> dict[str, int]:
     return {
         "recalls": conn.execute(recalls).scalar_one(),
         "alarms": conn.execute(alarms).scalar_one(),
+        "amendments": conn.execute(proposed).scalar_one(),
         "quarantined": counted.get("quarantined", 0),
         "waiting": counted.get("waiting", 0),
     }

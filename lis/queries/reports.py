@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from lis.db import Prepared, among
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
-from lis.schema import event, report, tube
+from lis.schema import amendment, event, report, tube
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +41,26 @@ def amended_by(conn: Connection, report_id: str) -> str:
     )
 
 
+def open_amendment(conn: Connection, report_id: str) -> Row | None:
+    """The open proposal to correct a report, or None."""
+    return one_row(
+        conn, select(amendment).where(amendment.c.amends == report_id, amendment.c.closed_at.is_(None))
+    )
+
+
+def open_amendments(conn: Connection, tube_id: str = "", limit: int = PAGE) -> list[Row]:
+    """Proposals to correct reports that wait for another person, oldest first; of one tube if named."""
+    found = (
+        select(amendment, report.c.result.label("says"), report.c.person_id, tube.c.kind)
+        .join(report, report.c.report_id == amendment.c.amends)
+        .join(tube, tube.c.tube_id == amendment.c.tube_id)
+        .where(amendment.c.closed_at.is_(None))
+    )
+    if tube_id:
+        found = found.where(amendment.c.tube_id == tube_id)
+    return all_rows(conn, found.order_by(amendment.c.opened_at, amendment.c.amends).limit(limit))
+
+
 _SIGNED: Final = Prepared(
     select(event.c.tube_id, event.c.kind, event.c.actor)
     .where(among(event.c.tube_id, "codes"), or_(event.c.kind == "Concluded", event.c.kind == "Reviewed"))
@@ -65,7 +85,7 @@ def reported_tubes(conn: Connection) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Turnaround:
-    """One reported tube: hours from the start of its clock to its first report, and whether in time."""
+    """One reported tube: hours from the start of its clock to its first report, and whether as promised."""
 
     tube_id: str
     tier: str
@@ -82,7 +102,7 @@ def turnarounds(conn: Connection, start: str = "sampling") -> list[Turnaround]:
     )
     began = tube.c.received_at if start == "receipt" else tube.c.sampled_at
     rows = conn.execute(
-        select(tube.c.tube_id, tube.c.tier, began.label("began"), tube.c.due_at, first.c.issued).join(
+        select(tube.c.tube_id, tube.c.tier, began.label("began"), tube.c.promised_at, first.c.issued).join(
             first, first.c.tube_id == tube.c.tube_id
         )
     )
@@ -90,5 +110,6 @@ def turnarounds(conn: Connection, start: str = "sampling") -> list[Turnaround]:
     for row in rows:
         issued = datetime.fromisoformat(row.issued) if isinstance(row.issued, str) else row.issued
         hours = max((issued - row.began).total_seconds() / 3600, 0.0) if row.began else 0.0
-        found.append(Turnaround(row.tube_id, row.tier, hours, row.due_at is None or issued <= row.due_at))
+        on_time = row.promised_at is None or issued <= row.promised_at
+        found.append(Turnaround(row.tube_id, row.tier, hours, on_time))
     return found

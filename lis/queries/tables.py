@@ -11,6 +11,7 @@ from lis.db import Prepared, insert_many
 from lis.schema import (
     account,
     alarm,
+    amendment,
     counter,
     device,
     event,
@@ -65,6 +66,7 @@ _TABLES = {
     "recall": recall,
     "file": file,
     "alarm": alarm,
+    "amendment": amendment,
 }
 
 

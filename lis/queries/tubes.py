@@ -97,6 +97,15 @@ def actor_of(conn: Connection, tube_id: str, kind: str) -> str:
     return conn.execute(found).scalar_one_or_none() or ""
 
 
+def first_heard(conn: Connection, tube_ids: Iterable[str]) -> dict[str, datetime]:
+    """When our own clock first saw each tube: registered, or scanned unknown into the hold tray."""
+    moments: dict[str, datetime] = {}
+    for part in parts(tube_ids):
+        found = select(event.c.tube_id, event.c.at).where(among(event.c.tube_id, part), event.c.seq == 1)
+        moments.update((row.tube_id, row.at) for row in conn.execute(found))
+    return moments
+
+
 def actors_since(conn: Connection, tube_id: str, kind: str, since: str) -> list[str]:
     """Who recorded events of ``kind`` on a tube after its last event of kind ``since``."""
     last = select(func.coalesce(func.max(event.c.seq), literal(0))).where(
