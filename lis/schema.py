@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 from lis.clock import from_text, to_text
@@ -134,7 +135,7 @@ tube = Table(
     Column("updated_at", Moment, nullable=False),
     _one_of("kind", [kind.value for kind in TubeKind]),
     _one_of("state", [state.value for state in TubeState]),
-    Index("ix_tube_worklist", "state", "priority", "due_at"),
+    Index("ix_tube_worklist", "state", text("priority DESC"), "due_at", "tube_id"),
     Index("ix_tube_state_due", "state", "due_at"),
     Index("ix_tube_plate_id", "plate_id"),
     Index("ix_tube_pool_id", "pool_id"),
