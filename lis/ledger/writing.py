@@ -12,6 +12,7 @@ from lis import events as e
 from lis.db import Prepared, among, insert_many, insert_tuples
 from lis.errors import Conflict
 from lis.events import COLUMNS, FIELDS
+from lis.ledger.amending import write_amendments
 from lis.ledger.rows import HEAD, LINKED, Recorded, as_row, as_stored, link, link_row, tubes
 from lis.schema import chain, event, pool_member, recall, tube, tube_person
 from lis.tube import Tube, TubeState, evolve
@@ -144,6 +145,7 @@ def _write_links(unit: Unit, facts: Sequence[Recorded]) -> None:
     insert_many(unit.conn, tube_person, rows[e.PersonBound])
     insert_many(unit.conn, pool_member, rows[e.JoinedPool])
     insert_many(unit.conn, recall, rows[e.PersonRecalled])
+    write_amendments(unit, facts)
     for row in rows[e.PersonRecollected]:
         task = (recall.c.tube_id == row["tube_id"], recall.c.person_id == row["person_id"])
         closed = unit.conn.execute(

@@ -440,6 +440,12 @@ def discard(unit: Unit, barcode: str, reason: str, *, keep_hours: int) -> Tube:
             f"Pool {tube.tube_id} is an unexplained positive and must be kept.",
             tube=tube.tube_id,
         )
+    if queries.open_amendments(unit.conn, tube.tube_id, limit=1):
+        raise Refused(
+            "AMENDMENT_OPEN_TUBE",
+            f"A correction of a report of tube {tube.tube_id} is proposed. Agree to it or withdraw it first.",
+            tube=tube.tube_id,
+        )
     until = (tube.updated_at or unit.now) + timedelta(hours=keep_hours)
     if unit.now < until:
         raise Refused("KEEP_LONGER", f"Tube {tube.tube_id} must be kept until {until:%Y-%m-%d %H:%M} UTC.")

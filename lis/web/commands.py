@@ -35,6 +35,14 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What an act answers where the status depends on what it did."""
+
+    value: Any
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """One authenticated request.
 
@@ -71,7 +79,9 @@ class Caller:
             stored = self.stored(unit.conn)
             if stored is not None:
                 return stored
-            body = encode(act(unit))
+            done = act(unit)
+            value, status = (done.value, done.status) if isinstance(done, Answer) else (done, status)
+            body = encode(value)
             if self.key:
                 row = {
                     "key": self.key,

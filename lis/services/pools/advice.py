@@ -1,4 +1,4 @@
-"""How positive each stream of tubes is by the log of the last days, and how many persons a tube should hold."""
+"""How positive each stream of tubes was in the last days, and how many persons a tube should hold."""
 
 from __future__ import annotations
 
