@@ -48,7 +48,7 @@ def _head(pdf: FPDF, view: PoolSheetView, language: Language) -> None:
     write(pdf, LEFT, 10, WIDTH - _QR, view.laboratory, Style(9.5, GREY))
     for number, title in enumerate(parts("pool_sheet", language)):
         style = Style(10, GREY) if number else Style(16, bold=True)
-        write(pdf, LEFT, 15 + 8 * number, 80, title, style)
+        write(pdf, LEFT, 15 + 8 * number, 64, title, style)
     facts = [
         (say("worklist", language), view.worklist),
         (say("pools", language), str(len(view.pools))),
@@ -57,8 +57,8 @@ def _head(pdf: FPDF, view: PoolSheetView, language: Language) -> None:
     ]
     for number, (label, value) in enumerate(facts):
         y = 14 + 5.5 * number
-        write(pdf, LEFT + 76, y, 40, label, Style(8.5, GREY))
-        write(pdf, LEFT + 114, y, 44, value, Style(9.5, bold=number == 0))
+        write(pdf, LEFT + 66, y, 46, label, Style(8, GREY))
+        write(pdf, LEFT + 112, y, 46, value, Style(8.5, bold=number == 0))
     page.draw_qr(pdf, view.worklist, LEFT + WIDTH - _QR, 9, _QR)
     y = 37.0
     for text in parts("pool_rule", language):

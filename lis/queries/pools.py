@@ -53,10 +53,11 @@ def formed_on(conn: Connection, worklist: str) -> list[Row]:
     return all_rows(conn, asked.order_by(event.c.place))
 
 
-def pools_in(conn: Connection, states: Collection[TubeState], limit: int = PAGE) -> list[Tube]:
-    """Pools in these states, latest first."""
+def pools_in(conn: Connection, states: Collection[TubeState], *, read: bool, limit: int = PAGE) -> list[Tube]:
+    """Pools in these states that have been read, or that have not, latest first."""
     asked = select(*(tube.c[name] for name in Tube._fields))
     asked = asked.where(tube.c.state.in_(states), tube.c.kind == "pool")
+    asked = asked.where(tube.c.tests > 0 if read else tube.c.tests == 0)
     return [as_tube(row) for row in conn.execute(asked.order_by(tube.c.updated_at.desc()).limit(limit))]
 
 

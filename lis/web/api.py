@@ -156,6 +156,7 @@ def tube_document(asked: Caller, conn: Connection, barcode: str) -> dict[str, An
         "readings": [reading_json(row) for row in queries.readings_of_tube(conn, tube.tube_id)],
         "members": queries.pool_members(conn, [tube.tube_id])[tube.tube_id],
         "reports": [report_json(row) for row in queries.reports_of_tube(conn, tube.tube_id)],
+        "interim": pools.interim_of(conn, asked.lab.rules, tube),
         "forecast": None,
     }
 

@@ -204,13 +204,13 @@ def list_pools(asked: Asked, days: Annotated[int, Query(ge=1, le=366)] = 30) -> 
 def pools_document(asked: Caller, conn: Connection, days: int = 30) -> dict[str, Any]:
     """Open pools as they would be decided now, and unexplained positives of the last days."""
     since = asked.lab.database.clock.now() - timedelta(days=days)
-    under_way = [tube.tube_id for tube in queries.pools_in(conn, UNCLEARED)]
+    under_way = [tube.tube_id for tube in queries.pools_in(conn, UNCLEARED, read=True)]
     ended = [tube.tube_id for tube in queries.pools_ended(conn, UNEXPLAINED, since)]
     said = pools.interim(asked.lab.rules)
     cases = {case.pool.tube_id: case for case in pools.gather(conn, asked.lab.rules, [*under_way, *ended])}
     return {
-        "open": [case_json(cases[code], said) for code in under_way if cases[code].reading.finding],
-        "waiting": [tube_json(cases[code].pool) for code in under_way if not cases[code].reading.finding],
+        "open": [case_json(cases[code], said) for code in under_way],
+        "waiting": [tube_json(tube) for tube in queries.pools_in(conn, UNCLEARED, read=False)],
         "unexplained": [case_json(cases[code], None) for code in ended],
     }
 

@@ -107,6 +107,7 @@ def test_a_positive_pool_is_followed_until_it_is_cleared_up(served: Bench):
     assert actions[codes[0]] == ("test-singly", "REFLEX")
     assert actions[codes[4]][0] == "recollect"
     assert anna.get(f"/api/v1/tubes/{codes[4]}").json()["reason"] == "LOW_VOLUME"
+    assert anna.get(f"/api/v1/tubes/{codes[0]}").json()["interim"] == document["interim"]
     anna.ok(f"/api/v1/tubes/{codes[3]}/withdraw", {"reason": "asked for it"})
     anna.ok(f"/api/v1/tubes/{codes[2]}/lost", {"reason": "not in the rack"})
     assert anna.get(f"/api/v1/tubes/{codes[2]}").json()["reason"] == "MISSING"
@@ -124,6 +125,18 @@ def test_a_positive_pool_is_followed_until_it_is_cleared_up(served: Bench):
         who.ok("/api/v1/reviews", {"tube": codes[0], "verdict": "accept"})
     assert cai.ok("/api/v1/reports/release", {"tubes": [codes[0]]})["tubes"][codes[0]]
     assert anna.get(f"/api/v1/tubes/{codes[3]}").json()["reports"] == []
+    assert anna.get(f"/api/v1/tubes/{codes[0]}").json()["interim"] is None
+
+
+def test_a_mixed_tubes_persons_are_spoken_of_as_their_jurisdiction_says(served: Bench):
+    """Positive at collection mixing: under review until the new swab, isolated, authority told; no result."""
+    anna = served.person("anna")
+    [mixed] = receive(anna, 7, kind="mixed", places=5)
+    assert anna.get(f"/api/v1/tubes/{mixed}").json()["interim"] is None
+    read(served, anna, {mixed: 24.0})
+    said = anna.get(f"/api/v1/tubes/{mixed}").json()["interim"]
+    assert (said["report"], said["notify"], said["isolate"]) == ("under-review", True, True)
+    assert said["with_confirmed"] is False
 
 
 def test_what_is_asked_wrongly_is_refused_with_words(served: Bench):

@@ -1,7 +1,7 @@
 """The pooling bench: which tubes go together, where each aliquot goes, what a pool's reading leads to."""
 
 from lis.services.pools.advice import STREAMS, StreamAdvice, advice
-from lis.services.pools.decoding import Case, gather, interim, settle_pools
+from lis.services.pools.decoding import Case, gather, interim, interim_of, settle_pools
 from lis.services.pools.forming import (
     Formed,
     Kept,
@@ -46,6 +46,7 @@ __all__ = [
     "form_many",
     "gather",
     "interim",
+    "interim_of",
     "lose",
     "measure",
     "propose",

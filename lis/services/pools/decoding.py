@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lis.ledger import Recorded
     from lis.queries import CallRow
     from lis.rulebook import Rulebook
+    from pooling import Duties
     from retest import Decision as CaseDecision
 
 NEGATIVE_REASON: Final = "pool-negative"
@@ -268,16 +269,34 @@ def _alarms(unit: Unit, case: Case, facts: Sequence[Recorded], rules: Rulebook) 
     return [{"at": unit.now, "code": name, "subject": code, "sentence": sentence} for name, sentence in found]
 
 
+def interim_of(conn: Connection, rules: Rulebook, tube: Tube) -> dict[str, object] | None:
+    """What is said of the persons of a tube while they wait for results of their own; None if they do not.
+
+    A member of a laboratory pool waits while its pool was not clearly negative and its own test is not
+    decided; the persons of a tube mixed at collection wait for their new specimens.
+    """
+    if tube.kind is TubeKind.MIXED and tube.state is TubeState.AWAITING_RECOLLECTION:
+        duties = rules.pool_policy.modes.get(Mode.MIXED)
+        return None if duties is None else _said(duties, rules.policy.report_while_waiting, rules)
+    if tube.kind is not TubeKind.SINGLE or tube.result or tube.state in _GONE or tube.test == "first":
+        return None
+    pool = queries.pools_of(conn, [tube.tube_id]).get(tube.tube_id)
+    calls = queries.calls(conn, [pool])[pool] if pool else []
+    return interim(rules) if calls and calls[0].outcome != "negative" else None
+
+
 def interim(rules: Rulebook) -> dict[str, object] | None:
     """What the jurisdiction says of the persons of a non-negative pool until their own result.
 
     None where it has no rule for laboratory pools.
     """
     duties = rules.pool_policy.modes.get(Mode.POOL)
-    if duties is None:
-        return None
+    return None if duties is None else _said(duties, duties.report, rules)
+
+
+def _said(duties: Duties, report: str | None, rules: Rulebook) -> dict[str, object]:
     return {
-        "report": duties.report,
+        "report": report,
         "notify": duties.notify,
         "isolate": duties.isolate,
         "with_confirmed": duties.with_confirmed,
