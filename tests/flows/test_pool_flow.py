@@ -494,3 +494,29 @@ def test_a_second_signature_is_still_needed_after_a_cleared_pool(bench: Bench):
         reports.review(unit, bench.lab.rules, codes[0], "accept")
         issued = reports.release(unit, bench.lab.rules, [codes[0]])
     assert len(issued.reports[codes[0]]) == 1
+
+
+def test_two_swabs_of_a_person_are_safe_as_they_are_registered_today(
+    tmp_path: Path, database_url: str, clock: FixedClock
+):
+    """Shared tube as mixed, own tubes as singles of a tier tested singly: never pooled, nobody cleared by it."""
+    own_rules(
+        tmp_path,
+        ('tiers = ["fever", "patient", "yellow"]', 'tiers = ["fever", "patient", "yellow", "region"]'),
+        ('version = "1"', 'version = "2"'),
+    )
+    bench = open_bench(tmp_path, database_url, clock)
+    people = [bench.new_person() for _ in range(5)]
+    shared = bench.mixed(5, persons=people)
+    own = [bench.singles(1, persons=[one], tier="region")[0] for one in people]
+    with bench.lab.database.write("anna") as unit:
+        found = pools.propose(unit, bench.lab.rules)
+    assert found.pools == ()
+    assert {one.reason for one in found.kept if one.tube in own} == {"EXCLUDED_TIER"}
+    bench.cycle([shared], {shared: DETECTED})
+    assert bench.tube(shared).open_recalls == 5
+    bench.cycle(own, {own[0]: DETECTED})
+    assert bench.tube(own[0]).result == "positive"
+    assert bench.reports(shared) == []
+    assert bench.check().ok
+    bench.lab.close()
