@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, or_, select
 
 from lis.db import among
 from lis.ledger import as_tube
@@ -113,35 +113,33 @@ def first_calls(conn: Connection, since: datetime) -> Iterator[FirstCalls]:
         .join(tube_person, tube_person.c.person_id == recall.c.person_id)
         .where(tube_person.c.tube_id == event.c.tube_id, recall.c.opened_at <= tube.c.sampled_at)
     )
-    by = (tube.c.tube_id, tube.c.site, tube.c.tier, tube.c.kind, tube.c.persons, tube.c.capacity)
-    asked = (
-        select(*by, event.c.outcome, event.c.at, day.label("day"))
-        .join(tube, tube.c.tube_id == event.c.tube_id)
-        .where(
-            event.c.event_id > _last_before(conn, since),
-            event.c.kind == "Called",
-            event.c.at >= since,
-            event.c.outcome != "invalid",
-            ~repeated.exists(),
-            ~member.exists(),
-            ~called_back.exists(),
-        )
+    sample = (
+        event.c.event_id > _last_before(conn, since),
+        event.c.kind == "Called",
+        event.c.at >= since,
+        event.c.outcome != "invalid",
+        or_(tube.c.tests == 1, ~repeated.exists()),
+        ~member.exists(),
+        ~called_back.exists(),
     )
+    alike = (tube.c.tier, tube.c.kind, tube.c.persons, tube.c.capacity, day)
+    found = event.join(tube, tube.c.tube_id == event.c.tube_id)
+    counted = (
+        func.max(event.c.at, type_=event.c.at.type),
+        func.count(),
+        func.sum(case((event.c.outcome != "negative", 1), else_=0)),
+    )
+    tubes = select(tube.c.site, *alike, *counted).select_from(found).where(*sample, tube.c.kind != "pool")
+    for site, tier, kind, persons, places, _, at, tested, positive in conn.execute(
+        tubes.group_by(tube.c.site, *alike)
+    ):
+        yield FirstCalls(site, tier, kind, persons, places, at, tested, positive)
+    pools = select(tube.c.tube_id, *alike, *counted).select_from(found).where(*sample, tube.c.kind == "pool")
     sites = _pool_sites(conn, since)
-    yield from _tallied(conn.execute(asked).mappings(), sites)
-
-
-def _tallied(rows: Iterable[Any], sites: dict[str, str]) -> Iterator[FirstCalls]:
-    counts: dict[tuple[Any, ...], list[Any]] = {}
-    for row in rows:
-        site = sites.get(row["tube_id"], row["site"])
-        key = (site, row["tier"], row["kind"], row["persons"], row["capacity"], row["day"])
-        found = counts.setdefault(key, [row["at"], 0, 0])
-        found[0] = max(found[0], row["at"])
-        found[1] += 1
-        found[2] += row["outcome"] != "negative"
-    for (site, tier, kind, persons, capacity, _), (at, tested, positive) in sorted(counts.items()):
-        yield FirstCalls(site, tier, kind, persons, capacity, at, tested, positive)
+    for pool, tier, kind, persons, places, _, at, tested, positive in conn.execute(
+        pools.group_by(tube.c.tube_id, *alike)
+    ):
+        yield FirstCalls(sites.get(pool, ""), tier, kind, persons, places, at, tested, positive)
 
 
 def _pool_sites(conn: Connection, since: datetime) -> dict[str, str]:

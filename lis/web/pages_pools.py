@@ -23,20 +23,28 @@ OPEN_SHOWN = 30
 
 @router.get("/pooling")
 def pooling(request: Request, caller: Seen, by: Annotated[str, Query(max_length=20)] = "tier") -> Response:
-    """Which tubes to pipette together now, pools that are not cleared up, and the advice on pool sizes."""
+    """Which tubes to pipette together now, and pools that are not cleared up; the advice comes after."""
     with caller.lab.database.read() as conn:
         proposal = pool_proposal(caller, conn)
         document = pools_document(caller, conn)
         worklists = _worklists(conn, document["waiting"])
-        advice = advice_json(caller.lab, conn, by if by in pools.STREAMS else "tier")
         pooled = queries.count_in_states(conn, TubeState.POOLED)
     shown = proposal["pools"][:POOLS_SHOWN]
     return page(
         request, "pooling.html", caller.identity, proposal=proposal, pools=shown,
         more=len(proposal["pools"]) - len(shown), kept=proposal["kept"][:ROWS],
         kept_count=len(proposal["kept"]), pooled=sum(pooled.values()), worklists=worklists,
-        open=document["open"][:OPEN_SHOWN], unexplained=document["unexplained"][:OPEN_SHOWN], advice=advice,
+        open=document["open"][:OPEN_SHOWN], unexplained=document["unexplained"][:OPEN_SHOWN],
+        by=by if by in pools.STREAMS else "tier",
     )  # fmt: skip
+
+
+@router.get("/pooling/advice")
+def advice(request: Request, caller: Seen, by: Annotated[str, Query(max_length=20)] = "tier") -> Response:
+    """How many persons a tube should hold: a panel of the pooling page, which does not wait for it."""
+    with caller.lab.database.read() as conn:
+        found = advice_json(caller.lab, conn, by if by in pools.STREAMS else "tier")
+    return page(request, "pool_advice.html", caller.identity, advice=found)
 
 
 def _worklists(conn: Any, waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -88,6 +88,7 @@ def test_an_open_pool_is_found_on_the_bench(browser, tmp_path: Path, sqlite_temp
         page.goto(f"{served.url}/pooling")
         assert pool in page.inner_text("#open")
         assert all(code in page.inner_text("#open") for code in codes)
+        page.wait_for_selector("#advice table")
         assert re.findall(r"\b(?:10|5|1):1", page.inner_text("#advice table"))[:3] == ["10:1", "5:1", "1:1"]
 
 

@@ -73,7 +73,12 @@ def day(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path):
         worklist = cai.ok("/api/v1/pools", many)["worklist"]
         planned = cai.ok("/api/v1/plates", {})["plate_id"]
         paths = ["/", "/collection", f"/collection?tube={tube_code(60)}", f"/collection?tube={tube_code(61)}"]
-        paths += [f"/pooling/worklists/{worklist}", "/pooling/worklists/PW999999", "/pooling?by=site-tier"]
+        paths += [
+            f"/pooling/worklists/{worklist}",
+            "/pooling/worklists/PW999999",
+            "/pooling?by=site-tier",
+            "/pooling/advice",
+        ]
         paths += [f"/tubes/{one}" for one in (unclear, lost, doubted[1])]
         paths += ["/reception", "/pooling", "/plating", "/instruments", "/review", "/reports", "/alarms"]
         paths += [f"/plates/{one}" for one in (made["plate_id"], failed["plate_id"], planned)]

@@ -1,4 +1,4 @@
-// Forms all pools on the screen on one worklist, and opens it. Pressed twice it is done once.
+// Forms all pools on the screen on one worklist, and opens it (pressed twice it is done once); fetches the advice.
 
 import { say, send, sentence, tell, uuid } from "./common.js";
 
@@ -24,4 +24,14 @@ async function formAll() {
   }
 }
 
+/** The advice reads the log of many days: the page is there before it. */
+async function fillAdvice() {
+  const place = document.getElementById("advice");
+  const answer = await fetch(place.dataset.src, { credentials: "same-origin" });
+  if (!answer.ok) return;
+  const found = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("advice");
+  if (found) place.replaceWith(document.adoptNode(found));
+}
+
 button?.addEventListener("click", formAll);
+fillAdvice().catch(() => {}); // the link to the advice stays
