@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from lis.errors import LisError, NotFound
 from pooling import PoolRules
 from retest import AssayRules, CaseRules, Policy, ReleaseRules, RulesError
+from retest.void import priority_of_void
 from scheduler.deadlines import TierRules, due_at
 from scheduler.fill import FillRules
 from scheduler.jobs import ScheduleError
@@ -113,17 +114,9 @@ class Rulebook:
         except ScheduleError as error:
             raise NotFound("TIER_UNKNOWN", str(error)) from error
 
-    def test_after_void(self, scope: str, tube: Tube) -> str:
-        """What is repeated after a failed control: the extraction, or only the amplification."""
-        if scope == "extraction":
-            return "re-extract" if tube.test != "singly" else "singly"
-        return tube.test if tube.test in {"singly", "second-kit", "re-extract"} else "re-amplify"
-
     def void_priority(self, tube: Tube) -> int:
         """Priority of a tube whose well was void, or that a reviewer sends back."""
-        priority = self.policy.priority
-        held = priority["per_person"] * max(tube.persons - 1, 0)
-        return max(tube.priority, priority["retest"] + held + self.policy.tier.get(tube.tier, 0))
+        return max(tube.priority, priority_of_void(self.policy, tube.persons, tube.tier))
 
 
 @lru_cache(maxsize=128)
