@@ -7,9 +7,10 @@ ten statements, and a city registers 56 tubes a second.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Boolean, Column, Connection, Executable, Table, Text, bindparam, literal
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -18,10 +19,10 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from lis import schema
-from lis.clock import to_text
+from lis.clock import from_text, to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Dialect
 
@@ -82,6 +83,11 @@ def _among_postgresql(element: _Among, compiler: Any, **options: Any) -> str:
 # -- statements compiled once ----------------------------------------------------------------------
 
 
+_Shape = tuple[tuple[str, ...], tuple[tuple[str, Callable[[Any], Any]], ...]]
+_MADE: Final[dict[type, Callable[[Any], Any]]] = {schema.Moment: from_text, Boolean: bool}
+"""Kinds of columns whose values drivers give as text or numbers."""
+
+
 class Prepared:
     """A statement compiled once for each database.
 
@@ -89,12 +95,14 @@ class Prepared:
     back as the driver has them: moments are still text (:func:`lis.clock.from_text`).
 
     Args:
-        statement: a SELECT, UPDATE or DELETE; its constants are kept.
+        statement: a SELECT, UPDATE or DELETE; its constants are kept. Lists go through :func:`among`;
+            an ``in_`` is spelt out anew for each length and cannot be compiled once.
     """
 
     def __init__(self, statement: Executable) -> None:
         self._statement = statement
         self._ways: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {}
+        self._shapes: dict[str, _Shape] = {}
 
     def rows(self, conn: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """The rows found."""
@@ -104,6 +112,23 @@ class Prepared:
             return found
         finally:
             cursor.close()
+
+    def records(self, conn: Connection, **values: Any) -> list[dict[str, Any]]:
+        """The rows found by column name, moments and truths as Python has them."""
+        names, made = self._shape(conn.dialect)
+        found = [dict(zip(names, row, strict=True)) for row in self.rows(conn, **values)]
+        for name, value_of in made:
+            for record in found:
+                if record[name] is not None:
+                    record[name] = value_of(record[name])
+        return found
+
+    def record(self, conn: Connection, **values: Any) -> dict[str, Any] | None:
+        """The one row found, or None."""
+        found = self.records(conn, **values)
+        if len(found) > 1:
+            raise LookupError(f"{len(found)} rows where one may be: {self._statement}")
+        return found[0] if found else None
 
     def run(self, conn: Connection, **values: Any) -> int:
         """Do it; how many rows were touched."""
@@ -128,6 +153,14 @@ class Prepared:
         cursor = conn.connection.cursor()
         cursor.execute(text, arranged(values))
         return cursor
+
+    def _shape(self, dialect: Dialect) -> _Shape:
+        shape = self._shapes.get(dialect.name)
+        if shape is None:
+            columns = list(self._statement.selected_columns)  # type: ignore[attr-defined]
+            made = [(c.key, _MADE[kind]) for c in columns for kind in _MADE if isinstance(c.type, kind)]
+            shape = self._shapes[dialect.name] = tuple(c.key for c in columns), tuple(made)
+        return shape
 
     def _way(self, dialect: Dialect) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
         way = self._ways.get(dialect.name)
@@ -199,7 +232,9 @@ def insert_tuples(
     cursor = conn.connection.cursor()
     try:
         if sqlite:
-            cursor.executemany(_insert_text(table.name, names), values)
+            cursor.executemany(_insert_text(table.name, names, "?"), values)
+        elif len(values) == 1:  # bytes go as they are; COPY would spell them out
+            cursor.execute(_insert_text(table.name, names, "%s"), values[0])
         else:
             _copy(cursor, table.name, names, values)
     finally:
@@ -213,8 +248,8 @@ def _moments(table: Table, names: tuple[str, ...]) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=256)
-def _insert_text(table: str, names: tuple[str, ...]) -> str:
-    marks = ", ".join("?" * len(names))
+def _insert_text(table: str, names: tuple[str, ...], mark: str) -> str:
+    marks = ", ".join([mark] * len(names))
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - our own names
 
 

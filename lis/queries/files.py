@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from typing import Final
 
-from lis.queries.common import PAGE, Row, all_rows, one_row
+from sqlalchemy import Connection, bindparam, func, select
+
+from lis.db import Prepared
+from lis.queries.common import PAGE, Row, all_rows
 from lis.schema import alarm, amendment, file, file_status, plate, recall
+
+_FILE: Final = Prepared(select(file).where(file.c.file_id == bindparam("which")))
+_HEAD: Final = Prepared(
+    select(*(column for column in file.c if column.name != "content")).where(
+        file.c.file_id == bindparam("which")
+    )
+)
+_STATUS: Final = Prepared(select(file_status).where(file_status.c.file_id == bindparam("which")))
+_SAME_RUN: Final = Prepared(
+    select(file.c.file_id, file.c.sha256, file.c.received_at)
+    .where(file.c.device == bindparam("from_device"), file.c.run == bindparam("of_run"))
+    .order_by(file.c.received_at)
+)
 
 
 def file_row(conn: Connection, file_id: str) -> Row | None:
     """A received file with its content, or None."""
-    return one_row(conn, select(file).where(file.c.file_id == file_id))
+    return _FILE.record(conn, which=file_id)
 
 
 def file_head(conn: Connection, file_id: str) -> Row | None:
     """A received file without its content, or None."""
-    columns = [column for column in file.c if column.name != "content"]
-    return one_row(conn, select(*columns).where(file.c.file_id == file_id))
+    return _HEAD.record(conn, which=file_id)
 
 
 def status_of_file(conn: Connection, file_id: str) -> Row | None:
     """What became of a file, or None."""
-    return one_row(conn, select(file_status).where(file_status.c.file_id == file_id))
+    return _STATUS.record(conn, which=file_id)
 
 
 def files(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
@@ -52,10 +67,7 @@ def waiting_files(conn: Connection) -> list[str]:
 
 def same_run(conn: Connection, device_name: str, run_name: str) -> list[Row]:
     """Files of one run of one device, without content."""
-    found = select(file.c.file_id, file.c.sha256, file.c.received_at).where(
-        file.c.device == device_name, file.c.run == run_name
-    )
-    return all_rows(conn, found.order_by(file.c.received_at))
+    return _SAME_RUN.records(conn, from_device=device_name, of_run=run_name)
 
 
 def queue_depths(conn: Connection) -> dict[str, int]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
-from lis.db import among
+from lis.db import Prepared, among
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
 from lis.schema import amendment, event, report, tube
 
@@ -61,18 +61,19 @@ def open_amendments(conn: Connection, tube_id: str = "", limit: int = PAGE) -> l
     return all_rows(conn, found.order_by(amendment.c.opened_at, amendment.c.amends).limit(limit))
 
 
+_SIGNED: Final = Prepared(
+    select(event.c.tube_id, event.c.kind, event.c.actor)
+    .where(among(event.c.tube_id, "codes"), or_(event.c.kind == "Concluded", event.c.kind == "Reviewed"))
+    .order_by(event.c.tube_id, event.c.seq)
+)
+
+
 def signers(conn: Connection, tube_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Who signed the present result of each tube, in order."""
     found: dict[str, tuple[str, ...]] = {}
     for part in parts(tube_ids):
-        rows = conn.execute(
-            select(event.c.tube_id, event.c.kind, event.c.actor)
-            .where(among(event.c.tube_id, part), event.c.kind.in_(("Concluded", "Reviewed")))
-            .order_by(event.c.tube_id, event.c.seq)
-        )
-        for row in rows:
-            before = found.get(row.tube_id, ())
-            found[row.tube_id] = () if row.kind == "Concluded" else (*before, row.actor)
+        for code, kind, actor in _SIGNED.rows(conn, codes=part):
+            found[code] = () if kind == "Concluded" else (*found.get(code, ()), actor)
     return found
 
 
