@@ -10,6 +10,7 @@ from lis import barcodes, ledger, queries
 from lis import events as e
 from lis.errors import Conflict, Invalid, NotFound, Refused
 from lis.tube import Tube, TubeState, illegal_sentence
+from retest.controls import missing_controls
 from scheduler.fill import Plan, Wait, fill_plate
 from scheduler.jobs import Job, ScheduleError
 from scheduler.plates import CONTROLS
@@ -94,7 +95,7 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
 
     Raises:
         Refused: nothing waits, the plate exists, a tube is twice on it or cannot be plated, a control
-            would be overwritten.
+            would be overwritten or is missing.
         Invalid: a code, a well or a template is malformed.
     """
     # gather
@@ -124,6 +125,7 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
                 raise Refused("NOT_PLATABLE", illegal_sentence(tube, e.Plated), tube=code, state=tube.state)
             facts[code] = (code, e.Plated(plate_id, str(row["well"]), assay.id, tube.test))
         row["test"] = tubes[code].test if code else ""
+    _check_controls(plate_id, assay, rows)
     # apply
     _remember(unit, rules, assay)
     queries.insert_rows(unit.conn, "plate", [_plate_row(unit, plate_id, template, assay.id, assay.version)])
@@ -262,6 +264,23 @@ def _check_targets(what: str, assay: AssayRules, wells: Sequence[Row]) -> None:
         raise Invalid(
             "TARGET_MISSING",
             f"{what} has no well for target {', '.join(missing)} of assay {assay.id}. Add the well.",
+        )
+
+
+def _check_controls(plate_id: str, assay: AssayRules, rows: Sequence[Row]) -> None:
+    """A plate whose run could never be valid is refused before anybody pipettes it."""
+    whole = [(row["control"], row["batch"]) for row in rows if row["control"] and not row["targets"]]
+    split = {(row["control"], row["batch"]) for row in rows if row["control"] and row["targets"]}
+    batches = {row["batch"] for row in rows if row["tube_id"] and row["batch"]}
+    missing = missing_controls([*whole, *sorted(split)], assay, batches)
+    if missing:
+        kinds = ", ".join(dict.fromkeys(one.rule.kind for one in missing))
+        raise Refused(
+            "CONTROL_MISSING",
+            f"Plate {plate_id}, assay {assay.id}: {' '.join(one.sentence for one in missing)} "
+            f"Add control {kinds}, or choose a template that has it.",
+            plate=plate_id,
+            controls=kinds,
         )
 
 
