@@ -370,13 +370,15 @@ def _issue(
         return Issued({})
     people = queries.people_of(unit.conn, [tube.tube_id for tube in tubes])
     signers = queries.signers(unit.conn, [tube.tube_id for tube in tubes])
+    who = {name for many in signers.values() for name in many} | set(signing)
+    names = queries.full_names(unit.conn, sorted(who))
     numbers = iter(queries.next_numbers(unit.conn, "report", sum(map(len, people.values()))))
     rows: list[dict[str, Any]] = []
     facts: list[Recorded] = []
     by_tube: dict[str, tuple[str, ...]] = {}
     for tube in tubes:
         code = tube.tube_id
-        signed = (*signers.get(code, ()), *signing)
+        signed = {name: names[name] for name in (*signers.get(code, ()), *signing)}
         own = [_report_row(unit, tube, who, evidence[code], signed, next(numbers)) for who in people[code]]
         rows += own
         by_tube[code] = tuple(row["report_id"] for row in own)
@@ -389,7 +391,7 @@ def _issue(
 
 
 def _report_row(
-    unit: Unit, tube: Tube, person: str, evidence: _Evidence, signed: Sequence[str], number: int
+    unit: Unit, tube: Tube, person: str, evidence: _Evidence, signed: Mapping[str, str], number: int
 ) -> dict[str, Any]:
     row = {
         "report_id": f"R{unit.now:%y%m%d}-{number:07d}",
@@ -408,6 +410,7 @@ def _report_row(
         "issued_at": unit.now,
         "due_at": tube.promised_at,
         "signed_by": ", ".join(signed),
+        "signed_names": "\n".join(signed.values()),
         "reason": "",
     }
     return {**row, "seal": ledger.report_seal(row)}
