@@ -134,13 +134,14 @@ tube = Table(
     Column("updated_at", Moment, nullable=False),
     _one_of("kind", [kind.value for kind in TubeKind]),
     _one_of("state", [state.value for state in TubeState]),
-    Index("ix_tube_worklist", "state", "priority", "due_at"),
     Index("ix_tube_state_due", "state", "due_at"),
     Index("ix_tube_plate_id", "plate_id"),
     Index("ix_tube_pool_id", "pool_id"),
     Index("ix_tube_rack", "rack", "position"),
 )
 """Where every tube stands: the fold of the log, written only by the ledger."""
+
+Index("ix_tube_worklist", tube.c.state, tube.c.priority.desc(), tube.c.due_at, tube.c.tube_id)
 
 person = Table(
     "person",

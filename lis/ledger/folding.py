@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+from collections import namedtuple
+from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Table, delete
@@ -11,14 +14,14 @@ from sqlalchemy import Connection, Table, delete
 from lis import events as e
 from lis.clock import from_text
 from lis.db import insert_tuples
-from lis.events import FIELDS, KINDS, TIMES, Event, TubeKind
+from lis.events import COLUMNS, FIELDS, KINDS, NUMBERS, TIMES, Event, TubeKind
 from lis.ledger.amending import AMENDMENTS, Proposal, follow
-from lis.ledger.rows import LINKED, SHAPE, as_stored
+from lis.ledger.rows import HEAD, LINKED, SHAPE, as_stored, as_stored_tube
 from lis.schema import amendment, pool_member, recall, tube, tube_person
-from lis.tube import Tube, evolve
+from lis.tube import Tube, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lis.db import Unit
 
@@ -54,28 +57,91 @@ def _cursor(conn: Connection) -> Any:
     return conn.connection.cursor()
 
 
-def _plan(name: str) -> tuple[type, tuple[int, ...], tuple[tuple[int, Callable[[Any], Any]], ...]]:
-    """Of an event: its class, where its fields stand in a row, which of them are no plain text or number."""
-    places = tuple(SHAPE.index(field) for field in FIELDS[name])
+BESIDE: Final = frozenset({"instrument", "run_id", "assay_version", "curve", "scope", "verdict"})
+"""Fields that say something about a run and never change a tube; a fold leaves them out."""
+
+
+def _slots() -> list[list[str]]:
+    """The fields that a fold reads, packed: those that no event has together share a column.
+
+    A driver makes a Python value of every column of every row, empty or not; a dozen instead of forty
+    halve the time of reading a million rows.
+    """
+    slots: list[list[str]] = []
+    for field in (name for name in COLUMNS if name not in BESIDE):
+        beside = {other for names in FIELDS.values() if field in names for other in names}
+        fitting = (
+            slot for slot in slots if (slot[0] in NUMBERS) is (field in NUMBERS) and beside.isdisjoint(slot)
+        )
+        home = next(fitting, None)
+        if home is None:
+            slots.append([field])
+        else:
+            home.append(field)
+    return slots
+
+
+_SLOTS: Final = _slots()
+
+FOLDED: Final = (
+    *HEAD,
+    *(f"COALESCE({', '.join(slot)})" if len(slot) > 1 else slot[0] for slot in _SLOTS),
+)
+"""What a fold reads of the log."""
+
+_IN_SHAPE: Final = {name: place for place, name in enumerate(SHAPE)}
+_IN_FOLDED: Final = {name: place for place, slot in enumerate(_SLOTS, len(HEAD)) for name in slot}
+"""Field -> where its value stands in a row."""
+
+_Row = tuple[Any, ...]
+
+
+def _maker(name: str, place_of: Mapping[str, int]) -> Callable[[Sequence[Any]], Event]:
+    """How a row becomes the event of this name."""
+    kind = KINDS[name]
+    places = tuple(place_of[field] for field in FIELDS[name])
     special = tuple(
         (i, from_text if field in TIMES else TubeKind)
         for i, field in enumerate(FIELDS[name])
         if field in TIMES or field == "tube_kind"
     )
-    return KINDS[name], places, special
+
+    def make(row: Sequence[Any]) -> Event:
+        values = [row[place] for place in places]
+        for i, as_value in special:
+            values[i] = as_value(values[i])
+        fact: Event = kind(*values)
+        return fact
+
+    return make
 
 
-_PLANS: Final = {name: _plan(name) for name in KINDS}
+_MAKERS: Final = {name: _maker(name, _IN_SHAPE) for name in KINDS}
 
 
 def fact_of(row: Sequence[Any]) -> Event:
     """The event of a raw row of the log."""
-    kind, places, special = _PLANS[row[3]]
-    values = [row[i] for i in places]
-    for i, as_value in special:
-        values[i] = as_value(values[i])
-    fact: Event = kind(*values)
-    return fact
+    return _MAKERS[row[3]](row)
+
+
+def _reader(name: str) -> Callable[[_Row], Any]:
+    """How a row of :data:`FOLDED` becomes something with the fields of its event that a fold needs.
+
+    A plain tuple with names is made in a tenth of the time of an event, and keeps moments as text.
+    """
+    if name in LINKED:
+        return _maker(name, _IN_FOLDED)
+    fields = [field for field in FIELDS[name] if field not in BESIDE]
+    places = [_IN_FOLDED[field] for field in fields]
+    shape: Any = namedtuple(name, fields)  # type: ignore[misc]  # noqa: PYI024 - known at run time only
+    make: Callable[[Sequence[Any]], Any] = shape._make
+    if len(places) < 2:
+        return lambda row: make([row[place] for place in places])
+    pick = itemgetter(*places)
+    return lambda row: make(pick(row))
+
+
+_READERS: Final = {name: (KINDS[name], _reader(name), name in LINKED) for name in KINDS}
 
 
 def fold(conn: Connection) -> dict[str, Tube]:
@@ -84,19 +150,20 @@ def fold(conn: Connection) -> dict[str, Tube]:
     Raises:
         IllegalMove: the log itself holds a move that cannot be.
     """
-    return _folded(conn)[0]
+    return {code: as_stored_tube(as_stored(one)) for code, one in _folded(conn)[0].items()}
 
 
 def _folded(conn: Connection) -> tuple[dict[str, Tube], Links]:
-    """All tubes and the rows beside them, in one pass over the log."""
+    """All tubes (their moments are text) and the rows beside them, in one pass over the log."""
     state: dict[str, Tube] = {}
     links = Links()
     with _without_collection():
-        for row in rows(conn, SHAPE):
+        for row in rows(conn, FOLDED):
             tube_id = row[1]
-            fact = fact_of(row)
-            state[tube_id] = evolve(state.get(tube_id) or Tube(tube_id), fact, from_text(row[4]))
-            if row[3] in LINKED:
+            kind, read, linked = _READERS[row[3]]
+            fact = read(row)
+            state[tube_id] = step(state.get(tube_id) or Tube(tube_id), kind, fact, row[4])
+            if linked:
                 links.add(row, fact)
     return state, links
 

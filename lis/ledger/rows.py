@@ -161,7 +161,7 @@ def as_stored_tube(row: Sequence[Any]) -> Tube:
 
 def as_stored(one: Tube) -> tuple[Any, ...]:
     """A tube as a row of its table; drivers are slow with members of enumerations."""
-    return (one.tube_id, one.kind.value, one.state.value, *one[3:])
+    return (one.tube_id, str(one.kind), str(one.state), *one[3:])
 
 
 def as_tube(row: Sequence[Any]) -> Tube:
