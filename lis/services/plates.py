@@ -16,7 +16,7 @@ from scheduler.jobs import Job, ScheduleError
 from scheduler.plates import CONTROLS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lis.db import Unit
     from lis.ledger import Recorded
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scheduler.plates import PlateTemplate
 
 FILLABLE = (TubeState.RECEIVED, TubeState.AWAITING_RETEST)
+SECOND_KIT = "second-kit"
 JOBS_CONSIDERED = 4000
 """The most urgent jobs that are considered for one plate; ten times what a plate can hold."""
 
@@ -59,17 +60,28 @@ class PlateOrder:
 def jobs(unit: Unit, rules: Rulebook) -> list[Job]:
     """Everything that waits for a well, as the scheduler sees it."""
     waiting = queries.tubes_in_state(unit.conn, *FILLABLE)[:JOBS_CONSIDERED]
-    return [_job(tube, rules) for tube in waiting]
+    kits = _second_kits(unit, rules, waiting)
+    return [_job(tube, rules, kits.get(tube.tube_id, ())) for tube in waiting]
 
 
-def _job(tube: Tube, rules: Rulebook) -> Job:
+def _second_kits(unit: Unit, rules: Rulebook, tubes: Iterable[Tube]) -> dict[str, tuple[str, ...]]:
+    """Tube whose second kit is due -> the assays it may be; none of them has read the tube before."""
+    due = {tube.tube_id: tube for tube in tubes if tube.test == SECOND_KIT}
+    calls = queries.calls(unit.conn, due) if due else {}
+    return {
+        code: rules.second_kits(tube, {call.assay for call in calls.get(code, ())})
+        for code, tube in due.items()
+    }
+
+
+def _job(tube: Tube, rules: Rulebook, kits: Sequence[str] = ()) -> Job:
     moment = tube.received_at or tube.updated_at
     due = tube.due_at or moment
     if moment is None or due is None:
         raise Invalid("NOT_RECEIVED", f"Tube {tube.tube_id} waits for a well but was never received.")
     return Job(
         tube=tube.tube_id,
-        assay=tube.assay or rules.default_assay,
+        assay=kits[0] if kits else tube.assay or rules.default_assay,
         due=due,
         received=moment,
         priority=max(tube.priority, rules.tiers.tier(tube.tier).priority),
@@ -126,6 +138,7 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
             facts[code] = (code, e.Plated(plate_id, str(row["well"]), assay.id, tube.test))
         row["test"] = tubes[code].test if code else ""
     _check_controls(plate_id, assay, rows)
+    _check_kits(_second_kits(unit, rules, tubes.values()), assay)
     # apply
     _remember(unit, rules, assay)
     queries.insert_rows(unit.conn, "plate", [_plate_row(unit, plate_id, template, assay.id, assay.version)])
@@ -265,6 +278,21 @@ def _check_targets(what: str, assay: AssayRules, wells: Sequence[Row]) -> None:
             "TARGET_MISSING",
             f"{what} has no well for target {', '.join(missing)} of assay {assay.id}. Add the well.",
         )
+
+
+def _check_kits(kits: Mapping[str, tuple[str, ...]], assay: AssayRules) -> None:
+    """What one kit has found is checked with another one, as the policy lists them."""
+    for code, possible in kits.items():
+        if possible and assay.id not in possible:
+            named = ", ".join(possible)
+            raise Refused(
+                "SECOND_KIT",
+                f"Tube {code} waits for a second kit; {assay.id} is none for it. Possible: {named}. "
+                "Put it on a plate of one of these.",
+                tube=code,
+                kits=named,
+                assay=assay.id,
+            )
 
 
 def _check_controls(plate_id: str, assay: AssayRules, rows: Sequence[Row]) -> None:

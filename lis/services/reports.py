@@ -16,7 +16,7 @@ from lis.db import Unit
 from lis.errors import Forbidden, Invalid, Refused
 from lis.events import TubeKind
 from lis.tube import Tube, TubeState, illegal_sentence
-from retest import AssayRules, Blocked, Call, Material, ReleaseFacts, auto_verify, signatures_needed
+from retest import Blocked, Call, Material, ReleaseFacts, auto_verify, signatures_needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -289,7 +289,7 @@ def _facts(  # noqa: PLR0913 - the facts of one result
         batch_valid=run.batch.get(code, "") not in failed,
         controls_present=bool(run.row["valid"]) or "missing" not in run.row["verdict"],
         file_complete=True,  # an incomplete file never becomes a run
-        assay_validated=_validated(assay, material, places),
+        assay_validated=assay.pooling.fits(material, places),
         flags=(*(flag for r in viral for flag in _doubts(r)), *_contradictions(run, own, viral)),
         curves=tuple(r["curve"] or None for r in viral),
         ic_cq=None if not internal or None in internal else max(internal),
@@ -323,15 +323,6 @@ def _contradictions(run: _Run, own: Sequence[Row], viral: Sequence[Row]) -> list
 def _has_ended(row: Mapping[str, Any], now: datetime) -> bool:
     """The instrument's end of run, or, where its file has none, the fact that a whole file was written."""
     return row["ended_at"] is None or row["ended_at"] <= now + timedelta(minutes=5)
-
-
-def _validated(assay: AssayRules, material: Material, persons: int) -> bool:
-    pooling = assay.pooling
-    if material is Material.single:
-        return True
-    if material not in pooling.modes:
-        return False
-    return persons <= (pooling.max_mixed if material is Material.mixed else pooling.max_n)
 
 
 def _neighbours(run: _Run, own: Sequence[Row], controls: set[str]) -> float | None:
