@@ -160,12 +160,13 @@ person = Table(
 tube_person = Table(
     "tube_person",
     metadata,
-    Column("tube_id", ForeignKey("tube.tube_id", deferrable=True, initially="DEFERRED"), primary_key=True),
+    Column("tube_id", String(40), primary_key=True),
     Column("place", Integer, primary_key=True, autoincrement=False),
     Column("person_id", ForeignKey("person.person_id"), nullable=False),
     UniqueConstraint("tube_id", "person_id"),
     Index("ix_tube_person_person_id", "person_id"),
 )
+"""Who is in which tube: follows from the log like the tubes, and is compared with it like them."""
 
 pool_member = Table(
     "pool_member",

@@ -391,13 +391,6 @@ def upgrade() -> None:
         sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("person_id", sa.String(length=40), nullable=False),
         sa.ForeignKeyConstraint(["person_id"], ["person.person_id"], name=op.f("fk_tube_person_person_id")),
-        sa.ForeignKeyConstraint(
-            ["tube_id"],
-            ["tube.tube_id"],
-            name=op.f("fk_tube_person_tube_id"),
-            initially="DEFERRED",
-            deferrable=True,
-        ),
         sa.PrimaryKeyConstraint("tube_id", "place", name=op.f("pk_tube_person")),
         sa.UniqueConstraint("tube_id", "person_id", name=op.f("uq_tube_person_tube_id_person_id")),
     )
