@@ -29,8 +29,9 @@ IN_RACK: Final = (
     TubeState.RUNNING,
     TubeState.RESULTED,
     TubeState.AWAITING_RETEST,
+    TubeState.STORED,
 )
-"""States in which a tube still needs its place in the rack."""
+"""States in which a tube lies, or still needs, where its rack and position say."""
 
 
 CLOSED: Final = (TubeState.RELEASED, TubeState.RESOLVED, TubeState.STORED, TubeState.DISCARDED)
