@@ -1,7 +1,8 @@
 """QuantStudio Real-Time PCR Software and ViiA 7 exports: text, and workbooks of the Flex series.
 
 Text: ``* Key = value`` lines, then ``[Section]`` blocks of tab-separated tables. Wells are written
-``1`` or ``1.0`` with the position beside them (sometimes padded), numbers with grouped thousands
+``1`` or ``1.0`` with the position beside them (sometimes padded); a row in which the two contradict
+each other is refused by name, in workbooks too. Numbers have grouped thousands
 (``882,830.500``), no Cq as ``Undetermined`` or blank, the barcode ``NA`` when there is none. Custom
 columns may stand between the known ones, and trailing blank cells may be missing. Crt runs
 (relative threshold) write a threshold of 0.2 that is a placeholder; their ``method`` is "crt". No

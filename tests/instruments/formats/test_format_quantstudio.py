@@ -111,6 +111,42 @@ def test_an_impossible_well_is_an_error_with_its_line():
     assert caught.value.line == DATA.decode().splitlines().index(result_line().rstrip("\n")) + 1
 
 
+@pytest.mark.parametrize("section", ["Sample Setup", "Results"])
+def test_a_row_that_names_two_wells_is_refused(section: str):
+    """Number 96 beside position G12 may be either tube: the file is refused, with table, row and both names."""
+    head, mark, rest = DATA.decode().partition(f"[{section}]")
+    assert "\tH12\t" in rest
+    data = (head + mark + rest.replace("\tH12\t", "\tG12\t", 1)).encode()
+    with pytest.raises(instruments.InstrumentError) as caught:
+        instruments.read("run.txt", data)
+    assert caught.value.code == "WELLS_DISAGREE"
+    assert f"In {section}, well number 96 is not position G12" in caught.value.sentence
+    assert data.decode().splitlines()[caught.value.line - 1].startswith("96\tG12\t")
+
+
+@pytest.mark.parametrize(
+    ("number", "position", "read"),
+    [
+        ("95", "H12", False),
+        ("12", "H12", False),
+        ("96.0", "H12", True),
+        ("096", "h12", True),
+        ("", "H12", True),
+    ],
+)
+def test_spellings_of_one_well_agree_and_a_missing_number_says_nothing(
+    number: str, position: str, read: bool
+):
+    """``96``, ``96.0`` and ``096`` are H12; its neighbours and its column number are not."""
+    data = DATA.decode().replace("96\tH12\t", f"{number}\t{position}\t").encode()
+    if read:
+        assert outcomes(instruments.read("x", data)) == outcomes(instruments.read("x", DATA))
+    else:
+        with pytest.raises(instruments.InstrumentError) as caught:
+            instruments.read("x", data)
+        assert caught.value.code == "WELLS_DISAGREE"
+
+
 def test_without_a_sample_setup_the_end_must_be_confirmed():
     """Nothing proves the last row; the loaded plate does."""
     text = DATA.decode()
