@@ -12,6 +12,7 @@ from bench import bench_fixture, embedded_fixture, make_bench_fixture  # noqa: F
 from hypothesis import HealthCheck, settings
 from moments import NOON
 from postgres import Cluster, running
+from statements import share
 
 from lis.clock import FixedClock
 from lis.db import Database, migrate
@@ -20,6 +21,7 @@ from lis.db import Database, migrate
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+share()
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 settings.load_profile("suite")
 
