@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     tiers: str = Field("tiers", description="policy file for service tiers and their due times")
     auto_release: bool = Field(default=True, description="release negatives that meet every written rule")
     retention_negative_hours: int = Field(72, ge=0, description="negatives are kept at least this long")
+    recall_clock_minutes: int = Field(
+        30, ge=0, le=1440, description="how far the clock of a collection site may be behind, for recalls"
+    )
     public_url: str = Field("http://127.0.0.1:8080", description="address in the QR code of reports")
     session_minutes: int = Field(480, ge=1, description="a sign-in lasts at most this long")
     idle_minutes: int = Field(60, ge=1, description="and ends after this long without a request")

@@ -133,6 +133,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadingCorrected:
+    """The plate with this tube is in another cycler than was confirmed when it was loaded."""
+
+    plate_id: str
+    instrument: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Called:
     """A valid run was read and interpreted by ``rule`` of ``assay`` ``assay_version``.
 
@@ -232,10 +241,28 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class AmendmentProposed:
+    """One more person asks that report ``amends`` be corrected to ``result``; others must agree."""
+
+    amends: str
+    result: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AmendmentWithdrawn:
+    """The open proposal to correct report ``amends`` is given up; the report stands."""
+
+    amends: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Amended:
-    """``report_id`` corrects an earlier report, which is kept; ``seal`` covers its content."""
+    """``report_id`` corrects the report ``amends``, which is kept; ``seal`` covers its content."""
 
     report_id: str
+    amends: str
     result: str
     reason: str
     seal: str
@@ -269,6 +296,7 @@ Event = (
     | JoinedPool
     | Plated
     | RunStarted
+    | LoadingCorrected
     | Called
     | Voided
     | RetestOrdered
@@ -279,6 +307,8 @@ Event = (
     | Resolved
     | Reviewed
     | Released
+    | AmendmentProposed
+    | AmendmentWithdrawn
     | Amended
     | Stored
     | Discarded

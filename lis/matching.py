@@ -109,6 +109,74 @@ def match(
     return measured
 
 
+OTHER_SERIAL = "OTHER_SERIAL"
+"""Flag on every reading of a file that a person handed over although its serial contradicts the loading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A cycler that the laboratory knows; ``serial`` is empty until it is known."""
+
+    name: str
+    serial: str = ""
+
+
+def same_instrument(run: RunFile, plate_id: str, loaded: str, sender: str, known: Sequence[Sender]) -> str:
+    """Whether the file comes from the cycler that the plate was loaded into.
+
+    Args:
+        run: what the file says, its serial among it.
+        plate_id: the plate it is meant for.
+        loaded: the cycler named when the plate was loaded; empty if it was not.
+        sender: who delivered the file: a known cycler, or a person, who names none.
+        known: the laboratory's cyclers.
+
+    Returns:
+        Empty, or a sentence: a person delivered it, and its serial is not that of ``loaded``.
+
+    Raises:
+        Mismatch: ``OTHER_INSTRUMENT``: a known cycler delivered it that is not the loaded one, or its
+            own serial is another one's.
+    """
+    if not loaded:
+        return ""
+    sent = next((one for one in known if _same(one.name, sender)), None)
+    if sent is not None and not _same(sent.name, loaded):
+        raise Mismatch("OTHER_INSTRUMENT", _elsewhere(plate_id, loaded, f"the file comes from {sent.name}"))
+    contradiction = _other_serial(run.serial, loaded, known)
+    if contradiction and sent is not None:
+        raise Mismatch("OTHER_INSTRUMENT", _elsewhere(plate_id, loaded, contradiction))
+    return contradiction and _elsewhere(plate_id, loaded, contradiction)
+
+
+def serial_in(text: str) -> str:
+    """The serial of a cycler as its file writes it; empty for a blank, or for words such as ``N/A``."""
+    return text.strip() if any(char in "123456789" for char in text) else ""
+
+
+def _other_serial(serial: str, loaded: str, known: Sequence[Sender]) -> str:
+    """How the serial of a file contradicts the cycler of the loading; empty if it does not."""
+    if not serial_in(serial):
+        return ""
+    mine = next((one.serial for one in known if _same(one.name, loaded)), "")
+    if mine:
+        return "" if _same(mine, serial) else f"the file says serial {serial}, and {loaded} has serial {mine}"
+    owner = next((one.name for one in known if _same(one.serial, serial)), "")
+    return f"the file says serial {serial}, which is that of {owner}" if owner else ""
+
+
+def _elsewhere(plate_id: str, loaded: str, found: str) -> str:
+    return (
+        f"Plate {plate_id} was loaded into {loaded}, but {found}. Look which plate was in which cycler: if "
+        "the wrong cycler was named, correct the loading with the reason and read this file again; "
+        "if another plate was run, name that plate."
+    )
+
+
+def _same(one: str, other: str) -> bool:
+    return one.strip().casefold() == other.strip().casefold()
+
+
 def _is_used(reading: FileReading) -> bool:
     return reading.cq is not None or bool(reading.sample) or reading.task in CONTROL_TASKS
 

@@ -40,6 +40,7 @@ class Rulebook:
         assays: id -> rules of the newest version; ``texts`` holds their files as they are.
         old: (id, version) -> rules of versions that spoke earlier.
         recall_hours: hours within which a recalled person should be re-collected.
+        recall_clock_minutes: how far the clock of a collection site may be behind.
     """
 
     assays: Mapping[str, AssayRules]
@@ -54,6 +55,7 @@ class Rulebook:
     default_assay: str = ""
     default_template: str = ""
     auto_release: bool = True
+    recall_clock_minutes: int = 30
     old: Mapping[tuple[str, str], AssayRules] = field(default_factory=dict)
 
     @property
@@ -160,6 +162,7 @@ def load(settings: Settings) -> Rulebook:
             default_assay=settings.assay,
             default_template=settings.template,
             auto_release=settings.auto_release,
+            recall_clock_minutes=settings.recall_clock_minutes,
         )
     except (RulesError, ValueError) as error:
         raise LisError("BAD_RULES", f"A rule file cannot be used: {error}") from error

@@ -113,6 +113,7 @@ tube = Table(
     Column("site", Text, nullable=False),
     Column("sampled_at", Moment),
     Column("received_at", Moment),
+    Column("promised_at", Moment),
     Column("due_at", Moment),
     Column("rack", Text, nullable=False),
     Column("position", Text, nullable=False),
@@ -133,13 +134,14 @@ tube = Table(
     Column("updated_at", Moment, nullable=False),
     _one_of("kind", [kind.value for kind in TubeKind]),
     _one_of("state", [state.value for state in TubeState]),
-    Index("ix_tube_worklist", "state", "priority", "due_at"),
     Index("ix_tube_state_due", "state", "due_at"),
     Index("ix_tube_plate_id", "plate_id"),
     Index("ix_tube_pool_id", "pool_id"),
     Index("ix_tube_rack", "rack", "position"),
 )
 """Where every tube stands: the fold of the log, written only by the ledger."""
+
+Index("ix_tube_worklist", tube.c.state, tube.c.priority.desc(), tube.c.due_at, tube.c.tube_id)
 
 person = Table(
     "person",
@@ -158,12 +160,13 @@ person = Table(
 tube_person = Table(
     "tube_person",
     metadata,
-    Column("tube_id", ForeignKey("tube.tube_id", deferrable=True, initially="DEFERRED"), primary_key=True),
+    Column("tube_id", String(40), primary_key=True),
     Column("place", Integer, primary_key=True, autoincrement=False),
     Column("person_id", ForeignKey("person.person_id"), nullable=False),
     UniqueConstraint("tube_id", "person_id"),
     Index("ix_tube_person_person_id", "person_id"),
 )
+"""Who is in which tube: follows from the log like the tubes, and is compared with it like them."""
 
 pool_member = Table(
     "pool_member",
@@ -325,7 +328,24 @@ report = Table(
     Index("ix_report_tube_id", "tube_id"),
     Index("ix_report_issued_at", "issued_at"),
 )
-"""Issued reports, never changed: an amendment is a new row that names the one it corrects."""
+"""Issued reports, never changed: an amendment is a new row that names the one it corrects. ``due_at`` is
+what was promised."""
+
+amendment = Table(
+    "amendment",
+    metadata,
+    Column("tube_id", String(40), primary_key=True),
+    Column("amends", String(24), primary_key=True),
+    Column("result", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("signers", Text, nullable=False),
+    Column("opened_at", Moment, nullable=False),
+    Column("closed_at", Moment),
+    Column("outcome", String(24), nullable=False),
+    Index("ix_amendment_open", "closed_at", "opened_at"),
+)
+"""The last proposal to correct a report. ``signers`` (comma-separated) are the accounts that asked for
+it; ``outcome`` is empty while it is open, then ``withdrawn`` or the number of the new report."""
 
 rulebook = Table(
     "rulebook",
@@ -368,6 +388,7 @@ device = Table(
     metadata,
     Column("name", String(80), primary_key=True),
     Column("kind", String(40), nullable=False),
+    Column("serial", Text, nullable=False, default=""),
     Column("public_key", String(40), nullable=False, unique=True),
     Column("enrolled_at", Moment, nullable=False),
     Column("enrolled_by", String(80), nullable=False),

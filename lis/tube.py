@@ -65,6 +65,7 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.RECEIVED, e.Plated): S.PLATED,
     (S.AWAITING_RETEST, e.Plated): S.PLATED,
     (S.PLATED, e.RunStarted): S.RUNNING,
+    (S.RUNNING, e.LoadingCorrected): S.RUNNING,
     (S.PLATED, e.Called): S.RESULTED,
     (S.RUNNING, e.Called): S.RESULTED,
     (S.PLATED, e.Voided): S.AWAITING_RETEST,
@@ -83,10 +84,14 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.RESULTED, e.Resolved): S.RESOLVED,
     (S.IN_REVIEW, e.Reviewed): S.IN_REVIEW,
     (S.IN_REVIEW, e.Released): S.RELEASED,
+    (S.RELEASED, e.AmendmentProposed): S.RELEASED,
+    (S.RELEASED, e.AmendmentWithdrawn): S.RELEASED,
     (S.RELEASED, e.Amended): S.RELEASED,
     (S.RELEASED, e.Stored): S.STORED,
     (S.RESOLVED, e.Stored): S.STORED,
     (S.REJECTED, e.Stored): S.STORED,
+    (S.STORED, e.AmendmentProposed): S.STORED,
+    (S.STORED, e.AmendmentWithdrawn): S.STORED,
     (S.STORED, e.Amended): S.STORED,
     (S.STORED, e.Discarded): S.DISCARDED,
     (S.REJECTED, e.Discarded): S.DISCARDED,
@@ -104,6 +109,8 @@ KIND_RULES: Final[dict[type, frozenset[TubeKind]]] = {
     e.Concluded: PEOPLE,  # a pool has no result of its own: its members do
     e.Reviewed: PEOPLE,
     e.Released: PEOPLE,
+    e.AmendmentProposed: PEOPLE,
+    e.AmendmentWithdrawn: PEOPLE,
     e.Amended: PEOPLE,
 }
 """Events that only some kinds of tube can undergo."""
@@ -143,6 +150,8 @@ class Tube(NamedTuple):
         outcome: last call (positive, negative, borderline, invalid) and ``rule`` that made it.
         result: what the case came to, once concluded.
         tests: number of valid calls so far.
+        promised_at: when its report was promised; only registration, receipt and pooling set it.
+        due_at: deadline of the next step of work, never later than the promise.
         open_recalls: persons of this tube whose new specimen is still awaited.
     """
 
@@ -156,6 +165,7 @@ class Tube(NamedTuple):
     site: str = ""
     sampled_at: datetime | None = None
     received_at: datetime | None = None
+    promised_at: datetime | None = None
     due_at: datetime | None = None
     rack: str = ""
     position: str = ""
@@ -188,7 +198,14 @@ def evolve(tube: Tube, event: Event, at: datetime) -> Tube:
             not for this kind of tube, ``TUBE_FULL``, ``COUNT_MISMATCH`` or ``RECALLS_OPEN`` if its
             numbers do not add up. The tube passed in is never changed.
     """
-    kind = type(event)
+    return step(tube, type(event), event, at)
+
+
+def step(tube: Tube, kind: type, event: Any, at: Any) -> Tube:
+    """:func:`evolve` for an event given by its class and anything that has its fields.
+
+    Moments are only ever passed on, so whoever reads back a million rows may leave them as text.
+    """
     state = TRANSITIONS.get((tube.state, kind))
     if state is None:
         raise IllegalMove("ILLEGAL_MOVE", illegal_sentence(tube, kind), tube=tube.tube_id, state=tube.state)
@@ -226,6 +243,7 @@ def _registered(tube: Tube, event: e.Registered, at: datetime) -> dict[str, obje
         "tier": event.tier,
         "site": event.site,
         "sampled_at": event.sampled_at,
+        "promised_at": event.due_at,
         "due_at": event.due_at,
     }
 
@@ -263,7 +281,13 @@ def _sealed(tube: Tube, event: e.Sealed, at: datetime) -> dict[str, object]:
 
 def _received(tube: Tube, event: e.Received, at: datetime) -> dict[str, object]:
     del tube
-    return {"received_at": at, "rack": event.rack, "position": event.position, "due_at": event.due_at}
+    return {
+        "received_at": at,
+        "rack": event.rack,
+        "position": event.position,
+        "promised_at": event.due_at,
+        "due_at": event.due_at,
+    }
 
 
 def _held_unknown(tube: Tube, event: e.HeldUnknown, at: datetime) -> dict[str, object]:
@@ -278,6 +302,7 @@ def _pool_formed(tube: Tube, event: e.PoolFormed, at: datetime) -> dict[str, obj
         "capacity": event.capacity,
         "persons": event.capacity,
         "tier": event.tier,
+        "promised_at": event.due_at,
         "due_at": event.due_at,
         "received_at": at,
     }
@@ -413,6 +438,7 @@ _CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
     e.JoinedPool: _joined,
     e.Plated: _plated,
     e.RunStarted: _nothing,
+    e.LoadingCorrected: _nothing,
     e.Called: _called,
     e.Voided: _voided,
     e.RetestOrdered: _retest,
@@ -423,6 +449,8 @@ _CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
     e.Resolved: _resolved,
     e.Reviewed: _reviewed,
     e.Released: _result,
+    e.AmendmentProposed: _nothing,
+    e.AmendmentWithdrawn: _nothing,
     e.Amended: _result,
     e.Stored: _stored,
     e.Discarded: _reason,

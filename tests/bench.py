@@ -54,6 +54,7 @@ cq = "cq"
 
 [keys]
 plate = "plate"
+serial = "serial"
 run_started = "started"
 run_ended = "ended"
 """

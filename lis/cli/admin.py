@@ -199,13 +199,14 @@ def device_command() -> None:
 @click.option(
     "--key", required=True, help="Public key of the agent (40 characters), as its first start printed it."
 )
+@click.option("--serial", default="", help="Its serial as its files name it; without it the first one seen.")
 @data_option
-def device_add(name: str, kind: str, key: str, data: Path | None) -> None:
-    """Enrol the device NAME under its public key."""
+def device_add(name: str, kind: str, key: str, serial: str, data: Path | None) -> None:
+    """Enrol the device NAME under its public key; plates are loaded into it under that NAME."""
     from lis.services import admin
 
     with _open(data) as lab, lab.database.write(OPERATOR) as unit:
-        admin.enrol_device(unit, name, kind, key)
+        admin.enrol_device(unit, name, kind, key, serial)
     click.echo(f"device {name} enrolled")
 
 
@@ -216,7 +217,7 @@ def device_list(data: Path | None, *, as_json: bool) -> None:
     """List the enrolled devices."""
     from lis import queries
 
-    names = ["name", "kind", "public_key", "enrolled_at", "revoked_at", "last_seen_at"]
+    names = ["name", "kind", "serial", "public_key", "enrolled_at", "revoked_at", "last_seen_at"]
     with _open(data) as lab, lab.database.read() as conn:
         rows = [{name: row[name] for name in names} for row in queries.devices(conn)]
     _print_rows(names, rows, as_json=as_json)
@@ -232,6 +233,19 @@ def device_revoke(name: str, data: Path | None) -> None:
     with _open(data) as lab, lab.database.write(OPERATOR) as unit:
         admin.revoke_device(unit, name)
     click.echo(f"device {name} revoked")
+
+
+@device_command.command("serial")
+@click.argument("name")
+@click.argument("serial")
+@data_option
+def device_serial(name: str, serial: str, data: Path | None) -> None:
+    """Give the device NAME its SERIAL ("" = that of its next file), after a repair or an exchange."""
+    from lis.services import admin
+
+    with _open(data) as lab, lab.database.write(OPERATOR) as unit:
+        admin.set_serial(unit, name, serial)
+    click.echo(f"device {name} has serial {serial or '(that of its next file)'}")
 
 
 def _print_rows(names: list[str], rows: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -6,10 +6,10 @@ too. :func:`verify` folds the whole log, compares the result with the tube table
 row that does not fit.
 """
 
+from lis.db import GENESIS
 from lis.ledger.folding import fact_of, fold, rebuild, rows
 from lis.ledger.rows import (
     CHUNK,
-    GENESIS,
     HEAD,
     SHAPE,
     Entry,

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import gc
+from collections import namedtuple
+from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Table, delete
 
 from lis import events as e
 from lis.clock import from_text
-from lis.db import insert_many
-from lis.events import FIELDS, KINDS, TIMES, Event, TubeKind
-from lis.ledger.rows import CHUNK, SHAPE
-from lis.schema import pool_member, recall, tube, tube_person
-from lis.tube import Tube, evolve
+from lis.db import insert_tuples
+from lis.events import COLUMNS, FIELDS, KINDS, NUMBERS, TIMES, Event, TubeKind
+from lis.ledger.amending import AMENDMENTS, Proposal, follow
+from lis.ledger.rows import HEAD, LINKED, SHAPE, as_stored, as_stored_tube
+from lis.schema import amendment, pool_member, recall, tube, tube_person
+from lis.tube import Tube, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lis.db import Unit
 
@@ -29,21 +33,19 @@ SLICE: Final = 5_000
 def rows(
     conn: Connection, names: Sequence[str] = (*SHAPE, "hash"), *, size: int = SLICE
 ) -> Iterator[tuple[Any, ...]]:
-    """The log in order as raw tuples of ``names`` (first the event's number), ``size`` at a time.
+    """The log in order as raw tuples of ``names`` (first the event's number), ``size`` numbers at a time.
 
     Goes to the driver directly: a million rows through column types would take longer than the fold.
+    Asked by ranges of numbers and not by LIMIT, for which PostgreSQL may sort all that is left each time.
     """
-    last = 0
     cursor = _cursor(conn)
     try:
-        while True:
-            where = f"event_id > {last} ORDER BY event_id LIMIT {size}"
+        cursor.execute("SELECT MIN(event_id), MAX(event_id) FROM event")
+        first, last = cursor.fetchone()
+        for start in range(first, last + 1, size) if last is not None else ():
+            where = f"event_id >= {start} AND event_id < {start + size} ORDER BY event_id"
             cursor.execute(f"SELECT {', '.join(names)} FROM event WHERE {where}")  # noqa: S608 - own words
-            found = cursor.fetchall()
-            yield from found
-            if len(found) < size:
-                return
-            last = found[-1][0]
+            yield from cursor.fetchall()
     finally:
         cursor.close()
 
@@ -53,28 +55,91 @@ def _cursor(conn: Connection) -> Any:
     return conn.connection.cursor()
 
 
-def _plan(name: str) -> tuple[type, tuple[int, ...], tuple[tuple[int, Callable[[Any], Any]], ...]]:
-    """Of an event: its class, where its fields stand in a row, which of them are no plain text or number."""
-    places = tuple(SHAPE.index(field) for field in FIELDS[name])
+BESIDE: Final = frozenset({"instrument", "run_id", "assay_version", "curve", "scope", "verdict"})
+"""Fields that say something about a run and never change a tube; a fold leaves them out."""
+
+
+def _slots() -> list[list[str]]:
+    """The fields that a fold reads, packed: those that no event has together share a column.
+
+    A driver makes a Python value of every column of every row, empty or not; a dozen instead of forty
+    halve the time of reading a million rows.
+    """
+    slots: list[list[str]] = []
+    for field in (name for name in COLUMNS if name not in BESIDE):
+        beside = {other for names in FIELDS.values() if field in names for other in names}
+        fitting = (
+            slot for slot in slots if (slot[0] in NUMBERS) is (field in NUMBERS) and beside.isdisjoint(slot)
+        )
+        home = next(fitting, None)
+        if home is None:
+            slots.append([field])
+        else:
+            home.append(field)
+    return slots
+
+
+_SLOTS: Final = _slots()
+
+FOLDED: Final = (
+    *HEAD,
+    *(f"COALESCE({', '.join(slot)})" if len(slot) > 1 else slot[0] for slot in _SLOTS),
+)
+"""What a fold reads of the log."""
+
+_IN_SHAPE: Final = {name: place for place, name in enumerate(SHAPE)}
+_IN_FOLDED: Final = {name: place for place, slot in enumerate(_SLOTS, len(HEAD)) for name in slot}
+"""Field -> where its value stands in a row."""
+
+_Row = tuple[Any, ...]
+
+
+def _maker(name: str, place_of: Mapping[str, int]) -> Callable[[Sequence[Any]], Event]:
+    """How a row becomes the event of this name."""
+    kind = KINDS[name]
+    places = tuple(place_of[field] for field in FIELDS[name])
     special = tuple(
         (i, from_text if field in TIMES else TubeKind)
         for i, field in enumerate(FIELDS[name])
         if field in TIMES or field == "tube_kind"
     )
-    return KINDS[name], places, special
+
+    def make(row: Sequence[Any]) -> Event:
+        values = [row[place] for place in places]
+        for i, as_value in special:
+            values[i] = as_value(values[i])
+        fact: Event = kind(*values)
+        return fact
+
+    return make
 
 
-_PLANS: Final = {name: _plan(name) for name in KINDS}
+_MAKERS: Final = {name: _maker(name, _IN_SHAPE) for name in KINDS}
 
 
 def fact_of(row: Sequence[Any]) -> Event:
     """The event of a raw row of the log."""
-    kind, places, special = _PLANS[row[3]]
-    values = [row[i] for i in places]
-    for i, as_value in special:
-        values[i] = as_value(values[i])
-    fact: Event = kind(*values)
-    return fact
+    return _MAKERS[row[3]](row)
+
+
+def _reader(name: str) -> Callable[[_Row], Any]:
+    """How a row of :data:`FOLDED` becomes something with the fields of its event that a fold needs.
+
+    A plain tuple with names is made in a tenth of the time of an event, and keeps moments as text.
+    """
+    if name in LINKED:
+        return _maker(name, _IN_FOLDED)
+    fields = [field for field in FIELDS[name] if field not in BESIDE]
+    places = [_IN_FOLDED[field] for field in fields]
+    shape: Any = namedtuple(name, fields)  # type: ignore[misc]  # noqa: PYI024 - known at run time only
+    make: Callable[[Sequence[Any]], Any] = shape._make
+    if len(places) < 2:
+        return lambda row: make([row[place] for place in places])
+    pick = itemgetter(*places)
+    return lambda row: make(pick(row))
+
+
+_READERS: Final = {name: (KINDS[name], _reader(name), name in LINKED) for name in KINDS}
 
 
 def fold(conn: Connection) -> dict[str, Tube]:
@@ -83,19 +148,20 @@ def fold(conn: Connection) -> dict[str, Tube]:
     Raises:
         IllegalMove: the log itself holds a move that cannot be.
     """
-    return _folded(conn)[0]
+    return {code: as_stored_tube(as_stored(one)) for code, one in _folded(conn)[0].items()}
 
 
 def _folded(conn: Connection) -> tuple[dict[str, Tube], Links]:
-    """All tubes and the rows beside them, in one pass over the log."""
+    """All tubes (their moments are text) and the rows beside them, in one pass over the log."""
     state: dict[str, Tube] = {}
     links = Links()
     with _without_collection():
-        for row in rows(conn, SHAPE):
+        for row in rows(conn, FOLDED):
             tube_id = row[1]
-            fact = fact_of(row)
-            state[tube_id] = evolve(state.get(tube_id) or Tube(tube_id), fact, from_text(row[4]))
-            if row[3] in LINKED:
+            kind, read, linked = _READERS[row[3]]
+            fact = read(row)
+            state[tube_id] = step(state.get(tube_id) or Tube(tube_id), kind, fact, row[4])
+            if linked:
                 links.add(row, fact)
     return state, links
 
@@ -119,6 +185,7 @@ class Links:
         self.persons: dict[tuple[str, int], str] = {}
         self.members: dict[tuple[str, int], str] = {}
         self.recalls: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self.amendments: dict[tuple[str, str], Proposal] = {}
 
     def add(self, row: Sequence[Any], fact: Event) -> None:
         """Follow one event."""
@@ -135,6 +202,11 @@ class Links:
                 opened = self.recalls[tube_id, fact.person_id]
                 closed = (from_text(row[4]), fact.other_tube, fact.result)
                 self.recalls[tube_id, fact.person_id] = (*opened[:3], *closed)
+            case e.AmendmentProposed() | e.AmendmentWithdrawn() | e.Amended():
+                key = tube_id, fact.amends
+                found = follow(self.amendments.get(key), fact, from_text(row[4]), row[5])
+                if found is not None:
+                    self.amendments[key] = found
             case _:
                 pass
 
@@ -144,21 +216,30 @@ def is_linked(row: Sequence[Any]) -> bool:
     return row[3] in LINKED
 
 
-LINKED: Final = frozenset({"PersonBound", "JoinedPool", "PersonRecalled", "PersonRecollected"})
-"""Events from which a row beside the tube follows."""
-
-
 def rebuild(unit: Unit) -> int:
     """Write the tube table, and all that follows from the log, anew; returns the number of tubes."""
-    state, links = _folded(unit.conn)
-    folded = state.values()
-    for table in (tube_person, pool_member, recall, tube):
-        unit.conn.execute(delete(table))
-    _insert_all(unit.conn, tube, [one._asdict() for one in folded])
-    _insert_all(unit.conn, tube_person, [_named(PERSONS, (*k, v)) for k, v in links.persons.items()])
-    _insert_all(unit.conn, pool_member, [_named(MEMBERS, (*k, v)) for k, v in links.members.items()])
-    _insert_all(unit.conn, recall, [_named(RECALLS, (*k, *v)) for k, v in links.recalls.items()])
-    return len(folded)
+    conn = unit.conn
+    state, links = _folded(conn)
+    for table in (tube_person, pool_member, recall, amendment, tube):
+        conn.execute(delete(table))
+    with _indexed_afterwards(conn, tube, tube_person):
+        _insert_all(conn, tube, Tube._fields, [as_stored(one) for one in state.values()])
+        _insert_all(conn, tube_person, PERSONS, [(*key, who) for key, who in links.persons.items()])
+    _insert_all(conn, pool_member, MEMBERS, [(*key, code) for key, code in links.members.items()])
+    _insert_all(conn, recall, RECALLS, [(*key, *rest) for key, rest in links.recalls.items()])
+    _insert_all(conn, amendment, AMENDMENTS, [(*key, *one) for key, one in links.amendments.items()])
+    return len(state)
+
+
+@contextlib.contextmanager
+def _indexed_afterwards(conn: Connection, *tables: Table) -> Iterator[None]:
+    """Indexes made of rows that are there cost a fraction of indexes that follow every row."""
+    indexes = [index for table in tables for index in table.indexes]
+    for index in indexes:
+        index.drop(conn)
+    yield
+    for index in indexes:
+        index.create(conn)
 
 
 PERSONS: Final = ("tube_id", "place", "person_id")
@@ -179,10 +260,8 @@ RECALLS: Final = (
 )
 
 
-def _named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
-    return dict(zip(names, values, strict=True))
-
-
-def _insert_all(conn: Connection, table: Table, values: Sequence[dict[str, Any]]) -> None:
-    for start in range(0, len(values), CHUNK):
-        insert_many(conn, table, values[start : start + CHUNK])
+def _insert_all(
+    conn: Connection, table: Table, names: tuple[str, ...], values: Sequence[tuple[Any, ...]]
+) -> None:
+    for start in range(0, len(values), SLICE):
+        insert_tuples(conn, table, names, values[start : start + SLICE])

@@ -11,20 +11,16 @@ from sqlalchemy import Connection, select
 
 from lis import barcodes
 from lis import events as e
-from lis.clock import to_text
-from lis.db import among
+from lis.clock import from_text, to_text
+from lis.db import GENESIS, Prepared, among
 from lis.errors import NotFound
 from lis.events import COLUMNS, FIELDS, KINDS, TIMES, Event, TubeKind
-from lis.schema import chain, event, tube
+from lis.schema import Moment, chain, event, tube
 from lis.tube import NEXT_STEP, Tube, TubeState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
-
-GENESIS: Final = "0" * 64
-"""The hash before the first row."""
-
 
 CHUNK: Final = 500
 """Tubes read or written per statement; below the parameter limits of both databases."""
@@ -74,6 +70,13 @@ def head_of(conn: Connection) -> tuple[int, str]:
     """Number and hash of the last row of the log."""
     row = conn.execute(select(chain.c.event_id, chain.c.hash)).one_or_none()
     return (row.event_id, row.hash) if row else (0, GENESIS)
+
+
+AMENDING: Final = frozenset({"AmendmentProposed", "AmendmentWithdrawn", "Amended"})
+"""Events that a proposal to correct a report follows from."""
+
+LINKED: Final = frozenset({"PersonBound", "JoinedPool", "PersonRecalled", "PersonRecollected", *AMENDING})
+"""Events from which a row beside the tube follows."""
 
 
 def link_row(tube_id: str, fact: Event, at: datetime) -> dict[str, Any]:
@@ -128,22 +131,44 @@ def recalls(tube_id: str, persons: Iterable[str], reason: str, due: datetime) ->
 TUBE_COLUMNS = tuple(tube.c[name] for name in Tube._fields)
 
 
+_TUBES: Final = Prepared(select(*TUBE_COLUMNS).where(among(tube.c.tube_id, "codes")))
+
+
 def tubes(conn: Connection, tube_ids: Iterable[str]) -> dict[str, Tube]:
-    """The tubes named; those nobody has heard of come back as absent."""
+    """The tubes named, in order of their codes; those nobody has heard of come back as absent."""
     wanted = sorted(set(tube_ids))
     found: dict[str, Tube] = {}
     for start in range(0, len(wanted), CHUNK):
-        part = wanted[start : start + CHUNK]
-        for row in conn.execute(select(*TUBE_COLUMNS).where(among(tube.c.tube_id, part))):
-            found[row.tube_id] = as_tube(row)
+        for row in _TUBES.rows(conn, codes=wanted[start : start + CHUNK]):
+            found[row[0]] = as_stored_tube(row)
     return {tube_id: found.get(tube_id) or Tube(tube_id) for tube_id in wanted}
+
+
+_MOMENTS: Final = tuple(i for i, name in enumerate(Tube._fields) if isinstance(tube.c[name].type, Moment))
+_KINDS: Final = {kind.value: kind for kind in TubeKind}
+_STATES: Final = {state.value: state for state in TubeState}
+
+
+def as_stored_tube(row: Sequence[Any]) -> Tube:
+    """A row of the tube table as the driver has it (moments are text) as a value."""
+    values = list(row)
+    values[1], values[2] = _KINDS[values[1]], _STATES[values[2]]
+    for i in _MOMENTS:
+        if values[i] is not None:
+            values[i] = from_text(values[i])
+    return Tube._make(values)
+
+
+def as_stored(one: Tube) -> tuple[Any, ...]:
+    """A tube as a row of its table; drivers are slow with members of enumerations."""
+    return (one.tube_id, str(one.kind), str(one.state), *one[3:])
 
 
 def as_tube(row: Sequence[Any]) -> Tube:
     """A row of the tube table as a value."""
     values = list(row)
-    values[1], values[2] = TubeKind(values[1]), TubeState(values[2])
-    return Tube(*values)
+    values[1], values[2] = _KINDS[values[1]], _STATES[values[2]]
+    return Tube._make(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Table, select
 
 from lis.clock import from_text
-from lis.errors import IllegalMove
+from lis.db import GENESIS
+from lis.errors import Conflict, IllegalMove
+from lis.ledger.amending import AMENDMENTS
 from lis.ledger.folding import MEMBERS, PERSONS, RECALLS, Links, fact_of, is_linked, rows
-from lis.ledger.rows import GENESIS, SHAPE, TUBE_COLUMNS, as_tube, head_of, link
-from lis.schema import pool_member, recall, tube, tube_person
+from lis.ledger.rows import SHAPE, TUBE_COLUMNS, as_tube, head_of, link
+from lis.schema import amendment, pool_member, recall, tube, tube_person
 from lis.tube import Tube, evolve
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ def _compare_links(conn: Connection, links: Links, found: Verdict) -> Verdict:
         ("place", tube_person, PERSONS, {key: (value,) for key, value in links.persons.items()}),
         ("pool place", pool_member, MEMBERS, {key: (value,) for key, value in links.members.items()}),
         ("recall", recall, RECALLS, links.recalls),
+        ("amendment", amendment, AMENDMENTS, {key: tuple(value) for key, value in links.amendments.items()}),
     )
     for what, table, names, expected in tables:
         stored = {
@@ -94,7 +97,7 @@ def _row_problem(row: Sequence[Any], number: int, digest: str, state: dict[str, 
         moved = evolve(state.get(tube_id) or Tube(tube_id), fact, from_text(row[4]))
         if is_linked(row):
             links.add(row, fact)
-    except (IllegalMove, KeyError, TypeError, ValueError) as error:
+    except (IllegalMove, Conflict, KeyError, TypeError, ValueError) as error:
         return f"row {number} cannot follow what came before: {error}"
     if moved.seq != row[2]:
         return f"row {number} says it is event {row[2]} of tube {tube_id}, but it is number {moved.seq}"

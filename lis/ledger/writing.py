@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import ColumnElement, Connection, bindparam, update
 
 from lis import events as e
-from lis.db import among, insert_many
+from lis.db import Prepared, among, insert_many, insert_tuples
 from lis.errors import Conflict
-from lis.ledger.rows import Recorded, as_row, head_of, link, link_row, tubes
+from lis.events import COLUMNS, FIELDS
+from lis.ledger.amending import write_amendments
+from lis.ledger.rows import HEAD, LINKED, Recorded, as_row, as_stored, link, link_row, tubes
 from lis.schema import chain, event, pool_member, recall, tube, tube_person
 from lis.tube import Tube, TubeState, evolve
 
@@ -46,32 +49,47 @@ def append(unit: Unit, facts: Iterable[Recorded], known: Mapping[str, Tube] | No
     before = {code: given[code] for code in touched if code in given}
     before |= tubes(unit.conn, touched - given.keys())
     after = dict(before)
-    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    head_id, head_hash = head_of(unit.conn)
+    rows: list[dict[str, Any]] = []
+    event_id, digest = unit.head.event_id, unit.head.hash
     for tube_id, fact in facts:
         moved = evolve(after[tube_id], fact, unit.now)
         after[tube_id] = moved
-        head_id += 1
-        row = as_row(head_id, moved, fact, unit.now, unit.actor)
-        row["hash"] = head_hash = link(head_hash, row)
-        rows[row["kind"]].append(row)
-    for many in rows.values():
-        insert_many(unit.conn, event, many)
-    _write_head(unit, head_id, head_hash)
+        event_id += 1
+        row = as_row(event_id, moved, fact, unit.now, unit.actor)
+        row["hash"] = digest = link(digest, row)
+        rows.append(row)
+    names = _columns(frozenset(row["kind"] for row in rows))
+    insert_tuples(unit.conn, event, names, [tuple(map(row.get, names)) for row in rows])
+    _write_head(unit, event_id, digest)
     _write_tubes(unit.conn, before, after)
     _write_links(unit, facts)
+    unit.head.event_id, unit.head.hash = event_id, digest
     return after
 
 
+@lru_cache(maxsize=256)
+def _columns(kinds: frozenset[str]) -> tuple[str, ...]:
+    """The columns of the log that events of these kinds fill."""
+    filled = {name for kind in kinds for name in FIELDS[kind]}
+    return (*HEAD, *(name for name in COLUMNS if name in filled), "hash")
+
+
+_MOVE_HEAD: Final = Prepared(
+    update(chain)
+    .where(chain.c.id == 1)
+    .values({name: bindparam(f"new_{name}") for name in ("event_id", "hash", "at")})
+)
+
+
 def _write_head(unit: Unit, event_id: int, digest: str) -> None:
-    values = {"event_id": event_id, "hash": digest, "at": unit.now}
-    if not unit.conn.execute(update(chain).where(chain.c.id == 1).values(**values)).rowcount:
-        unit.conn.execute(insert(chain).values(id=1, **values))
+    if not _MOVE_HEAD.run(unit.conn, new_event_id=event_id, new_hash=digest, new_at=unit.now):
+        insert_many(unit.conn, chain, [{"id": 1, "event_id": event_id, "hash": digest, "at": unit.now}])
 
 
 def _write_tubes(conn: Connection, before: dict[str, Tube], after: dict[str, Tube]) -> None:
-    new = [new._asdict() for tube_id, new in after.items() if before[tube_id].state is TubeState.ABSENT]
-    insert_many(conn, tube, new)
+    new = [as_stored(now) for tube_id, now in after.items() if before[tube_id].state is TubeState.ABSENT]
+    if new:
+        insert_tuples(conn, tube, Tube._fields, new)
     moves: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for tube_id, now in after.items():
         old = before[tube_id]
@@ -92,29 +110,42 @@ def _write_moves(conn: Connection, moves: Mapping[tuple[Any, ...], list[str]]) -
     found = 0
     single: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for (seq, *changed), tube_ids in moves.items():
-        values = dict(changed)
+        names = tuple(name for name, _ in changed)
+        values = {f"new_{name}": value for name, value in changed} | {"was_seq": seq}
         if len(tube_ids) < TOGETHER:
-            single[tuple(values)] += [{**values, "was_id": tube_id, "was_seq": seq} for tube_id in tube_ids]
-            continue
-        alike = update(tube).where(among(tube.c.tube_id, tube_ids), tube.c.seq == seq)
-        found += conn.execute(alike.values(values)).rowcount
-    for names, rows in single.items():
-        one = update(tube).where(tube.c.tube_id == bindparam("was_id"), tube.c.seq == bindparam("was_seq"))
-        found += conn.execute(one.values({name: bindparam(name) for name in names}), rows).rowcount
-    return found
+            single[names] += [{**values, "was_id": tube_id} for tube_id in tube_ids]
+        else:
+            found += _move_alike(names).run(conn, codes=sorted(tube_ids), **values)
+    return found + sum(_move_one(names).run_each(conn, many) for names, many in single.items())
+
+
+@lru_cache(maxsize=256)
+def _move_alike(names: tuple[str, ...]) -> Prepared:
+    """Change these columns of many tubes to the same values."""
+    return _moving(among(tube.c.tube_id, "codes"), names)
+
+
+@lru_cache(maxsize=256)
+def _move_one(names: tuple[str, ...]) -> Prepared:
+    """Change these columns of one tube."""
+    return _moving(tube.c.tube_id == bindparam("was_id"), names)
+
+
+def _moving(which: ColumnElement[bool], names: Sequence[str]) -> Prepared:
+    changed = update(tube).where(which, tube.c.seq == bindparam("was_seq"))
+    return Prepared(changed.values({name: bindparam(f"new_{name}") for name in names}))
 
 
 def _write_links(unit: Unit, facts: Sequence[Recorded]) -> None:
     """The rows that follow from events: persons in tubes, tubes in pools, persons recalled."""
     rows: dict[type, list[dict[str, Any]]] = defaultdict(list)
     for tube_id, fact in facts:
-        rows[type(fact)].append(link_row(tube_id, fact, unit.now))
-    if rows[e.PersonBound]:
-        insert_many(unit.conn, tube_person, rows[e.PersonBound])
-    if rows[e.JoinedPool]:
-        unit.conn.execute(insert(pool_member), rows[e.JoinedPool])
-    if rows[e.PersonRecalled]:
-        unit.conn.execute(insert(recall), rows[e.PersonRecalled])
+        if type(fact).__name__ in LINKED:
+            rows[type(fact)].append(link_row(tube_id, fact, unit.now))
+    insert_many(unit.conn, tube_person, rows[e.PersonBound])
+    insert_many(unit.conn, pool_member, rows[e.JoinedPool])
+    insert_many(unit.conn, recall, rows[e.PersonRecalled])
+    write_amendments(unit, facts)
     for row in rows[e.PersonRecollected]:
         task = (recall.c.tube_id == row["tube_id"], recall.c.person_id == row["person_id"])
         closed = unit.conn.execute(

@@ -4,7 +4,15 @@ The few small writes that are not tube state (people, plates, files, counters) a
 the schema has one door.
 """
 
-from lis.queries.accounts import account_row, accounts, device_of_key, devices, stored_reply, ticket_row
+from lis.queries.accounts import (
+    account_row,
+    accounts,
+    cyclers,
+    device_of_key,
+    devices,
+    stored_reply,
+    ticket_row,
+)
 from lis.queries.common import CHUNK, PAGE, Row
 from lis.queries.evidence import (
     all_reports,
@@ -59,6 +67,8 @@ from lis.queries.reports import (
     Turnaround,
     amended_by,
     latest_reports,
+    open_amendment,
+    open_amendments,
     report_row,
     reported_tubes,
     reports_of_tube,
@@ -78,6 +88,7 @@ from lis.queries.tubes import (
     due_first,
     event_counts,
     find_tubes,
+    first_heard,
     households,
     occupied,
     oldest_unreported,
@@ -108,6 +119,7 @@ __all__ = [
     "calls",
     "count_in_states",
     "count_of",
+    "cyclers",
     "delete_rows",
     "device_of_key",
     "devices",
@@ -118,6 +130,7 @@ __all__ = [
     "file_row",
     "files",
     "find_tubes",
+    "first_heard",
     "households",
     "insert_people",
     "insert_rows",
@@ -129,6 +142,8 @@ __all__ = [
     "occupied",
     "oldest_unreported",
     "open_alarms",
+    "open_amendment",
+    "open_amendments",
     "open_recall_counts",
     "open_recalls",
     "open_tasks",

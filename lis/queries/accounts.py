@@ -31,6 +31,17 @@ def devices(conn: Connection) -> list[Row]:
     return all_rows(conn, select(device).order_by(device.c.name))
 
 
+def cyclers(conn: Connection) -> list[tuple[str, str]]:
+    """(name, serial) of everything that sends files by itself: devices, and accounts of instruments.
+
+    A revoked device is still known by its name; its serial may belong to its successor.
+    """
+    enrolled = select(device.c.name, device.c.serial, device.c.revoked_at)
+    found = [(row.name, "" if row.revoked_at else row.serial) for row in conn.execute(enrolled)]
+    named = select(account.c.name).where(account.c.role == "instrument")
+    return [*found, *((name, "") for name in conn.execute(named).scalars())]
+
+
 def device_of_key(conn: Connection, public_key: str) -> str | None:
     """The device enrolled under a public key, unless it was revoked."""
     found = select(device.c.name).where(device.c.public_key == public_key, device.c.revoked_at.is_(None))

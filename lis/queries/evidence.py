@@ -25,9 +25,10 @@ def all_reports(conn: Connection) -> Iterator[Row]:
 
 
 def seals_in_log(conn: Connection) -> Iterator[Row]:
-    """Every release and amendment: tube, kind, report, count and seal, by tube, in order."""
-    names = ("event_id", "tube_id", "kind", "report_id", "count", "seal")
-    found = select(*(event.c[name] for name in names)).where(event.c.kind.in_(("Released", "Amended")))
+    """Every release and everything about amendments: who, which report, count, seal; by tube, in order."""
+    names = ("event_id", "tube_id", "kind", "actor", "report_id", "amends", "count", "seal")
+    kinds = ("Released", "AmendmentProposed", "AmendmentWithdrawn", "Amended")
+    found = select(*(event.c[name] for name in names)).where(event.c.kind.in_(kinds))
     return _stream(conn, found.order_by(event.c.tube_id, event.c.seq))
 
 

@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from typing import Final
 
-from lis.queries.common import PAGE, Row, all_rows, one_row
-from lis.schema import alarm, file, file_status, recall
+from sqlalchemy import Connection, bindparam, func, select
+
+from lis.db import Prepared
+from lis.queries.common import PAGE, Row, all_rows
+from lis.schema import alarm, amendment, file, file_status, plate, recall
+
+_FILE: Final = Prepared(select(file).where(file.c.file_id == bindparam("which")))
+_HEAD: Final = Prepared(
+    select(*(column for column in file.c if column.name != "content")).where(
+        file.c.file_id == bindparam("which")
+    )
+)
+_STATUS: Final = Prepared(select(file_status).where(file_status.c.file_id == bindparam("which")))
+_SAME_RUN: Final = Prepared(
+    select(file.c.file_id, file.c.sha256, file.c.received_at)
+    .where(file.c.device == bindparam("from_device"), file.c.run == bindparam("of_run"))
+    .order_by(file.c.received_at)
+)
 
 
 def file_row(conn: Connection, file_id: str) -> Row | None:
     """A received file with its content, or None."""
-    return one_row(conn, select(file).where(file.c.file_id == file_id))
+    return _FILE.record(conn, which=file_id)
 
 
 def file_head(conn: Connection, file_id: str) -> Row | None:
     """A received file without its content, or None."""
-    columns = [column for column in file.c if column.name != "content"]
-    return one_row(conn, select(*columns).where(file.c.file_id == file_id))
+    return _HEAD.record(conn, which=file_id)
 
 
 def status_of_file(conn: Connection, file_id: str) -> Row | None:
     """What became of a file, or None."""
-    return one_row(conn, select(file_status).where(file_status.c.file_id == file_id))
+    return _STATUS.record(conn, which=file_id)
 
 
 def files(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
-    """Received files (without content) in these states, newest first."""
+    """Received files (without content) in these states, newest first; ``loaded``: their plate's cycler."""
     columns = [column for column in file.c if column.name not in {"content", "plate_id"}]
     known = func.coalesce(func.nullif(file_status.c.plate_id, ""), file.c.plate_id).label("plate_id")
-    found = select(
-        *columns, known, file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id
-    ).join(file_status, file_status.c.file_id == file.c.file_id)
+    about = (file_status.c.state, file_status.c.code, file_status.c.reason, file_status.c.run_id)
+    found = (
+        select(*columns, known, *about, func.coalesce(plate.c.instrument, "").label("loaded"))
+        .join(file_status, file_status.c.file_id == file.c.file_id)
+        .outerjoin(plate, plate.c.plate_id == known)
+    )
     if states:
         found = found.where(file_status.c.state.in_(states))
     return all_rows(conn, found.order_by(file.c.received_at.desc(), file.c.file_id).limit(limit))
@@ -49,14 +67,12 @@ def waiting_files(conn: Connection) -> list[str]:
 
 def same_run(conn: Connection, device_name: str, run_name: str) -> list[Row]:
     """Files of one run of one device, without content."""
-    found = select(file.c.file_id, file.c.sha256, file.c.received_at).where(
-        file.c.device == device_name, file.c.run == run_name
-    )
-    return all_rows(conn, found.order_by(file.c.received_at))
+    return _SAME_RUN.records(conn, from_device=device_name, of_run=run_name)
 
 
 def queue_depths(conn: Connection) -> dict[str, int]:
-    """What waits for a person besides tubes: open recalls and alarms, quarantined and waiting files."""
+    """What waits for a person besides tubes: recalls, alarms, proposed corrections, files."""
+    proposed = select(func.count()).select_from(amendment).where(amendment.c.closed_at.is_(None))
     recalls = select(func.count()).select_from(recall).where(recall.c.closed_at.is_(None))
     alarms = select(func.count()).select_from(alarm).where(alarm.c.cleared_at.is_(None))
     states = select(file_status.c.state, func.count()).where(
@@ -66,6 +82,7 @@ def queue_depths(conn: Connection) -> dict[str, int]:
     return {
         "recalls": conn.execute(recalls).scalar_one(),
         "alarms": conn.execute(alarms).scalar_one(),
+        "amendments": conn.execute(proposed).scalar_one(),
         "quarantined": counted.get("quarantined", 0),
         "waiting": counted.get("waiting", 0),
     }

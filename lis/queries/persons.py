@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, func, select
 
-from lis.db import among, insert_many
+from lis.clock import from_text
+from lis.db import Prepared, among, insert_many
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
 from lis.schema import person, recall, tube_person
 
@@ -17,24 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
+_PEOPLE: Final = Prepared(
+    select(tube_person.c.tube_id, tube_person.c.person_id)
+    .where(among(tube_person.c.tube_id, "codes"))
+    .order_by(tube_person.c.tube_id, tube_person.c.place)
+)
+
+
 def persons_in(conn: Connection, tube_id: str) -> list[str]:
     """Ids of the persons in a tube, by place."""
-    found = (
-        select(tube_person.c.person_id).where(tube_person.c.tube_id == tube_id).order_by(tube_person.c.place)
-    )
-    return list(conn.execute(found).scalars())
+    return [person_id for _, person_id in _PEOPLE.rows(conn, codes=[tube_id])]
 
 
 def people_of(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[str]]:
     """Ids of the persons in each tube, by place."""
     people: dict[str, list[str]] = defaultdict(list)
     for part in parts(tube_ids):
-        found = (
-            select(tube_person.c.tube_id, tube_person.c.person_id)
-            .where(among(tube_person.c.tube_id, part))
-            .order_by(tube_person.c.tube_id, tube_person.c.place)
-        )
-        for tube_id, person_id in conn.execute(found):
+        for tube_id, person_id in _PEOPLE.rows(conn, codes=part):
             people[tube_id].append(person_id)
     return people
 
@@ -48,12 +48,16 @@ def people(conn: Connection, person_ids: Iterable[str]) -> dict[str, Row]:
     return found
 
 
+_NAMES: Final = Prepared(
+    select(person.c.person_id, person.c.name).where(among(person.c.person_id, "persons"))
+)
+
+
 def person_names(conn: Connection, person_ids: Iterable[str]) -> dict[str, str]:
     """Names of those persons who are known already."""
     found: dict[str, str] = {}
     for part in parts(person_ids):
-        rows = conn.execute(select(person.c.person_id, person.c.name).where(among(person.c.person_id, part)))
-        found.update((row.person_id, row.name) for row in rows)
+        found.update(_NAMES.rows(conn, persons=list(part)))
     return found
 
 
@@ -80,15 +84,19 @@ def open_recalls(conn: Connection, limit: int = PAGE) -> list[Row]:
     return all_rows(conn, found)
 
 
+_OPEN: Final = Prepared(
+    select(recall.c.person_id, recall.c.tube_id, recall.c.opened_at)
+    .where(among(recall.c.person_id, "persons"), recall.c.closed_at.is_(None))
+    .order_by(recall.c.tube_id)
+)
+
+
 def recalls_of(conn: Connection, person_ids: Iterable[str]) -> dict[str, list[str]]:
     """Person -> tubes for which a new specimen of this person is still awaited."""
     held: dict[str, list[str]] = defaultdict(list)
     for part in parts(person_ids):
-        found = select(recall.c.person_id, recall.c.tube_id).where(
-            among(recall.c.person_id, part), recall.c.closed_at.is_(None)
-        )
-        for row in conn.execute(found.order_by(recall.c.tube_id)):
-            held[row.person_id].append(row.tube_id)
+        for person_id, tube_id, _ in _OPEN.rows(conn, persons=part):
+            held[person_id].append(tube_id)
     return held
 
 
@@ -104,11 +112,8 @@ def open_tasks(conn: Connection, person_ids: Iterable[str]) -> dict[str, list[Ta
     """Person -> the re-collections that are still open."""
     tasks: dict[str, list[Task]] = defaultdict(list)
     for part in parts(person_ids):
-        found = select(recall.c.person_id, recall.c.tube_id, recall.c.opened_at).where(
-            among(recall.c.person_id, part), recall.c.closed_at.is_(None)
-        )
-        for row in conn.execute(found.order_by(recall.c.tube_id)):
-            tasks[row.person_id].append(Task(row.tube_id, row.opened_at))
+        for person_id, tube_id, opened_at in _OPEN.rows(conn, persons=part):
+            tasks[person_id].append(Task(tube_id, from_text(opened_at)))
     return tasks
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
-from lis.db import among
+from lis.db import Prepared, among
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
 from lis.schema import event, plate, plate_well, pool_member, reading, rulebook, run
 
@@ -16,23 +16,28 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+_MEMBERS: Final = Prepared(
+    select(pool_member.c.pool_id, pool_member.c.tube_id)
+    .where(among(pool_member.c.pool_id, "pools"))
+    .order_by(pool_member.c.pool_id, pool_member.c.place)
+)
+
+
 def pool_members(conn: Connection, pool_ids: Iterable[str]) -> dict[str, list[str]]:
     """Members of each pool, by place."""
     members: dict[str, list[str]] = defaultdict(list)
     for part in parts(pool_ids):
-        found = (
-            select(pool_member.c.pool_id, pool_member.c.tube_id)
-            .where(among(pool_member.c.pool_id, part))
-            .order_by(pool_member.c.pool_id, pool_member.c.place)
-        )
-        for pool_id, tube_id in conn.execute(found):
+        for pool_id, tube_id in _MEMBERS.rows(conn, pools=part):
             members[pool_id].append(tube_id)
     return members
 
 
+_PLATE: Final = Prepared(select(plate).where(plate.c.plate_id == bindparam("which")))
+
+
 def plate_row(conn: Connection, plate_id: str) -> Row | None:
     """A plate, or None."""
-    return one_row(conn, select(plate).where(plate.c.plate_id == plate_id))
+    return _PLATE.record(conn, which=plate_id)
 
 
 def plates(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
@@ -43,9 +48,12 @@ def plates(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
     return all_rows(conn, found.order_by(plate.c.created_at.desc(), plate.c.plate_id).limit(limit))
 
 
+_WELLS: Final = Prepared(select(plate_well).where(plate_well.c.plate_id == bindparam("which")))
+
+
 def wells(conn: Connection, plate_id: str) -> list[Row]:
     """The wells of a plate that hold something, in no particular order."""
-    return all_rows(conn, select(plate_well).where(plate_well.c.plate_id == plate_id))
+    return _WELLS.records(conn, which=plate_id)
 
 
 def runs_of_plate(conn: Connection, plate_id: str) -> list[Row]:
@@ -59,10 +67,14 @@ def run_row(conn: Connection, run_id: str) -> Row | None:
     return one_row(conn, select(run).where(run.c.run_id == run_id))
 
 
+_READINGS: Final = Prepared(
+    select(reading).where(reading.c.run_id == bindparam("which")).order_by(reading.c.well, reading.c.target)
+)
+
+
 def readings_of_run(conn: Connection, run_id: str) -> list[Row]:
     """Everything the cycler said in a run."""
-    found = select(reading).where(reading.c.run_id == run_id).order_by(reading.c.well, reading.c.target)
-    return all_rows(conn, found)
+    return _READINGS.records(conn, which=run_id)
 
 
 def readings_of_tube(conn: Connection, tube_id: str) -> list[Row]:
@@ -76,22 +88,37 @@ def readings_of_tube(conn: Connection, tube_id: str) -> list[Row]:
     return all_rows(conn, found)
 
 
+_RUN_WITH_PLATE: Final = Prepared(
+    select(run, plate.c.assay, plate.c.assay_version)
+    .join(plate, plate.c.plate_id == run.c.plate_id)
+    .where(run.c.run_id == bindparam("which"))
+)
+
+
 def run_with_plate(conn: Connection, run_id: str) -> Row:
-    """A run together with the assay of its plate."""
-    found = select(run, plate.c.assay, plate.c.assay_version).join(plate, plate.c.plate_id == run.c.plate_id)
-    return dict(conn.execute(found.where(run.c.run_id == run_id)).mappings().one())
+    """A run together with the assay of its plate.
+
+    Raises:
+        LookupError: no such run.
+    """
+    found = _RUN_WITH_PLATE.record(conn, which=run_id)
+    if found is None:
+        raise LookupError(run_id)
+    return found
+
+
+_POOLS: Final = Prepared(
+    select(event.c.tube_id, event.c.pool_id)
+    .where(among(event.c.tube_id, "codes"), event.c.kind == "JoinedPool")
+    .order_by(event.c.tube_id, event.c.seq)
+)
 
 
 def pools_of(conn: Connection, tube_ids: Iterable[str]) -> dict[str, str]:
     """Single tube -> the last pool it was a member of."""
     pools: dict[str, str] = {}
     for part in parts(tube_ids):
-        found = (
-            select(event.c.tube_id, event.c.pool_id)
-            .where(among(event.c.tube_id, part), event.c.kind == "JoinedPool")
-            .order_by(event.c.tube_id, event.c.seq)
-        )
-        pools.update((row.tube_id, row.pool_id) for row in conn.execute(found))
+        pools.update(_POOLS.rows(conn, codes=part))
     return pools
 
 

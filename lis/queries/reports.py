@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
-from lis.db import among
+from lis.db import Prepared, among
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
-from lis.schema import event, report, tube
+from lis.schema import amendment, event, report, tube
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,18 +41,39 @@ def amended_by(conn: Connection, report_id: str) -> str:
     )
 
 
+def open_amendment(conn: Connection, report_id: str) -> Row | None:
+    """The open proposal to correct a report, or None."""
+    return one_row(
+        conn, select(amendment).where(amendment.c.amends == report_id, amendment.c.closed_at.is_(None))
+    )
+
+
+def open_amendments(conn: Connection, tube_id: str = "", limit: int = PAGE) -> list[Row]:
+    """Proposals to correct reports that wait for another person, oldest first; of one tube if named."""
+    found = (
+        select(amendment, report.c.result.label("says"), report.c.person_id, tube.c.kind)
+        .join(report, report.c.report_id == amendment.c.amends)
+        .join(tube, tube.c.tube_id == amendment.c.tube_id)
+        .where(amendment.c.closed_at.is_(None))
+    )
+    if tube_id:
+        found = found.where(amendment.c.tube_id == tube_id)
+    return all_rows(conn, found.order_by(amendment.c.opened_at, amendment.c.amends).limit(limit))
+
+
+_SIGNED: Final = Prepared(
+    select(event.c.tube_id, event.c.kind, event.c.actor)
+    .where(among(event.c.tube_id, "codes"), or_(event.c.kind == "Concluded", event.c.kind == "Reviewed"))
+    .order_by(event.c.tube_id, event.c.seq)
+)
+
+
 def signers(conn: Connection, tube_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Who signed the present result of each tube, in order."""
     found: dict[str, tuple[str, ...]] = {}
     for part in parts(tube_ids):
-        rows = conn.execute(
-            select(event.c.tube_id, event.c.kind, event.c.actor)
-            .where(among(event.c.tube_id, part), event.c.kind.in_(("Concluded", "Reviewed")))
-            .order_by(event.c.tube_id, event.c.seq)
-        )
-        for row in rows:
-            before = found.get(row.tube_id, ())
-            found[row.tube_id] = () if row.kind == "Concluded" else (*before, row.actor)
+        for code, kind, actor in _SIGNED.rows(conn, codes=part):
+            found[code] = () if kind == "Concluded" else (*found.get(code, ()), actor)
     return found
 
 
@@ -64,7 +85,7 @@ def reported_tubes(conn: Connection) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Turnaround:
-    """One reported tube: hours from the start of its clock to its first report, and whether in time."""
+    """One reported tube: hours from the start of its clock to its first report, and whether as promised."""
 
     tube_id: str
     tier: str
@@ -81,7 +102,7 @@ def turnarounds(conn: Connection, start: str = "sampling") -> list[Turnaround]:
     )
     began = tube.c.received_at if start == "receipt" else tube.c.sampled_at
     rows = conn.execute(
-        select(tube.c.tube_id, tube.c.tier, began.label("began"), tube.c.due_at, first.c.issued).join(
+        select(tube.c.tube_id, tube.c.tier, began.label("began"), tube.c.promised_at, first.c.issued).join(
             first, first.c.tube_id == tube.c.tube_id
         )
     )
@@ -89,5 +110,6 @@ def turnarounds(conn: Connection, start: str = "sampling") -> list[Turnaround]:
     for row in rows:
         issued = datetime.fromisoformat(row.issued) if isinstance(row.issued, str) else row.issued
         hours = max((issued - row.began).total_seconds() / 3600, 0.0) if row.began else 0.0
-        found.append(Turnaround(row.tube_id, row.tier, hours, row.due_at is None or issued <= row.due_at))
+        on_time = row.promised_at is None or issued <= row.promised_at
+        found.append(Turnaround(row.tube_id, row.tier, hours, on_time))
     return found

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
-from lis.db import insert_many
+from lis.db import Prepared, insert_many
 from lis.schema import (
     account,
     alarm,
+    amendment,
     counter,
     device,
     event,
@@ -64,6 +66,7 @@ _TABLES = {
     "recall": recall,
     "file": file,
     "alarm": alarm,
+    "amendment": amendment,
 }
 
 
@@ -72,12 +75,19 @@ def next_number(conn: Connection, name: str) -> int:
     return next_numbers(conn, name, 1)[0]
 
 
+_STEP: Final = Prepared(
+    update(counter)
+    .where(counter.c.name == bindparam("series"))
+    .values(value=counter.c.value + bindparam("count"))
+)
+_LAST: Final = Prepared(select(counter.c.value).where(counter.c.name == bindparam("series")))
+
+
 def next_numbers(conn: Connection, name: str, count: int) -> range:
     """The next ``count`` serial numbers of a series, taken in one go."""
-    step = update(counter).where(counter.c.name == name).values(value=counter.c.value + count)
-    if not conn.execute(step).rowcount:
-        conn.execute(insert(counter).values(name=name, value=count))
-    last: int = conn.execute(select(counter.c.value).where(counter.c.name == name)).scalar_one()
+    if not _STEP.run(conn, series=name, count=count):
+        insert_many(conn, counter, [{"name": name, "value": count}])
+    ((last,),) = _LAST.rows(conn, series=name)
     return range(last - count + 1, last + 1)
 
 
@@ -88,9 +98,16 @@ def insert_rows(conn: Connection, table: str, rows: Sequence[Mapping[str, Any]])
 
 def update_row(conn: Connection, table: str, key: Mapping[str, Any], **values: Any) -> int:
     """Change the rows of a table (not tube state, not evidence) that match ``key``; how many did."""
+    given = {f"key_{name}": value for name, value in key.items()}
+    given |= {f"new_{name}": value for name, value in values.items()}
+    return _changing(table, tuple(key), tuple(values)).run(conn, **given)
+
+
+@lru_cache(maxsize=64)
+def _changing(table: str, key: tuple[str, ...], names: tuple[str, ...]) -> Prepared:
     target = _WRITABLE[table]
-    statement = update(target).where(*(target.c[name] == value for name, value in key.items()))
-    return conn.execute(statement.values(**values)).rowcount
+    matching = update(target).where(*(target.c[name] == bindparam(f"key_{name}") for name in key))
+    return Prepared(matching.values({name: bindparam(f"new_{name}") for name in names}))
 
 
 def delete_rows(conn: Connection, table: str, key: Mapping[str, Any]) -> int:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, and_, func, literal, select
 
-from lis.db import among
-from lis.ledger import as_tube
+from lis.clock import from_text
+from lis.db import Prepared, among
+from lis.events import TubeKind
+from lis.ledger import as_tube, tubes
 from lis.queries.common import PAGE, parts
 from lis.schema import event, tube, tube_person
 from lis.tube import Tube, TubeState
@@ -93,6 +95,15 @@ def actor_of(conn: Connection, tube_id: str, kind: str) -> str:
         .limit(1)
     )
     return conn.execute(found).scalar_one_or_none() or ""
+
+
+def first_heard(conn: Connection, tube_ids: Iterable[str]) -> dict[str, datetime]:
+    """When our own clock first saw each tube: registered, or scanned unknown into the hold tray."""
+    moments: dict[str, datetime] = {}
+    for part in parts(tube_ids):
+        found = select(event.c.tube_id, event.c.at).where(among(event.c.tube_id, part), event.c.seq == 1)
+        moments.update((row.tube_id, row.at) for row in conn.execute(found))
+    return moments
 
 
 def actors_since(conn: Connection, tube_id: str, kind: str, since: str) -> list[str]:
@@ -202,47 +213,50 @@ class CallRow:
     at: datetime
 
 
+_CALLS: Final = Prepared(
+    select(
+        *(event.c[name] for name in ("tube_id", "run_id", "outcome", "rule", "test", "assay", "curve", "at"))
+    )
+    .where(among(event.c.tube_id, "codes"), event.c.kind == "Called")
+    .order_by(event.c.tube_id, event.c.seq)
+)
+
+
 def calls(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[CallRow]]:
     """All valid calls of each tube, oldest first. Nothing is de-duplicated by value."""
     found: dict[str, list[CallRow]] = defaultdict(list)
     for part in parts(tube_ids):
-        rows = conn.execute(
-            select(
-                event.c.tube_id,
-                event.c.run_id,
-                event.c.outcome,
-                event.c.rule,
-                event.c.test,
-                event.c.assay,
-                event.c.curve,
-                event.c.at,
-            )
-            .where(among(event.c.tube_id, part), event.c.kind == "Called")
-            .order_by(event.c.tube_id, event.c.seq)
-        )
-        for row in rows:
-            found[row.tube_id].append(CallRow(*row))
+        for code, run_id, outcome, rule, test, assay, curve, at in _CALLS.rows(conn, codes=part):
+            found[code].append(CallRow(code, run_id, outcome, rule, test, assay, curve, from_text(at)))
     return found
+
+
+_PERSONS: Final = Prepared(
+    select(tube_person.c.tube_id, tube_person.c.person_id).where(among(tube_person.c.tube_id, "codes"))
+)
+_TUBES_OF: Final = Prepared(
+    select(tube_person.c.person_id, tube_person.c.tube_id).where(among(tube_person.c.person_id, "persons"))
+)
 
 
 def other_singles(conn: Connection, tube_ids: Iterable[str]) -> dict[str, list[str]]:
     """Single tube -> the other single tubes of the same person whose cases are still open.
 
-    A case that was closed with a report is not evidence in the next one.
+    A case that was closed with a report is not evidence in the next one. Asked in three steps, each
+    by a key: PostgreSQL would rather join all tubes of the house.
     """
-    mine, theirs = tube_person.alias("mine"), tube_person.alias("theirs")
     other: dict[str, list[str]] = defaultdict(list)
     for part in parts(tube_ids):
-        found = (
-            select(mine.c.tube_id, theirs.c.tube_id.label("other"))
-            .join(theirs, and_(theirs.c.person_id == mine.c.person_id, theirs.c.tube_id != mine.c.tube_id))
-            .join(tube, and_(tube.c.tube_id == theirs.c.tube_id, tube.c.kind == "single"))
-            .where(tube.c.state.not_in(CLOSED))
-            .where(among(mine.c.tube_id, part))
-            .order_by(mine.c.tube_id, theirs.c.tube_id)
-        )
-        for row in conn.execute(found):
-            other[row.tube_id].append(row.other)
+        mine = [(person_id, code) for code, person_id in _PERSONS.rows(conn, codes=part)]
+        shared: dict[str, list[str]] = defaultdict(list)
+        for person_id, code in _TUBES_OF.rows(conn, persons=sorted({who for who, _ in mine})):
+            shared[person_id].append(code)
+        found = tubes(conn, {code for many in shared.values() if len(many) > 1 for code in many})
+        open_ = {c for c, one in found.items() if one.kind is TubeKind.SINGLE and one.state not in CLOSED}
+        for person_id, code in mine:
+            others = [c for c in shared[person_id] if c != code and c in open_]
+            if others:
+                other[code] = sorted({*other[code], *others})
     return other
 
 

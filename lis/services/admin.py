@@ -20,8 +20,10 @@ KEY_LENGTH = 40
 """Characters of a CURVE public key in Z85."""
 
 
-def enrol_device(unit: Unit, name: str, kind: str, public_key: str) -> None:
-    """Let the holder of a key send results under ``name``.
+def enrol_device(unit: Unit, name: str, kind: str, public_key: str, serial: str = "") -> None:
+    """Let the holder of a key send results under ``name``, one name for one cycler.
+
+    Without a ``serial`` that of its first file is remembered.
 
     Raises:
         Invalid: the name or key is malformed. Refused: the name or key is enrolled already.
@@ -36,6 +38,7 @@ def enrol_device(unit: Unit, name: str, kind: str, public_key: str) -> None:
     row = {
         "name": name,
         "kind": kind,
+        "serial": serial.strip(),
         "public_key": public_key,
         "enrolled_at": unit.now,
         "enrolled_by": unit.actor,
@@ -46,6 +49,12 @@ def enrol_device(unit: Unit, name: str, kind: str, public_key: str) -> None:
 def revoke_device(unit: Unit, name: str) -> None:
     """Stop taking anything from a device; effective with its next message."""
     if not queries.update_row(unit.conn, "device", {"name": name}, revoked_at=unit.now):
+        raise NotFound("DEVICE_UNKNOWN", f"No device {name} is enrolled.")
+
+
+def set_serial(unit: Unit, name: str, serial: str) -> None:
+    """The serial that files of a device must carry from now on; empty = that of its next file."""
+    if not queries.update_row(unit.conn, "device", {"name": name}, serial=serial.strip()):
         raise NotFound("DEVICE_UNKNOWN", f"No device {name} is enrolled.")
 
 
@@ -137,27 +146,47 @@ def _plates(conn: Connection) -> Iterator[Flaw]:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Corrected:
+    """What an amended report says of itself; the log must say the same."""
+
+    tube: str
+    amends: str
+    seal: str
+    signed_by: str
+
+
 def _reports(conn: Connection) -> Iterator[Flaw]:
-    """Reports that do not say what was issued, and reports that nobody issued."""
+    """Reports that do not say what was issued or who signed it, and reports that nobody issued."""
     issued: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
-    amended: dict[str, tuple[str, str]] = {}
+    amended: dict[str, _Corrected] = {}
     for row in queries.all_reports(conn):
+        number = row["report_id"]
         if ledger.report_seal(row) != row["seal"]:
-            yield Flaw(f"report {row['report_id']} was changed after it was issued", tube=row["tube_id"])
+            yield Flaw(f"report {number} was changed after it was issued", tube=row["tube_id"])
         if row["amends"]:
-            amended[row["report_id"]] = (row["tube_id"], row["seal"])
+            amended[number] = _Corrected(row["tube_id"], row["amends"], row["seal"], row["signed_by"])
         else:
-            number = row["report_id"]
             issued[row["tube_id"]].append((len(number), number, row["seal"]))
+    signers: dict[str, list[str]] = defaultdict(list)
     for row in queries.seals_in_log(conn):
         code = row["tube_id"]
-        if row["kind"] == "Amended":
-            good = amended.pop(row["report_id"], None) == (code, row["seal"])
-        else:
-            seals = [seal for *_, seal in sorted(issued.pop(code, []))]
-            good = row["count"] == len(seals) and ledger.seal_of(seals) == row["seal"]
+        match row["kind"]:
+            case "AmendmentProposed":
+                signers[row["amends"]].append(row["actor"])
+                continue
+            case "AmendmentWithdrawn":
+                signers.pop(row["amends"], None)
+                continue
+            case "Amended":
+                people = ", ".join((*signers.pop(row["amends"], ()), row["actor"]))
+                want = _Corrected(code, row["amends"], row["seal"], people)
+                good = amended.pop(row["report_id"], None) == want
+            case _:
+                seals = [seal for *_, seal in sorted(issued.pop(code, []))]
+                good = row["count"] == len(seals) and ledger.seal_of(seals) == row["seal"]
         if not good:
             problem = f"the reports of tube {code} are not those that row {row['event_id']} issued"
             yield Flaw(problem, row["event_id"], code)
-    for code in sorted({*issued, *(tube for tube, _ in amended.values())}):
+    for code in sorted({*issued, *(one.tube for one in amended.values())}):
         yield Flaw(f"tube {code} has a report that nobody issued", tube=code)

@@ -291,10 +291,38 @@ def load(unit: Unit, plate_id: str, scanned: str, instrument: str) -> str:
         "plate",
         {"plate_id": plate_id},
         state="running",
-        instrument=instrument,
+        instrument=instrument.strip(),
         started_at=unit.now,
     )
-    ledger.append(unit, [(tube, e.RunStarted(plate_id, instrument)) for tube in sorted(tubes)])
+    ledger.append(unit, [(tube, e.RunStarted(plate_id, instrument.strip())) for tube in sorted(tubes)])
+    return plate_id
+
+
+def correct_loading(unit: Unit, plate_id: str, instrument: str, reason: str) -> str:
+    """Say that a running plate is in another cycler than was confirmed when it was loaded.
+
+    Raises:
+        Refused: the plate is not running, or is in that cycler already.
+        Invalid: no cycler, or no reason.
+    """
+    # gather
+    row = _known(unit, plate_id)
+    tubes = {well["tube_id"] for well in queries.wells(unit.conn, plate_id) if well["tube_id"]}
+    # decide
+    named, said = instrument.strip(), reason.strip()
+    if row["state"] != "running":
+        raise Refused(
+            "PLATE_STATE", f"Plate {plate_id} is {row['state']}; only a running plate is in a cycler."
+        )
+    if not named:
+        raise Invalid("INSTRUMENT", "Say which cycler the plate is in.")
+    if not said:
+        raise Invalid("REASON", "Say why the loading is corrected; the reason is kept.")
+    if named == row["instrument"]:
+        raise Refused("NOTHING_CHANGED", f"Plate {plate_id} was loaded into {named} already.")
+    # apply
+    queries.update_row(unit.conn, "plate", {"plate_id": plate_id}, instrument=named)
+    ledger.append(unit, [(tube, e.LoadingCorrected(plate_id, named, said)) for tube in sorted(tubes)])
     return plate_id
 
 

@@ -79,7 +79,7 @@ def register(unit: Unit, vault: Vault, rules: Rulebook, orders: Sequence[TubeDat
         facts += _register_one(unit, vault, rules, known[code], order, people)
     # apply
     _save_people(unit, people)
-    return ledger.append(unit, facts)
+    return ledger.append(unit, facts, known)
 
 
 def _register_one(
@@ -131,7 +131,7 @@ def bind(unit: Unit, vault: Vault, barcode: str, persons: Sequence[PersonData]) 
     facts = _bind(unit, vault, tube, persons, set(inside), people)
     # apply
     _save_people(unit, people)
-    return ledger.append(unit, facts)[tube.tube_id]
+    return ledger.append(unit, facts, {tube.tube_id: tube})[tube.tube_id]
 
 
 def _bind(
@@ -168,7 +168,9 @@ def seal(unit: Unit, barcode: str, reason: str = "") -> Tube:
     tube = ledger.known(unit.conn, barcode)
     if tube.state is not TubeState.REGISTERED:
         raise Refused("TUBE_CLOSED", illegal_sentence(tube, e.Sealed), tube=tube.tube_id, state=tube.state)
-    return ledger.append(unit, [(tube.tube_id, _sealing(tube, tube.persons, reason))])[tube.tube_id]
+    return ledger.append(unit, [(tube.tube_id, _sealing(tube, tube.persons, reason))], {tube.tube_id: tube})[
+        tube.tube_id
+    ]
 
 
 def _sealing(tube: Tube, count: int, reason: str) -> e.Sealed:
@@ -430,6 +432,12 @@ def discard(unit: Unit, barcode: str, reason: str, *, keep_hours: int) -> Tube:
     if "positive" in {tube.result, tube.outcome}:
         raise Refused(
             "KEEP_POSITIVE", f"Tube {tube.tube_id} is positive and must be kept.", tube=tube.tube_id
+        )
+    if queries.open_amendments(unit.conn, tube.tube_id, limit=1):
+        raise Refused(
+            "AMENDMENT_OPEN_TUBE",
+            f"A correction of a report of tube {tube.tube_id} is proposed. Agree to it or withdraw it first.",
+            tube=tube.tube_id,
         )
     until = (tube.updated_at or unit.now) + timedelta(hours=keep_hours)
     if unit.now < until:

@@ -1,4 +1,4 @@
-"""Review, signatures, release, amendments.
+"""Review, signatures, release.
 
 Nothing leaves before its run ended, its controls held and everybody who must sign has signed.
 """
@@ -6,14 +6,14 @@ Nothing leaves before its run ended, its controls held and everybody who must si
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from lis import events as e
 from lis import ledger, queries
 from lis.db import Unit
-from lis.errors import Forbidden, Invalid, NotFound, Refused
+from lis.errors import Forbidden, Invalid, Refused
 from lis.events import TubeKind
 from lis.tube import Tube, TubeState, illegal_sentence
 from retest import AssayRules, Blocked, Call, Material, ReleaseFacts, auto_verify, signatures_needed
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 AUTO: Final = "auto-verification"
 """Actor of signatures that the written rules gave."""
 
-RESULTS: Final = ("negative", "positive", "inconclusive", "invalid")
 NEIGHBOURS: Final = tuple((r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0))
 
 
@@ -62,7 +61,7 @@ def release_ready(unit: Unit, rules: Rulebook, tube_ids: Iterable[str]) -> tuple
     blocked = {tube.tube_id: auto_verify(evidence[tube.tube_id].facts, rules.release) for tube in tubes}
     ready = [tube for tube in tubes if rules.auto_release and not blocked[tube.tube_id]]
     # apply
-    issued = _issue(Unit(unit.conn, unit.now, AUTO), ready, evidence, signing=(AUTO,))
+    issued = _issue(replace(unit, actor=AUTO), rules, ready, evidence, signing=(AUTO,))
     released = {tube.tube_id for tube in ready}
     held = tuple(Held(tube.tube_id, blocked[tube.tube_id]) for tube in tubes if tube.tube_id not in released)
     return issued, held
@@ -168,7 +167,7 @@ def release(unit: Unit, rules: Rulebook, barcodes: Sequence[str] = ()) -> Issued
     for tube in ready:
         _must_hold(tube, auto_verify(evidence[tube.tube_id].facts, rules.release))
     # apply
-    return _issue(unit, ready, evidence)
+    return _issue(unit, rules, ready, evidence)
 
 
 # -- evidence ------------------------------------------------------------------------------------
@@ -352,7 +351,11 @@ def _age(tube: Tube, started: datetime) -> float | None:
 
 
 def _issue(
-    unit: Unit, tubes: Sequence[Tube], evidence: Mapping[str, _Evidence], signing: tuple[str, ...] = ()
+    unit: Unit,
+    rules: Rulebook,
+    tubes: Sequence[Tube],
+    evidence: Mapping[str, _Evidence],
+    signing: tuple[str, ...] = (),
 ) -> Issued:
     """Write the reports of ``tubes``; ``signing`` are signatures given in the same act."""
     for tube in tubes:
@@ -381,7 +384,7 @@ def _issue(
         facts.append((code, e.Released(tube.result, len(own), ledger.seal_of([row["seal"] for row in own]))))
     queries.insert_rows(unit.conn, "report", rows)
     ledger.append(unit, facts, {tube.tube_id: tube for tube in tubes})
-    _close_recalls(unit, tubes, people)
+    _close_recalls(unit, rules, tubes, people)
     return Issued(by_tube)
 
 
@@ -403,7 +406,7 @@ def _report_row(
         "sampled_at": tube.sampled_at,
         "received_at": tube.received_at,
         "issued_at": unit.now,
-        "due_at": tube.due_at,
+        "due_at": tube.promised_at,
         "signed_by": ", ".join(signed),
         "reason": "",
     }
@@ -414,20 +417,35 @@ ANSWERS: Final = frozenset({"negative", "positive"})
 """Results that answer for a held person; an inconclusive or invalid one leaves the question open."""
 
 
-def _close_recalls(unit: Unit, tubes: Sequence[Tube], people: Mapping[str, Sequence[str]]) -> None:
+def _answers(tube: Tube, heard: datetime, opened: datetime, late: timedelta) -> bool:
+    """Whether a specimen can be the one that was asked for at ``opened``.
+
+    The laboratory's own clock says when it first heard of the tube (``heard``); the collection site's
+    says when the swab was taken, and may be up to ``late`` behind.
+    """
+    return heard >= opened and tube.sampled_at is not None and tube.sampled_at >= opened - late
+
+
+def _close_recalls(
+    unit: Unit, rules: Rulebook, tubes: Sequence[Tube], people: Mapping[str, Sequence[str]]
+) -> None:
     """A single tube's report answers for its person in every tube that waits for them.
 
-    Only a specimen that was taken after the person was called back is an answer, and each task is
+    Only a specimen that came after the person was called back is an answer, and each task is
     closed once, however many new tubes of the person are reported.
     """
+    late = timedelta(minutes=rules.recall_clock_minutes)
     singles = [tube for tube in tubes if tube.kind is TubeKind.SINGLE and tube.result in ANSWERS]
     tasks = queries.open_tasks(unit.conn, [person for tube in singles for person in people[tube.tube_id]])
+    if not tasks:
+        return
+    heard = queries.first_heard(unit.conn, [tube.tube_id for tube in singles])
     closing: dict[tuple[str, str], e.PersonRecollected] = {}
     for tube in singles:
         for person in people[tube.tube_id]:
             for task in tasks.get(person, ()):
-                taken_after = tube.sampled_at is not None and tube.sampled_at >= task.opened_at
-                if task.tube_id != tube.tube_id and taken_after:
+                answers = _answers(tube, heard[tube.tube_id], task.opened_at, late)
+                if task.tube_id != tube.tube_id and answers:
                     fact = e.PersonRecollected(person, tube.tube_id, tube.result)
                     closing.setdefault((task.tube_id, person), fact)
     facts: list[Recorded] = [(code, fact) for (code, _), fact in closing.items()]
@@ -436,46 +454,6 @@ def _close_recalls(unit: Unit, tubes: Sequence[Tube], people: Mapping[str, Seque
     done = [code for code, count in closed.items() if open_counts[code] == count]
     facts += [(code, e.Resolved("all persons re-collected and reported")) for code in done]
     ledger.append(unit, facts)
-
-
-# -- amendments ----------------------------------------------------------------------------------
-
-
-def amend(unit: Unit, report_id: str, result: str, reason: str) -> str:
-    """Correct an issued report; the original stays, and says which one corrects it.
-
-    Returns:
-        The number of the new report.
-
-    Raises:
-        NotFound: no such report. Refused: it has been corrected already, or nothing would change.
-    """
-    old = queries.report_row(unit.conn, report_id)
-    if old is None:
-        raise NotFound("REPORT_UNKNOWN", f"Report {report_id} does not exist. Check the number.")
-    if later := queries.amended_by(unit.conn, report_id):
-        raise Refused("REPORT_SUPERSEDED", f"Report {report_id} was corrected by {later}. Amend that one.")
-    if result not in RESULTS:
-        raise Invalid("RESULT", f"A result is one of {', '.join(RESULTS)}.")
-    if old["mode"] == "mixed" and result != "negative":
-        raise Refused(
-            "MIXED_NOT_NEGATIVE", "A mixed tube cannot yield an individual result. Call its persons back."
-        )
-    if result == old["result"]:
-        raise Refused("NOTHING_CHANGED", f"Report {report_id} says {result} already.")
-    row = dict(old) | {
-        "report_id": f"R{unit.now:%y%m%d}-{queries.next_number(unit.conn, 'report'):07d}",
-        "version": old["version"] + 1,
-        "amends": report_id,
-        "result": result,
-        "issued_at": unit.now,
-        "signed_by": unit.actor,
-        "reason": _needed(reason),
-    }
-    row["seal"] = ledger.report_seal(row)
-    queries.insert_rows(unit.conn, "report", [row])
-    ledger.append(unit, [(old["tube_id"], e.Amended(row["report_id"], result, row["reason"], row["seal"]))])
-    return str(row["report_id"])
 
 
 def _needed(reason: str) -> str:

@@ -7,7 +7,7 @@ Earlier runs are never touched: a result is a new row that points at its run.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, assert_never
 
@@ -15,7 +15,16 @@ from lis import events as e
 from lis import ledger, queries
 from lis.barcodes import PLATE
 from lis.events import TubeKind
-from lis.matching import LoadedWell, Measured, Mismatch, match
+from lis.matching import (
+    OTHER_SERIAL,
+    LoadedWell,
+    Measured,
+    Mismatch,
+    Sender,
+    match,
+    same_instrument,
+    serial_in,
+)
 from lis.tube import NEXT_STEP, Tube, TubeState
 from retest import (
     AssayRules,
@@ -123,7 +132,10 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
     try:
         run = _usable(parsed)
         plate = _plate_for(unit, rules, run, status["plate_id"] or row["plate_id"] or _plate_in(row["name"]))
+        doubt = _other_cycler(unit, run, plate, row["device"])
         measured = match(run, plate.plate_id, plate.wells, plate.assay, parsed.curves)
+        if doubt:  # a person's file: taken over, and held by the release rules until somebody looked
+            measured = {well: _flagged(many, OTHER_SERIAL) for well, many in measured.items()}
         verdict = _judge(rules, plate, run, measured)
         judged, voided = _read_wells(unit, rules, plate, run, measured, verdict)
     except Mismatch as error:
@@ -153,6 +165,8 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
     )
     if not verdict.run_valid or verdict.failed_batches:
         _alarm(unit, "CONTROL_FAILED", plate.plate_id, _verdict_text(verdict) or "a control failed")
+    if doubt:
+        _alarm(unit, OTHER_SERIAL, plate.plate_id, doubt)
     return done
 
 
@@ -176,6 +190,23 @@ def _usable(parsed: Parsed) -> RunFile:
     if not run.readings:
         raise Mismatch("NO_RESULTS", f"{run.name} holds no results. Export the results table of the run.")
     return run
+
+
+def _other_cycler(unit: Unit, run: RunFile, plate: _Plate, sender: str) -> str:
+    """The doubt whether the file is from the cycler of the loading; a first serial is remembered.
+
+    Raises:
+        Mismatch: ``OTHER_INSTRUMENT``.
+    """
+    known = [Sender(*one) for one in queries.cyclers(unit.conn)]
+    doubt = same_instrument(run, plate.plate_id, plate.instrument, sender, known)
+    if plate.instrument and (serial := serial_in(run.serial)):
+        queries.update_row(unit.conn, "device", {"name": sender, "serial": ""}, serial=serial)
+    return doubt
+
+
+def _flagged(many: tuple[Measured, ...], flag: str) -> tuple[Measured, ...]:
+    return tuple(replace(one, flags=(*one.flags, flag)) for one in many)
 
 
 def _plate_in(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
@@ -12,9 +13,10 @@ from lis import barcodes, ledger, printing, queries
 from lis.db import Unit
 from lis.errors import Invalid, NotFound
 from lis.laboratory import report_view
-from lis.services import pools, receiving, reports
+from lis.rulebook import Rulebook
+from lis.services import amendments, pools, receiving, reports
 from lis.tube import Tube
-from lis.web.commands import Asked, Caller, reply
+from lis.web.commands import Answer, Asked, Caller, reply
 from lis.web.payloads import (
     AmendIn,
     PersonIn,
@@ -272,13 +274,63 @@ def release_reports(order: ReleaseIn, asked: Asked) -> Response:
 
 @router.post("/reports/{report_id}/amend", status_code=201, tags=["reports"])
 def amend_report(report_id: str, order: AmendIn, asked: Asked) -> Response:
-    """Correct an issued report; the original stays."""
+    """Ask that an issued report be corrected; the original stays.
 
-    def act(unit: Unit) -> dict[str, str]:
-        number = reports.amend(unit, report_id, order.result, order.reason)
-        return {"report_id": number, "amends": report_id, "result": order.result}
+    ``status`` is ``proposed`` (202) while more people must ask for the same, ``amended`` (201) when the
+    corrected report is issued; ``in_force`` is the report that counts now.
+    """
+
+    def act(unit: Unit) -> Answer:
+        done = amendments.amend(unit, asked.lab.rules, report_id, order.result, order.reason)
+        found = {
+            "status": done.status,
+            "report_id": done.report_id or None,
+            "amends": report_id,
+            "result": done.result,
+            "in_force": done.report_id or report_id,
+            "signatures": len(done.signers),
+            "signatures_needed": done.needed,
+        }
+        return Answer(found, 201 if done.report_id else 202)
 
     return asked.write("amend", act, 201)
+
+
+@router.post("/reports/{report_id}/amend/withdraw", tags=["reports"])
+def withdraw_amendment(report_id: str, order: ReasonIn, asked: Asked) -> Response:
+    """Give up the open proposal to correct a report; the reason is kept."""
+
+    def act(unit: Unit) -> dict[str, str]:
+        amendments.withdraw(unit, report_id, order.reason)
+        return {"status": "withdrawn", "amends": report_id}
+
+    return asked.write("amend", act)
+
+
+@router.get("/amendments", tags=["reports"])
+def list_amendments(asked: Asked) -> Response:
+    """Proposed corrections that wait for another person, oldest first."""
+
+    def ask(conn: Connection) -> dict[str, Any]:
+        return {"amendments": [amendment_json(row, asked.lab.rules) for row in queries.open_amendments(conn)]}
+
+    return asked.read("look", ask)
+
+
+def amendment_json(row: Mapping[str, Any], rules: Rulebook) -> dict[str, Any]:
+    """One proposed correction."""
+    signers = row["signers"].split(", ")
+    return {
+        "report_id": row["amends"],
+        "tube": row["tube_id"],
+        "says": row["says"],
+        "result": row["result"],
+        "reason": row["reason"],
+        "signers": signers,
+        "signatures": len(signers),
+        "signatures_needed": amendments.people_needed(rules, row["kind"], row["says"], row["result"]),
+        "proposed_at": row["opened_at"],
+    }
 
 
 @router.get("/reports/{report_id}", tags=["reports"])

@@ -19,7 +19,7 @@ from lis.services.plates import PlateOrder
 from lis.services.reports import Held, Issued
 from lis.services.results import Ingested
 from lis.web.commands import Asked, Caller, digest_of
-from lis.web.payloads import LoadIn, PlateIn, ReasonIn, RetryIn, file_json, plate_json
+from lis.web.payloads import CorrectLoadIn, LoadIn, PlateIn, ReasonIn, RetryIn, file_json, plate_json
 from scheduler.fill import Wait
 
 UPLOAD = "upload:"
@@ -111,6 +111,17 @@ def load_plate(plate_id: str, order: LoadIn, asked: Asked) -> Response:
         return plate_document(unit.conn, plate_id)
 
     return asked.write("plate", act)
+
+
+@router.post("/plates/{plate_id}/load/correct", tags=["plates"])
+def correct_loading(plate_id: str, order: CorrectLoadIn, asked: Asked) -> Response:
+    """Say that a running plate is in another cycler than was confirmed; its files may then be read."""
+
+    def act(unit: Unit) -> dict[str, Any]:
+        plates.correct_loading(unit, plate_id, order.instrument, order.reason)
+        return plate_document(unit.conn, plate_id)
+
+    return asked.write("quarantine", act)
 
 
 @router.post("/plates/{plate_id}/void", tags=["plates"])

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from lis import queries
 from lis.auth import Identity
 from lis.clock import to_text
-from lis.db import Unit
+from lis.db import GENESIS, Head, Unit
 from lis.errors import Conflict, Invalid
 from lis.laboratory import Laboratory
 from lis.web.sessions import Sessions, check_csrf
@@ -32,6 +32,14 @@ log = logging.getLogger(__name__)
 
 KEY_LENGTH = 120
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an act answers where the status depends on what it did."""
+
+    value: Any
+    status: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ class Caller:
 
     def looking(self, conn: Connection) -> Unit:
         """A unit for services that only look (proposals, reasons)."""
-        return Unit(conn, self.lab.database.clock.now(), self.identity.name)
+        return Unit(conn, self.lab.database.clock.now(), self.identity.name, Head(0, GENESIS))
 
     def write(self, action: str, act: Callable[[Unit], Any], status: int = 200) -> Response:
         """Do ``act`` and store its reply in one transaction, once per idempotency key.
@@ -71,7 +79,9 @@ class Caller:
             stored = self.stored(unit.conn)
             if stored is not None:
                 return stored
-            body = encode(act(unit))
+            done = act(unit)
+            value, status = (done.value, done.status) if isinstance(done, Answer) else (done, status)
+            body = encode(value)
             if self.key:
                 row = {
                     "key": self.key,

@@ -218,8 +218,9 @@ def report_page(request: Request, caller: Seen, report_id: str) -> Response:
     view = report_view(caller.lab, report_id)
     with caller.lab.database.read() as conn:
         later = queries.amended_by(conn, report_id)
+        proposed = queries.open_amendment(conn, report_id)
     may = caller.identity.may("amend") and not later
-    return page(request, "report.html", caller.identity, report=view, later=later, may=may)
+    return page(request, "report.html", caller.identity, report=view, later=later, may=may, proposed=proposed)
 
 
 @router.get("/alarms")

@@ -92,9 +92,13 @@ def plate_page(request: Request, caller: Seen, plate_id: str) -> Response:
         plate = plate_document(conn, plate_id)
         codes = [well["tube"] for well in plate["wells"] if well["tube"]]
         outcomes = _outcomes(queries.calls(conn, codes), {run["run_id"] for run in plate["runs"]})
+        cyclers = sorted({name for name, _ in queries.cyclers(conn)})
     drawing = draw_plate(plate["size"], plate["wells"], outcomes, language_of(request))
     tubes = sum(1 for well in plate["wells"] if well["tube"])
-    return page(request, "plate.html", caller.identity, plate=plate, drawing=drawing, tubes=tubes)
+    return page(
+        request, "plate.html", caller.identity, plate=plate, drawing=drawing, tubes=tubes, cyclers=cyclers,
+        may_correct=caller.identity.may("quarantine"),
+    )  # fmt: skip
 
 
 def _outcomes(calls: dict[str, list[queries.CallRow]], runs: set[str]) -> dict[str, str]:
@@ -124,9 +128,11 @@ def review(request: Request, caller: Seen, after: After = 0) -> Response:
         pools = queries.pools_of(conn, [tube.tube_id for tube in tubes])
         cases = [_case(conn, caller, tube, held[tube.tube_id], pools) for tube in tubes]
         total = queries.count_in_states(conn, TubeState.IN_REVIEW)
+        proposed = queries.open_amendments(conn)
     return page(
         request, "review.html", caller.identity, cases=cases, after=after, rows=REVIEW_ROWS,
-        total=sum(total.values()), may=caller.identity.may("review"),
+        total=sum(total.values()), may=caller.identity.may("review"), proposed=proposed,
+        may_amend=caller.identity.may("amend"),
     )  # fmt: skip
 
 

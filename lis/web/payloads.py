@@ -124,6 +124,13 @@ class LoadIn(Payload):
     instrument: Words
 
 
+class CorrectLoadIn(Payload):
+    """The cycler that the plate is really in, and why the loading is corrected."""
+
+    instrument: Words
+    reason: Words
+
+
 class ReasonIn(Payload):
     """Why; the reason is kept."""
 
@@ -152,10 +159,10 @@ class ReleaseIn(Payload):
 
 
 class AmendIn(Payload):
-    """The right result of a report, and why it is corrected."""
+    """The right result of a report, and why it is corrected; who agrees need not repeat the reason."""
 
     result: Code
-    reason: Words
+    reason: Words = ""
 
 
 class RetryIn(Payload):
@@ -201,6 +208,7 @@ def tube_json(tube: Tube) -> dict[str, Any]:
         "sampled_at": tube.sampled_at,
         "received_at": tube.received_at,
         "due": tube.due_at,
+        "promised": tube.promised_at,
         "rack": tube.rack,
         "position": tube.position,
         "hold_number": tube.hold_number,

@@ -31,6 +31,10 @@ LIMIT_S = 10.0
 BATCH = 1000
 
 
+LIVES = (4, 10)
+"""Events of a tube that was received, and of one that was reported."""
+
+
 def life(code: str, who: str, number: int) -> list[ledger.Recorded]:
     """What happens to a negative single tube: ten events."""
     due = MORNING + timedelta(hours=24)
@@ -61,7 +65,7 @@ def life(code: str, who: str, number: int) -> list[ledger.Recorded]:
     ]
 
 
-def write(lab: Laboratory, tubes: int) -> None:
+def write(lab: Laboratory, tubes: int, events: int = 10) -> None:
     """Put the lives of ``tubes`` tubes into the log through the ledger."""
     row = {
         "document_type": "passport",
@@ -84,13 +88,15 @@ def write(lab: Laboratory, tubes: int) -> None:
                 for n in numbers
             ]
             queries.insert_people(unit.conn, people)
-            ledger.append(unit, [fact for n in numbers for fact in life(tube(n).barcode, f"p{n}", n)])
+            ledger.append(
+                unit, [fact for n in numbers for fact in life(tube(n).barcode, f"p{n}", n)[:events]]
+            )
 
 
-def measure(url: str, tubes: int) -> list[Line]:
+def measure(url: str, tubes: int, events: int) -> list[Line]:
     """Seconds of wall and of processor for rebuild and verification."""
     with laboratory_on(url) as lab:
-        write(lab, tubes)
+        write(lab, tubes, events)
         wall, cpu = time.perf_counter(), time.process_time()
         with lab.database.write("bench") as unit:
             count = ledger.rebuild(unit)
@@ -117,9 +123,10 @@ def measure(url: str, tubes: int) -> list[Line]:
 def main() -> None:
     """Measure each database."""
     tubes = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    with database_urls(sys.argv[2:] or DATABASES) as urls:
-        for name, url in urls.items():
-            show(f"the log read back, {name}", measure(url, tubes))
+    for events in LIVES:
+        with database_urls(sys.argv[2:] or DATABASES) as urls:
+            for name, url in urls.items():
+                show(f"the log read back, {name}, {events} events a tube", measure(url, tubes, events))
 
 
 if __name__ == "__main__":

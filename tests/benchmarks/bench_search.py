@@ -60,11 +60,13 @@ def load(lab: Laboratory, tubes: int) -> None:
         rows = []
         for n in range(start, min(start + 20_000, tubes)):
             sampled = MORNING - timedelta(seconds=20 * (tubes - n) % 2_000_000)
+            due = sampled + timedelta(hours=24)
             rows.append(
                 Tube(
-                    code(n), TubeKind.SINGLE, states[n], 9, 1, 1, "voluntary", f"Site {n % 40}", sampled, sampled,
-                    sampled + timedelta(hours=24), f"R{n // 96}", str(n % 96), 0, "",
-                    f"P{n // 94:08d}", "A1", "daan-2019-ncov", "first", n % 7, updated_at=sampled,
+                    code(n), TubeKind.SINGLE, states[n], 9, 1, 1, "voluntary", f"Site {n % 40}",
+                    sampled_at=sampled, received_at=sampled, due_at=due, promised_at=due, updated_at=sampled,
+                    rack=f"R{n // 96}", position=str(n % 96), plate_id=f"P{n // 94:08d}", well="A1",
+                    assay="daan-2019-ncov", priority=n % 7,
                 )._asdict()
             )  # fmt: skip
         with lab.database.write("bench") as unit:

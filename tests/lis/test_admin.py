@@ -7,7 +7,7 @@ from bench import Bench
 
 from lis import queries
 from lis.errors import LisError
-from lis.services import admin, reports
+from lis.services import admin, amendments
 
 POSITIVE = {"ORF1ab": 25.0, "N": 25.0}
 KEY = "k" * 40
@@ -20,7 +20,8 @@ def day(bench: Bench) -> Bench:
     mixed = bench.mixed(5)
     bench.cycle([one, two, mixed])
     with bench.lab.database.write("rosa") as unit:
-        reports.amend(unit, bench.reports(one)[0]["report_id"], "inconclusive", "swapped")
+        number = bench.reports(one)[0]["report_id"]
+        amendments.amend(unit, bench.lab.rules, number, "inconclusive", "swapped")
     late = bench.singles(2)
     bench.cycle(late, {"NTC": POSITIVE})
     bench.deliver(b"junk")

@@ -227,7 +227,7 @@ def test_a_copy_is_whole_while_the_laboratory_works(embedded: Bench, tmp_path: P
 
 def test_the_wal_is_moved_into_the_database(embedded: Bench, monkeypatch: pytest.MonkeyPatch):
     """Our own checkpoints run between commits, and closing leaves one file that holds everything."""
-    monkeypatch.setattr(db, "PAGES_BETWEEN_CHECKPOINTS", 2)
+    monkeypatch.setattr(db.units, "PAGES_BETWEEN_CHECKPOINTS", 2)
     code = embedded.singles()[0]
     busy, _, moved = embedded.lab.database.checkpoint("TRUNCATE")
     assert (busy, moved) == (0, 0)
@@ -243,7 +243,7 @@ def test_the_wal_is_moved_into_the_database(embedded: Bench, monkeypatch: pytest
 def alembic(database: Database, act: str, *arguments: str) -> None:
     """Run an Alembic command on an open database."""
     with database.engine.connect() as conn, conn.begin():
-        config = db._alembic()
+        config = db.migrating.config()
         config.attributes["connection"] = conn
         getattr(command, act)(config, *arguments)
 

@@ -54,7 +54,13 @@ def test_every_list_of_a_busy_morning(bench: Bench):
         }
         assert queries.oldest_unreported(conn) == sampled
         assert [tube.tube_id for tube in queries.due_first(conn, 1)] == [urgent]
-        assert queries.queue_depths(conn) == {"recalls": 5, "alarms": 0, "quarantined": 1, "waiting": 0}
+        assert queries.queue_depths(conn) == {
+            "recalls": 5,
+            "alarms": 0,
+            "amendments": 0,
+            "quarantined": 1,
+            "waiting": 0,
+        }
         found = {
             text: {tube.tube_id for tube in queries.find_tubes(conn, text)}
             for text in (urgent[:12], pool, "H", "x")

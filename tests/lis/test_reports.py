@@ -10,7 +10,7 @@ from bench import Bench, person
 from lis import events as e
 from lis import laboratory, ledger, printing, queries
 from lis.errors import LisError
-from lis.services import pools, reports
+from lis.services import amendments, pools, reports
 from lis.tube import TubeState
 
 POSITIVE = {"ORF1ab": 25.0, "N": 25.0}
@@ -34,15 +34,6 @@ def sign(bench: Bench, who: str, code: str, verdict: str = "accept", reason: str
 def release(bench: Bench, who: str, *codes: str) -> str:
     """A release of named tubes; see :func:`attempt`."""
     return attempt(bench, who, lambda unit, rules: reports.release(unit, rules, codes))
-
-
-def amend(bench: Bench, report_id: str, result: str, reason: str = "typing error", who: str = "rosa") -> str:
-    """The code an amendment is refused with, or the number of the new report."""
-    try:
-        with bench.lab.database.write(who) as unit:
-            return reports.amend(unit, report_id, result, reason)
-    except LisError as error:
-        return error.code
 
 
 def held_rules(handled) -> dict[str, set[str]]:
@@ -172,29 +163,6 @@ def test_a_mixed_negative_is_one_report_per_person(bench: Bench):
     found = bench.reports(mixed)
     assert len({report["person_id"] for report in found}) == len(found) == 10
     assert {(r["result"], r["mode"], r["places"]) for r in found} == {("negative", "mixed", 10)}
-    assert amend(bench, found[0]["report_id"], "positive") == "MIXED_NOT_NEGATIVE"
-
-
-def test_an_amendment_keeps_the_original_the_reason_and_the_signer(bench: Bench):
-    """A corrected report is a new one that names the old; the old stays as it was and is corrected once."""
-    [code] = bench.singles()
-    bench.cycle([code])
-    [first] = bench.reports(code)
-    number = first["report_id"]
-    assert amend(bench, number, "negative") == "NOTHING_CHANGED"
-    assert amend(bench, number, "maybe") == "RESULT"
-    assert amend(bench, number, "positive", " ") == "REASON"
-    assert amend(bench, "R000000-0000000", "positive") == "REPORT_UNKNOWN"
-    second = amend(bench, number, "inconclusive", "tubes were swapped")
-    old, new = bench.reports(code)
-    assert old == first
-    assert (new["report_id"], new["amends"], new["version"]) == (second, number, 2)
-    assert (new["result"], new["reason"], new["signed_by"]) == ("inconclusive", "tubes were swapped", "rosa")
-    assert amend(bench, number, "positive") == "REPORT_SUPERSEDED"
-    third = amend(bench, second, "negative", "not swapped after all")
-    assert bench.tube(code).result == "negative"
-    assert [report["report_id"] for report in bench.reports(code)] == [number, second, third]
-    assert bench.check().ok
 
 
 def test_every_report_can_be_printed_and_verified(bench: Bench):
@@ -207,7 +175,9 @@ def test_every_report_can_be_printed_and_verified(bench: Bench):
     for who in ("rosa", "ruth"):
         sign(bench, who, positive)
     release(bench, "rosa", positive)
-    amended = amend(bench, bench.reports(negative)[0]["report_id"], "inconclusive")
+    with bench.lab.database.write("rosa") as unit:
+        wrong = bench.reports(negative)[0]["report_id"]
+        amended = amendments.amend(unit, bench.lab.rules, wrong, "inconclusive", "typing error").report_id
     numbers = [bench.reports(code)[0]["report_id"] for code in (positive, mixed, members[0])]
     views = [laboratory.report_view(bench.lab, number) for number in (*numbers, amended)]
     assert [view.mode for view in views] == ["single", "mixed", "pool", "single"]
@@ -272,3 +242,51 @@ def test_turnaround_is_measured_to_the_first_report(bench: Bench):
     assert (found[late].hours, found[late].on_time, found[late].tier) == (7.0, False, "fever")
     assert (found[early].hours, found[early].on_time) == (2.0, True)
     assert receipt == {late: 2.0, early: 2.0}
+
+
+def test_the_promise_outlives_every_retest(bench: Bench):
+    """A retest has its own earlier deadline; whether the report was on time is measured by what was promised."""
+    [code] = bench.singles(1, tier="region")
+    promised = bench.tube(code).promised_at
+    assert promised == bench.tube(code).due_at
+    bench.cycle([code], {code: {"IC": None}})
+    tube = bench.tube(code)
+    assert tube.state is TubeState.AWAITING_RETEST
+    assert tube.due_at == bench.clock.now() + timedelta(hours=6) < promised
+    assert tube.promised_at == promised
+    bench.clock.advance(timedelta(hours=7))
+    bench.cycle([code])
+    assert sign(bench, "rosa", code) == release(bench, "rosa", code) == ""
+    assert bench.clock.now() > bench.tube(code).due_at
+    with bench.lab.database.read() as conn:
+        [found] = queries.turnarounds(conn)
+    assert found.on_time
+    assert bench.reports(code)[0]["due_at"] == promised
+    assert bench.check().ok
+
+
+def test_a_promise_that_was_broken_stays_broken(bench: Bench):
+    """A report after what was promised at receipt is late, however soon after its retest it came."""
+    [code] = bench.singles(1, tier="fever")
+    promised = bench.tube(code).promised_at
+    bench.clock.advance(promised - bench.clock.now())
+    bench.cycle([code], {code: {"IC": None}})
+    bench.cycle([code])
+    assert sign(bench, "rosa", code) == release(bench, "rosa", code) == ""
+    with bench.lab.database.read() as conn:
+        [found] = queries.turnarounds(conn)
+    assert not found.on_time
+    assert bench.tube(code).promised_at == promised
+
+
+def test_only_registration_receipt_and_pooling_make_a_promise(bench: Bench):
+    """The promise is made at the swab, confirmed at receipt, and a pool promises what its first member needs."""
+    order = bench.order(tier="fever", sampled_at=bench.clock.now() - timedelta(hours=1))
+    [code] = bench.register(order)
+    assert bench.tube(code).promised_at == bench.tube(code).due_at
+    [received] = bench.singles(1, tier="voluntary")
+    [sooner] = bench.singles(1, tier="voluntary", sampled_at=bench.clock.now() - timedelta(hours=2))
+    with bench.lab.database.write("anna") as unit:
+        pool = pools.form(unit, bench.lab.rules, [received, sooner])
+    assert pool.promised_at == bench.tube(sooner).promised_at
+    assert bench.tube(received).promised_at > pool.promised_at

@@ -28,6 +28,7 @@ EXAMPLES = [
     e.JoinedPool("L1", 1),
     e.Plated("P1", "A1", "kit", "first"),
     e.RunStarted("P1", "cycler"),
+    e.LoadingCorrected("P1", "other cycler", "wrong cycler was typed"),
     e.Called("run", "P1", "A1", "negative", "none", "kit", "1", "first", ""),
     e.Voided("run", "P1", "A1", "run", "NTC", "re-amplify", 40),
     e.RetestOrdered("re-extract", "grey", 40, AT),
@@ -38,7 +39,9 @@ EXAMPLES = [
     e.Resolved("decoded"),
     e.Reviewed("accept", ""),
     e.Released("negative", 1, "seal"),
-    e.Amended("R2", "positive", "typing error", "seal"),
+    e.AmendmentProposed("R1", "positive", "typing error"),
+    e.AmendmentWithdrawn("R1", "was right"),
+    e.Amended("R2", "R1", "positive", "typing error", "seal"),
     e.Stored("freezer", "A1"),
     e.Discarded("old"),
 ]

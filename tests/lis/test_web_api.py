@@ -402,7 +402,36 @@ def test_a_positive_needs_two_people_and_its_correction_keeps_the_original(serve
     amend = f"/api/v1/reports/{number}/amend"
     problem(anna.post(amend, {"result": "negative", "reason": "x"}), 403, "ROLE")
     problem(bo.post(amend, {"result": "positive", "reason": "typed wrong"}), 409, "NOTHING_CHANGED")
-    later = bo.ok(amend, {"result": "inconclusive", "reason": "sample swapped"})["report_id"]
+    asked = {"result": "inconclusive", "reason": "sample swapped"}
+    answer = bo.post(amend, asked)
+    assert answer.status_code == 202
+    assert answer.json() == {
+        "status": "proposed",
+        "report_id": None,
+        "amends": number,
+        "result": "inconclusive",
+        "in_force": number,
+        "signatures": 1,
+        "signatures_needed": 2,
+    }
+    problem(bo.post(amend, asked), 403, "SAME_PERSON")
+    problem(cai.post(amend, {"result": "negative", "reason": "x"}), 409, "AMENDMENT_OPEN")
+    (open_one,) = anna.get("/api/v1/amendments").json()["amendments"]
+    assert (open_one["report_id"], open_one["result"], open_one["signers"]) == (
+        number,
+        "inconclusive",
+        ["bo"],
+    )
+    problem(anna.post(f"{amend}/withdraw", {"reason": "x"}), 403, "ROLE")
+    assert cai.ok(f"{amend}/withdraw", {"reason": "looked again"})["status"] == "withdrawn"
+    problem(cai.post(f"{amend}/withdraw", {"reason": "x"}), 409, "AMENDMENT_CLOSED")
+    assert cai.ok(amend, asked)["status"] == "proposed"
+    done = bo.post(amend, {"result": "inconclusive"}, Idempotency_Key="agree-1")
+    assert (done.status_code, done.json()["status"]) == (201, "amended")
+    assert bo.post(amend, {"result": "inconclusive"}, Idempotency_Key="agree-1").json() == done.json()
+    later = done.json()["report_id"]
+    assert done.json()["in_force"] == later
+    assert anna.get("/api/v1/amendments").json() == {"amendments": []}
     problem(bo.post(amend, {"result": "negative", "reason": "x"}), 409, "REPORT_SUPERSEDED")
     assert bo.get(f"/api/v1/reports/{number}").json()["result"] == report["result"]
     seal = served.lab.database

@@ -258,6 +258,7 @@ ROUTES = [
     ("POST", "/api/v1/reviews", {"bo", "cai"}),
     ("POST", "/api/v1/reports/release", {"bo", "cai"}),
     ("POST", "/api/v1/reports/R1/amend", {"bo", "cai"}),
+    ("POST", "/api/v1/reports/R1/amend/withdraw", {"bo", "cai"}),
     ("POST", "/api/v1/files/f/dismiss", {"bo", "cai"}),
     ("POST", "/api/v1/persons/search", {"bo", "cai"}),
     ("POST", "/api/v1/tubes/1/discard", {"bo", "cai"}),

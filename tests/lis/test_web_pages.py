@@ -44,9 +44,11 @@ def day(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path):
             who.ok("/api/v1/reviews", {"tube": singles[0], "verdict": "accept"})
             who.ok("/api/v1/reviews", {"tube": singles[1], "verdict": "accept"})
         (number,) = cai.ok("/api/v1/reports/release", {"tubes": [singles[0]]})["tubes"][singles[0]]
-        later = cai.ok(f"/api/v1/reports/{number}/amend", {"result": "inconclusive", "reason": "换管"})[
-            "report_id"
-        ]
+        asked = {"result": "inconclusive", "reason": "换管"}
+        bo.ok(f"/api/v1/reports/{number}/amend", asked)
+        later = cai.ok(f"/api/v1/reports/{number}/amend", asked)["report_id"]
+        (other,) = cai.ok("/api/v1/reports/release", {"tubes": [singles[1]]})["tubes"][singles[1]]
+        bo.ok(f"/api/v1/reports/{other}/amend", {"result": "negative", "reason": "换管"})
         members = receive(cai, *range(30, 35), rack="R3")
         pool = cai.ok("/api/v1/pools", {"members": members})["barcode"]
         receive(cai, *range(40, 46), rack="R4")
@@ -63,7 +65,7 @@ def day(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path):
         paths = ["/", "/collection", f"/collection?tube={tube_code(60)}", f"/collection?tube={tube_code(61)}"]
         paths += ["/reception", "/pooling", "/plating", "/instruments", "/review", "/reports", "/alarms"]
         paths += [f"/plates/{one}" for one in (made["plate_id"], failed["plate_id"], planned)]
-        paths += [f"/reports/{one}" for one in (number, later)]
+        paths += [f"/reports/{one}" for one in (number, later, other)]
         paths += [
             f"/tubes/{one}"
             for one in (singles[0], singles[1], mixed, pool, members[0], tube_code(60), tube_code(77))

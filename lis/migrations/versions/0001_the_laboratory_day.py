@@ -44,6 +44,21 @@ def upgrade() -> None:
         batch_op.create_index("ix_alarm_open", ["cleared_at", "at"], unique=False)
 
     op.create_table(
+        "amendment",
+        sa.Column("tube_id", sa.String(length=40), nullable=False),
+        sa.Column("amends", sa.String(length=24), nullable=False),
+        sa.Column("result", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("signers", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.String(length=27), nullable=False),
+        sa.Column("closed_at", sa.String(length=27), nullable=True),
+        sa.Column("outcome", sa.String(length=24), nullable=False),
+        sa.PrimaryKeyConstraint("tube_id", "amends", name=op.f("pk_amendment")),
+    )
+    with op.batch_alter_table("amendment", schema=None) as batch_op:
+        batch_op.create_index("ix_amendment_open", ["closed_at", "opened_at"], unique=False)
+
+    op.create_table(
         "chain",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("event_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -61,6 +76,7 @@ def upgrade() -> None:
         "device",
         sa.Column("name", sa.String(length=80), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("serial", sa.Text(), nullable=False),
         sa.Column("public_key", sa.String(length=40), nullable=False),
         sa.Column("enrolled_at", sa.String(length=27), nullable=False),
         sa.Column("enrolled_by", sa.String(length=80), nullable=False),
@@ -112,6 +128,7 @@ def upgrade() -> None:
         sa.Column("result", sa.Text(), nullable=True),
         sa.Column("verdict", sa.Text(), nullable=True),
         sa.Column("seal", sa.Text(), nullable=True),
+        sa.Column("amends", sa.Text(), nullable=True),
         sa.Column("report_id", sa.Text(), nullable=True),
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event")),
@@ -258,6 +275,7 @@ def upgrade() -> None:
         sa.Column("site", sa.Text(), nullable=False),
         sa.Column("sampled_at", sa.String(length=27), nullable=True),
         sa.Column("received_at", sa.String(length=27), nullable=True),
+        sa.Column("promised_at", sa.String(length=27), nullable=True),
         sa.Column("due_at", sa.String(length=27), nullable=True),
         sa.Column("rack", sa.Text(), nullable=False),
         sa.Column("position", sa.Text(), nullable=False),
@@ -288,7 +306,9 @@ def upgrade() -> None:
         batch_op.create_index("ix_tube_pool_id", ["pool_id"], unique=False)
         batch_op.create_index("ix_tube_rack", ["rack", "position"], unique=False)
         batch_op.create_index("ix_tube_state_due", ["state", "due_at"], unique=False)
-        batch_op.create_index("ix_tube_worklist", ["state", "priority", "due_at"], unique=False)
+        batch_op.create_index(
+            "ix_tube_worklist", ["state", sa.text("priority DESC"), "due_at", "tube_id"], unique=False
+        )
 
     op.create_table(
         "file_status",
@@ -370,13 +390,6 @@ def upgrade() -> None:
         sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("person_id", sa.String(length=40), nullable=False),
         sa.ForeignKeyConstraint(["person_id"], ["person.person_id"], name=op.f("fk_tube_person_person_id")),
-        sa.ForeignKeyConstraint(
-            ["tube_id"],
-            ["tube.tube_id"],
-            name=op.f("fk_tube_person_tube_id"),
-            initially="DEFERRED",
-            deferrable=True,
-        ),
         sa.PrimaryKeyConstraint("tube_id", "place", name=op.f("pk_tube_person")),
         sa.UniqueConstraint("tube_id", "person_id", name=op.f("uq_tube_person_tube_id_person_id")),
     )
@@ -468,6 +481,10 @@ def downgrade() -> None:
     op.drop_table("device")
     op.drop_table("counter")
     op.drop_table("chain")
+    with op.batch_alter_table("amendment", schema=None) as batch_op:
+        batch_op.drop_index("ix_amendment_open")
+
+    op.drop_table("amendment")
     with op.batch_alter_table("alarm", schema=None) as batch_op:
         batch_op.drop_index("ix_alarm_open")
 

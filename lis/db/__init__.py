@@ -1,0 +1,30 @@
+"""The database: SQLite by default, PostgreSQL where many stations share one. One code path for both.
+
+Writers take turns: SQLite begins IMMEDIATE (a plain BEGIN loses scans when a read turns into a
+write), PostgreSQL locks the head of the log first. Every commit is durable before it is acknowledged
+(WAL with synchronous=FULL; synchronous_commit on).
+"""
+
+from lis.db.engines import WAL_RESET_BUG, default_url, sqlite_module
+from lis.db.migrating import migrate, newest_revision, revision
+from lis.db.refusals import translated
+from lis.db.statements import Prepared, among, insert_many, insert_tuples
+from lis.db.units import GENESIS, Database, Head, Unit
+
+__all__ = [
+    "GENESIS",
+    "WAL_RESET_BUG",
+    "Database",
+    "Head",
+    "Prepared",
+    "Unit",
+    "among",
+    "default_url",
+    "insert_many",
+    "insert_tuples",
+    "migrate",
+    "newest_revision",
+    "revision",
+    "sqlite_module",
+    "translated",
+]

@@ -1,0 +1,201 @@
+"""The open database and its transactions. Writers take turns; every commit is durable before it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from lis import schema
+from lis.clock import Clock, SystemClock, from_text
+from lis.db.engines import open_postgresql, open_sqlite, sqlite_module
+from lis.db.refusals import busy, translated
+from lis.db.statements import Prepared
+from lis.errors import LisError
+
+log = logging.getLogger(__name__)
+
+PAGES_BETWEEN_CHECKPOINTS = 256
+"""Commits between our own checkpoints; SQLite's automatic ones hide their errors."""
+
+FIRST_WRITER = 20221221
+"""PostgreSQL advisory lock of whoever writes the first event of the log."""
+
+CLOCK_TOLERANCE = timedelta(seconds=1)
+
+GENESIS: Final = "0" * 64
+"""The hash before the first row of the log."""
+
+
+_HEAD: Final = Prepared(select(schema.chain.c.event_id, schema.chain.c.hash, schema.chain.c.at))
+_LOCKED_HEAD: Final = Prepared(
+    select(schema.chain.c.event_id, schema.chain.c.hash, schema.chain.c.at).with_for_update()
+)
+
+
+@dataclass(slots=True)
+class Head:
+    """The last row of the log as a transaction has it; the ledger moves it on."""
+
+    event_id: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One transaction of one actor: all of it is committed, or none.
+
+    Attributes:
+        conn: the open transaction.
+        now: the moment of the transaction; never before the last recorded event.
+        actor: account or device on whose behalf it is done.
+        head: the end of the log, read when the transaction took its turn.
+    """
+
+    conn: Connection
+    now: datetime
+    actor: str
+    head: Head
+
+
+class Database:
+    """An open database.
+
+    Args:
+        url: SQLAlchemy URL, ``sqlite:////path/lis.db`` or ``postgresql+psycopg://...``.
+        clock: what time it is.
+        busy_seconds: how long a writer waits for its turn before :class:`~lis.errors.Busy`.
+    """
+
+    def __init__(self, url: str, clock: Clock | None = None, *, busy_seconds: float = 15.0) -> None:
+        self.url = url
+        self.clock: Clock = clock or SystemClock()
+        self.dialect = make_url(url).get_backend_name()
+        self._commits = 0
+        self._turn = threading.Lock()
+        self._writer = threading.Lock()
+        self._busy_seconds = busy_seconds
+        if self.dialect == "sqlite":
+            self.engine = open_sqlite(url, busy_seconds)
+            self._writing: Engine = self.engine.execution_options(lis_write=True)
+        else:
+            self.engine = open_postgresql(url, busy_seconds)
+            self._writing = open_postgresql(url, busy_seconds, writing=True)
+        # SQLite reads one snapshot anyway; PostgreSQL would see a new one with every statement
+        snapshot = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        self._reader = self.engine.execution_options(**snapshot)
+
+    @property
+    def dbapi(self) -> ModuleType:
+        """The driver's module: its errors are translated."""
+        module: ModuleType = self.engine.dialect.dbapi  # type: ignore[assignment]
+        return module
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads, on one consistent snapshot.
+
+        Raises:
+            Busy: the database could not be reached in time.
+        """
+        with translated(self.dbapi), self._reader.connect() as conn, conn.begin():
+            yield conn
+
+    @contextlib.contextmanager
+    def write(self, actor: str) -> Iterator[Unit]:
+        """A transaction that writes; it is committed and durable when the block ends without error.
+
+        Raises:
+            Busy: another writer held the database too long; nothing was written.
+            StorageFull: no space left; nothing was written.
+            Conflict: a row with the same identity exists; nothing was written.
+        """
+        with translated(self.dbapi):
+            with self._queued(), self._writing.connect() as conn, conn.begin():
+                yield self._unit(conn, actor)
+            self._after_commit()
+
+    @contextlib.contextmanager
+    def _queued(self) -> Iterator[None]:
+        """Writers of this process wait in line here: SQLite makes them poll, and some of them starve."""
+        if not self._writer.acquire(timeout=self._busy_seconds):
+            raise busy()
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    def _unit(self, conn: Connection, actor: str) -> Unit:
+        """The writer's turn: the end of the log, and the clock's time, but never before the last event.
+
+        On PostgreSQL reading the end of the log is also what makes writers of other processes wait.
+        """
+        head = _HEAD if self.dialect == "sqlite" else _LOCKED_HEAD
+        found = head.rows(conn)
+        if not found and self.dialect != "sqlite":
+            # The log is empty: there is no head to lock yet, so the first writers queue here instead.
+            conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({FIRST_WRITER})")
+            found = head.rows(conn)
+        now = self.clock.now()
+        if not found:
+            return Unit(conn, now, actor, Head(0, GENESIS))
+        event_id, digest, at = found[0]
+        last = from_text(at)
+        if last - now > CLOCK_TOLERANCE:
+            log.warning("the clock went back by %s; events keep the order in which they happened", last - now)
+        return Unit(conn, max(now, last), actor, Head(event_id, digest))
+
+    def _after_commit(self) -> None:
+        if self.dialect != "sqlite":
+            return
+        with self._turn:
+            self._commits += 1
+            due = self._commits % PAGES_BETWEEN_CHECKPOINTS == 0
+        if due:
+            self.checkpoint("PASSIVE")
+
+    def checkpoint(self, mode: str) -> tuple[int, int, int]:
+        """Move committed pages from the WAL into the database file; (busy, log pages, moved pages)."""
+        raw = self.engine.raw_connection()
+        try:
+            busy, pages, moved = raw.cursor().execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        finally:
+            raw.close()
+        return int(busy), int(pages), int(moved)
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy of the embedded database while it is in use.
+
+        Raises:
+            LisError: ``COPY_DAMAGED`` if the copy does not pass SQLite's own check.
+        """
+        raw = self.engine.raw_connection()
+        target = sqlite_module().connect(os.fspath(path))
+        try:
+            raw.driver_connection.backup(target)  # type: ignore[union-attr]
+            verdict = target.execute("PRAGMA quick_check").fetchone()[0]
+        finally:
+            target.close()
+            raw.close()
+        if verdict != "ok":
+            raise LisError("COPY_DAMAGED", f"The copy is damaged ({verdict}). Check the disk and try again.")
+
+    def close(self) -> None:
+        """Release all connections, after a last checkpoint on SQLite."""
+        if self.dialect == "sqlite":
+            with contextlib.suppress(DBAPIError, sqlite3.Error, sqlite_module().Error):
+                self.checkpoint("TRUNCATE")
+        self.engine.dispose()
+        self._writing.dispose()
