@@ -18,7 +18,6 @@
      +-- MISSING_COLUMN    the table lacks a column without which a result means nothing
      +-- BAD_ROW           a row that is not a row of its table
      +-- BAD_WELL          a well that does not exist on the block
-     +-- WELLS_DISAGREE    a row that names one well by number and another by position
      +-- BAD_CELL          a cell that is neither a number nor a known spelling of "none"
      |  what the laboratory or a caller said
      +-- BAD_MAPPING       a table mapping that contradicts itself or lacks a key

@@ -120,8 +120,7 @@ class Chemistry:
         cycles: the cycler stops here; a later Cq is no Cq.
         control_targets: names of internal controls; every other target is viral.
         control_mean, control_sd: Cq of the internal control over specimens.
-        control_ceiling: a later draw is mirrored at the mean, so that only injected tubes are invalid: two cycles
-            below a usual limit of 35, since copies and noise scatter a reading by 0.4 cycles.
+        control_ceiling: a later draw is mirrored at the mean, so that only injected tubes are invalid.
         offsets: cycles added per viral target.
         mixing: places -> cycles added by the larger volume of a mixed tube.
         positive_control: Cq of viral targets in the PC.
@@ -134,7 +133,7 @@ class Chemistry:
     control_targets: tuple[str, ...] = ("IC", "RP", "RNase P", "MS2")
     control_mean: float = 28.1
     control_sd: float = 2.5
-    control_ceiling: float = 33.0
+    control_ceiling: float = 34.0
     offsets: Mapping[str, float] = field(default_factory=dict)
     mixing: Mapping[int, float] = field(default_factory=lambda: {1: 0.0, 5: 0.74, 10: 1.0, 20: 2.0})
     positive_control: float = 26.0

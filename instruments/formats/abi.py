@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from instruments.errors import InstrumentError
 from instruments.formats import cells
 from instruments.formats.curves import curves_of
-from instruments.formats.places import must_agree
+from instruments.formats.places import contradictions
 from instruments.model import Curve, FlagScope, Reading, RunFile, canonical_well
 
 if TYPE_CHECKING:
@@ -149,13 +149,13 @@ def assemble(source: Source, export: Export) -> RunFile:
     """Build the run of an export.
 
     Raises:
-        InstrumentError: MISSING_COLUMN without well and Cq columns, BAD_WELL for an impossible well,
-            WELLS_DISAGREE for a row whose well number is not its well position.
+        InstrumentError: MISSING_COLUMN without well and Cq columns, BAD_WELL for an impossible well.
     """
     block = block_of(export.keys)
-    for what, table in export.tables:
-        must_agree(table, block, file=source.name, what=what)
-    faults = list(export.faults)
+    faults = [
+        *export.faults,
+        *(said for what, table in export.tables for said in contradictions(table, block, what)),
+    ]
     readings = _readings(source, export, block, faults)
     assumptions = _doubts(export, readings, block, faults)
     started = cells.instant(key_text(export.keys, _RUN_START), source.zone)

@@ -4,11 +4,11 @@ v2: keys from ``File Name`` on, table at row 25 to 29 (the row differs between s
 ``Cq``, "UNDETERMINED". v1: the legacy keys, table near row 46, ``CT``, rows of a footer after a blank
 row that are not wells. The sheet is ``Results`` or, in Diomni, ``Primary_result``. Calls and quality
 issues are joined from ``Target Call`` by well and target. Some exports have no Sample or Target
-column: those fields stay empty and the dye tells readings apart. A row whose well number contradicts
-its position is refused by name. No sentinel numbers are used.
+column: those fields stay empty and the dye tells readings apart. No sentinel numbers are used.
 
 Complete: the zip is proved whole (directory, sizes, checksums), so every row written is here; the
-run must have ended; where a Sample Setup sheet exists, every reaction in it must have a result.
+run must have ended; where a Sample Setup sheet exists, every reaction in it must have a result; no
+row of any sheet gives a well number that is not its position.
 
 Not read: raw and multicomponent sheets, melt curves, standard curves, well and sample calls (only target
 calls are joined), replicate statistics. They are named in ``unread``.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from instruments.errors import InstrumentError
 from instruments.formats import cells
 
 if TYPE_CHECKING:
@@ -21,38 +20,31 @@ _ANY_WIDTH = (8, 12, 24)
 """Columns of blocks of 48, 96 and 384 wells, where the file does not say which it is."""
 
 
-def must_agree(table: Section, block: int, *, file: str, what: str) -> None:
-    """Refuse a table in which a row names one well by number and another by position.
+def contradictions(table: Section, block: int, what: str) -> list[str]:
+    """The rows in which the number of the well is not its position, as one sentence; [] when there are none.
 
-    Which of the two is the tube cannot be known, and a guess would be a swapped well. Numbers count
-    from 1, row by row; a row that gives only one of the two contradicts nothing.
+    Which of the two is the tube cannot be known, and a guess would be a swapped well: a file with such a
+    row is not complete, and no confirmation makes it so. Numbers count from 1, row by row; a row that
+    gives only one of the two contradicts nothing.
 
     Args:
         table: with the columns ``Well`` and ``Well Position``, or it is not looked at.
         block: wells of the block, 0 when the file does not say.
-        file: name of the file.
         what: name of the table.
-
-    Raises:
-        InstrumentError: WELLS_DISAGREE with the line of the first such row.
     """
     number, position = table.find(("well",)), table.find(("well position",))
     if number is None or position is None:
-        return
+        return []
     widths = _WIDTHS.get(block, _ANY_WIDTH)
     wrong = {pair for pair in set(_pairs(table, number, position)) if _contradict(*pair, widths)}
     if not wrong:
-        return
-    line, (said, place) = next(
-        (at, pair) for at, pair in enumerate(_pairs(table, number, position)) if pair in wrong
-    )
-    raise InstrumentError(
-        "WELLS_DISAGREE",
-        f"In {what}, well number {cells.text(said)} is not position {cells.text(place)}: which of the two "
-        "was measured cannot be known. The file was changed after its export; export the run again.",
-        file=file,
-        line=table.first_line + line,
-    )
+        return []
+    rows = [
+        f"line {line}: well number {cells.text(pair[0])} is not position {cells.text(pair[1])}"
+        for line, pair in enumerate(_pairs(table, number, position), table.first_line)
+        if pair in wrong
+    ]
+    return [f"{what} names two wells in one row, so it was changed after its export ({cells.some(rows)})"]
 
 
 def _pairs(table: Section, number: int, position: int) -> Iterator[tuple[Cell, Cell]]:

@@ -1,8 +1,7 @@
 """QuantStudio Real-Time PCR Software and ViiA 7 exports: text, and workbooks of the Flex series.
 
 Text: ``* Key = value`` lines, then ``[Section]`` blocks of tab-separated tables. Wells are written
-``1`` or ``1.0`` with the position beside them (sometimes padded); a row in which the two contradict
-each other is refused by name, in workbooks too. Numbers have grouped thousands
+``1`` or ``1.0`` with the position beside them (sometimes padded), numbers with grouped thousands
 (``882,830.500``), no Cq as ``Undetermined`` or blank, the barcode ``NA`` when there is none. Custom
 columns may stand between the known ones, and trailing blank cells may be missing. Crt runs
 (relative threshold) write a threshold of 0.2 that is a placeholder; their ``method`` is "crt". No
@@ -12,7 +11,8 @@ Complete, for text: the last line has its line end; every results row reaches pa
 column; a run end key has a value; and the table of results is proved whole by what follows it
 (another section or a footer) or by a trustworthy Sample Setup whose every reaction has a row. A cut
 at any byte fails one of these. Where neither proof exists, the file is not complete until its wells
-are compared with the loaded plate (``assumptions``). Workbooks are proved by their container.
+are compared with the loaded plate (``assumptions``). Workbooks are proved by their container. In
+both, a row whose well number is not its position makes the file incomplete, with the row's line.
 
 Not read: raw, multicomponent and melt sections, replicate statistics, custom columns. They are named in
 ``unread``.
