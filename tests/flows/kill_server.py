@@ -1,14 +1,20 @@
-"""A laboratory in a process of its own, made to be killed: bridge, reading thread, and acts asked for on stdin.
+"""Laboratories in processes of their own, made to be killed: bridge, reading thread, acts asked for on stdin.
 
-``python kill_server.py DATA URL ENDPOINT``. It prints one JSON line when it is ready, then answers every line
-on stdin, which names an act, after its commit. The answer carries the head of the log at that moment: whoever
-got it may demand that the log up to there is found unchanged whatever happens next.
+A server prints one JSON line when it is ready, then answers every line on stdin, which names an act, after its
+commit. The answer carries the head of the log at that moment: whoever got it may demand that the log up to
+there is found unchanged whatever happens next.
+
+This program is the nursery: it imports what a server needs, opens nothing, and forks each server from there.
+So a kill costs a start of the laboratory and not, each time, the second that Python takes to import it.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
+import traceback
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -130,13 +136,42 @@ def answer(lab: Laboratory, line: str) -> dict[str, Any]:
     return done
 
 
-def main() -> None:
+def serve(data: str, url: str, endpoint: str) -> None:
     """Serve until stdin closes or the process is killed."""
-    data, url, endpoint = sys.argv[1:]
     with laboratory.open_laboratory(config.load(data, database=url)) as lab, Reception(lab, endpoint):
         say({"ready": True})
         for line in sys.stdin:
             say(answer(lab, line))
+
+
+def born(request: list[str], streams: list[int]) -> int:
+    """A server in a process of its own, on these streams; its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    for target, stream in enumerate(streams):
+        os.dup2(stream, target)
+    os.closerange(3, max(streams) + 1)  # the nursery's own socket too: a server has nothing but its streams
+    try:
+        serve(*request)
+    except BaseException:  # noqa: BLE001 - whatever it is, the driver reads it in the log of this server
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def main() -> None:
+    """Bear servers and bury them, as asked on the socket whose number is the argument."""
+    with socket.socket(fileno=int(sys.argv[1])) as driver:
+        while True:
+            asked, streams, _, _ = socket.recv_fds(driver, 65536, 3)
+            if not asked:
+                return
+            order, *request = json.loads(asked)
+            done = born(request, streams) if order == "start" else os.waitpid(request[0], 0)[1]
+            for stream in streams:
+                os.close(stream)
+            driver.send(json.dumps(done).encode())
 
 
 if __name__ == "__main__":

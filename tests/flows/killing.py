@@ -7,12 +7,10 @@ before the next start, it opens the database itself and demands what was acknowl
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
 import random
-import socket
-import subprocess
-import sys
+import signal
 import threading
 import time
 from collections import Counter
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nursery import Nursery, Server, quiet_port
 
 from instruments.agent import Agent, AgentConfig
 from instruments.bridge import new_keypair
@@ -30,7 +29,6 @@ from lis import barcodes, config, laboratory
 from lis.reception import bridge_keys
 from lis.services import admin
 
-SERVER = Path(__file__).with_name("kill_server.py")
 CONTROLS = {"A12": "NTC", "D12": "EC", "H12": "PC"}
 PLACES = [f"{row}{col}" for col in range(1, 12) for row in "ABCDEFGH"]
 TASKS = {"NTC": "ntc", "EC": "negative_control", "PC": "positive_control"}
@@ -121,11 +119,11 @@ class World:
         self.acked = Acked()
         self.sampled = datetime.now(UTC) - timedelta(hours=2)
         self._chance = random.Random(seed)
-        self._process: subprocess.Popen[str] | None = None
+        self._nursery = Nursery()
+        self._server: Server | None = None
         self._timer: threading.Timer | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.endpoint = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        self._log = folder / "server.log"
+        self.endpoint = f"tcp://127.0.0.1:{quiet_port()}"
         keys = new_keypair()
         (folder / "exports").mkdir(parents=True)
         with laboratory.open_laboratory(config.load(self.data, database=self.url)) as lab:
@@ -143,27 +141,26 @@ class World:
     # -- the server process ------------------------------------------------------------------------
 
     def _start(self) -> None:
-        command = [sys.executable, str(SERVER), str(self.data), self.url, self.endpoint]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        if self.left and self._chance.random() < 0.15:  # while it starts: settings, migration, catching up
-            self._arm(self._chance.uniform(0.3, 2.5))
-        line = self._process.stdout.readline()
+        self._server = self._nursery.start(self._log, str(self.data), self.url, self.endpoint)
+        if self.left and self._chance.random() < 0.3:  # while it starts: settings, migration, catching up
+            self._arm(self._chance.uniform(0.0, 0.4))
+        line = self._server.answers.readline()
         if line and self.left and self._timer is None:
-            self._arm(self._chance.uniform(0.0, 0.9))
+            self._arm(self._chance.uniform(0.0, 0.45))
 
     def _arm(self, seconds: float) -> None:
-        self._timer = threading.Timer(seconds, self._process.kill)
+        self._timer = threading.Timer(seconds, os.kill, (self._server.pid, signal.SIGKILL))
         self._timer.daemon = True
         self._timer.start()
 
     def _died(self) -> None:
         """Bury the server; before it lives again, look at what it left."""
-        assert self._timer is not None, "the server died by itself"
-        self._process.wait(30)
-        with contextlib.suppress(BrokenPipeError):  # what was never taken from the pipe
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._process, self._timer = None, None
+        status = os.waitstatus_to_exitcode(self._nursery.bury(self._server))
+        self._server = None
+        assert (status, self._timer is not None) == (-signal.SIGKILL, True), (
+            f"the server died by itself (exit {status}); it said:\n{self._log.read_text('utf-8')[-4000:]}"
+        )
+        self._timer = None
         self.left -= 1
         self.killed += 1
         self.check()
@@ -171,12 +168,12 @@ class World:
     def act(self, act: str, **what: Any) -> dict[str, Any]:
         """Have the server do something; asked again after a restart until it is answered."""
         while True:
-            if self._process is None:
+            if self._server is None:
                 self._start()
             try:
-                self._process.stdin.write(json.dumps({"act": act, **what}) + "\n")
-                self._process.stdin.flush()
-                line = self._process.stdout.readline()
+                self._server.asks.write(json.dumps({"act": act, **what}) + "\n")
+                self._server.asks.flush()
+                line = self._server.answers.readline()
             except OSError:
                 line = ""
             if line.endswith("\n"):
@@ -186,15 +183,14 @@ class World:
             self._died()
 
     def close(self) -> None:
-        """End the day: the agent, then the server."""
+        """End the day: the agent, then the server, then the nursery."""
         self.cycler.close()
         if self._timer is not None:
             self._timer.cancel()
-        if self._process is not None:
-            self._process.stdin.close()
-            self._process.wait(60)
-            self._process.stdout.close()
-            self._process = None
+        if self._server is not None:
+            self._nursery.bury(self._server)
+            self._server = None
+        self._nursery.close()
 
     # -- what must be true after every kill -----------------------------------------------------------
 

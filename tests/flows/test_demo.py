@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_docs import blocks, run_block, with_lis
 
 from lis import config, laboratory, ledger, queries
+from lis.demo.summary import summary
 from lis.services import admin
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,10 +101,16 @@ def test_the_log_of_the_day_verifies_and_rebuilds(played):
             assert admin.verify_log(conn).ok
 
 
-def test_the_same_seed_plays_the_same_day(played, tmp_path: Path):
-    """Two days from one seed come to the same numbers."""
-    again = run("demo", "--once", "--json", "--data", tmp_path / "again")
-    assert json.loads(again.stdout) == played[1]
+def test_the_day_of_the_readme_is_the_same_day_again(played, tmp_path: Path):
+    """README's block runs as printed: its day comes from the same seed to the same numbers, and verifies."""
+    (block,) = [block for block in blocks(ROOT / "README.md") if block.startswith("lis demo --once")]
+    said = run_block(block, tmp_path / "work", with_lis(tmp_path))
+    assert f"{played[1]['events']} events" in said
+    with (
+        laboratory.open_laboratory(config.load(tmp_path / "work" / "day")) as lab,
+        lab.database.read() as conn,
+    ):
+        assert summary(conn) == played[1]
 
 
 def test_files_of_a_folder_end_in_quarantine_when_nobody_knows_their_plate(played, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from killing import day, kinds
+from killing import World, day, kinds
 
-KILLS, BATCHES = 6, 3
+KILLS, BATCHES = 4, 2
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,22 @@ def test_a_day_survives_kills_of_its_server(
     assert world.verified == KILLS + 1
     assert len(world.acked.files) >= BATCHES
     assert ending == unkilled(world.arrived)
+
+
+def test_a_server_that_dies_by_itself_is_a_failure_in_its_own_words(tmp_path: Path):
+    """Only a kill excuses a dead server: another end stops the day, with its exit and what it said."""
+    (tmp_path / "day").mkdir()
+    world = World(tmp_path / "day", "", kills=1, seed=1)
+    try:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", int(world.endpoint.rpartition(":")[2])))
+            taken.listen()
+            with pytest.raises(
+                AssertionError, match=r"died by itself \(exit 1\)(.|\n)*ddress already in use"
+            ):
+                world.act("look", codes=[])
+    finally:
+        world.close()
 
 
 def test_the_day_has_something_of_everything(unkilled):

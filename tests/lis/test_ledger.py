@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from bench import Bench
-from conftest import NOON
+from moments import NOON
 from sqlalchemy import text
 from test_tube import EXAMPLES
 

@@ -305,11 +305,12 @@ def cdc_table(folder: Path, corrected: dict[tuple[str, str], str]) -> Path:
 
 
 def test_the_edited_workbook_itself_is_quarantined(bench: Bench, capsys):
-    """The workbook lacks 144 reactions its own set-up declares: nothing of it reaches a tube."""
+    """The workbook lacks 144 reactions its own set-up declares and names two wells in rows: no tube gets any of it."""
     plate, tubes = cdc_plate(bench)
     status, document, err = lis_import(bench, FOLDER / CDC, plate, capsys)
     assert (status, document["state"], document["code"]) == (1, "quarantined", "INCOMPLETE_FILE")
     assert "144 reactions" in err
+    assert "well number 121 is not position E10" in err
     lab = bench.open()
     with lab.database.read() as conn:
         assert {tube.state for tube in ledger.tubes(conn, tubes.values()).values()} == {"running"}

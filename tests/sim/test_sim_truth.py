@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sim import (
@@ -78,6 +78,7 @@ def test_the_day_holds_exactly_what_the_scenario_says(seed):
 
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 2**32))
+@example(seed=938)  # an internal control just below its ceiling, and three standard deviations of noise
 def test_only_injected_tubes_read_grey_or_invalid(seed):
     """Among singly tested tubes the first readings show exactly two borderline and one invalid, no more."""
     day = draw_day(DEMO, np.random.default_rng(seed))

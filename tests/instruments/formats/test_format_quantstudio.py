@@ -111,6 +111,45 @@ def test_an_impossible_well_is_an_error_with_its_line():
     assert caught.value.line == DATA.decode().splitlines().index(result_line().rstrip("\n")) + 1
 
 
+@pytest.mark.parametrize("section", ["Sample Setup", "Results"])
+def test_a_row_that_names_two_wells_is_named_in_every_table(section: str):
+    """Number 96 beside position G12 may be either tube: the file is not complete, and table and row are named."""
+    head, mark, rest = DATA.decode().partition(f"[{section}]")
+    assert "\tH12\t" in rest
+    data = head + mark + rest.replace("\tH12\t", "\tG12\t", 1)
+    run = instruments.read("run.txt", data.encode())
+    line = next(n for n, text in enumerate(data.splitlines(), 1) if text.startswith("96\tG12\t"))
+    assert not run.complete
+    said = f"{section} names two wells in one row, so it was changed after its export"
+    assert f"{said} (line {line}: well number 96 is not position G12)" in run.reasons
+
+
+def test_no_plate_confirms_a_row_that_names_two_wells():
+    """The loaded plate may have any of the wells; the doubt stays a reason against the file."""
+    run = edited(result_line("A1", "RP"), result_line("A1", "RP").replace("1\tA1\t", "2\tA1\t", 1))
+    reactions = [(reading.well, reading.target) for reading in run.readings]
+    assert "well number 2 is not position A1" in run.confirmed(reactions).reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "position", "agree"),
+    [
+        ("95", "H12", False),
+        ("12", "H12", False),
+        ("96.0", "H12", True),
+        ("096", "h12", True),
+        ("", "H12", True),
+    ],
+)
+def test_spellings_of_one_well_agree_and_a_missing_number_says_nothing(
+    number: str, position: str, agree: bool
+):
+    """``96``, ``96.0`` and ``096`` are H12; its neighbours and its column number are not."""
+    run = instruments.read("x", DATA.decode().replace("96\tH12\t", f"{number}\t{position}\t").encode())
+    assert outcomes(run) == outcomes(instruments.read("x", DATA))
+    assert run.complete is agree
+
+
 def test_without_a_sample_setup_the_end_must_be_confirmed():
     """Nothing proves the last row; the loaded plate does."""
     text = DATA.decode()

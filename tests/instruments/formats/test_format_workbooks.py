@@ -65,6 +65,46 @@ def test_a_design_and_analysis_workbook_is_read():
     assert "sheet Raw Data" in run.unread
 
 
+@pytest.mark.parametrize(
+    ("block", "number", "agrees"),
+    [
+        ("96-Well 0.2-mL Block", 96, True),
+        ("96-Well 0.2-mL Block", 192, False),  # where 384 wells have it
+        ("384-Well Block", 96, False),
+        ("384-Well Block", 180, True),
+        ("not told", 96, True),
+        ("not told", 180, True),
+        ("not told", 95, False),
+    ],
+)
+def test_well_numbers_are_held_to_positions_by_the_size_of_the_block(block: str, number: int, agrees: bool):
+    """H12 is number 96 of 96 and 180 of 384; where the size is not told either is taken, and nothing else."""
+    keys = [["Block Type", block] if row[:1] == ["Block Type"] else row for row in DA_KEYS]
+    rows = [*ROWS[:2], [number, *ROWS[2][1:]]]
+    run = instruments.read("x", book({"Results": [*keys, HEADER, *rows]}))
+    assert [one.well for one in run.readings] == ["A1", "A1", "H12"]
+    named = f"line {len(keys) + 4}: well number {number} is not position H12"
+    assert (run.complete, any(named in reason for reason in run.reasons)) == (agrees, not agrees)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "rows"),
+    [
+        ("Target Call", [["Well", "Well Position", "Target", "Call"], [2, "A1", "N", "POSITIVE"]]),
+        ("Amplification Data", [["Well", "Well Position", "Cycle", "Target", "Rn"], [2, "A1", 1, "N", 0.5]]),
+        ("Sample Setup", [["Well", "Well Position", "Target", "Sample"], [2, "A1", "N", "T-1"]]),
+    ],
+)
+def test_a_row_that_names_two_wells_is_named_on_every_sheet(sheet: str, rows: list):
+    """Calls and curves are joined by well: with a row whose number contradicts its position no file is whole."""
+    run = instruments.read("x", book({"Results": [*DA_KEYS, HEADER, *ROWS], sheet: rows}))
+    assert not run.complete
+    assert any(
+        f"{sheet} names two wells" in one and "line 2: well number 2 is not position A1" in one
+        for one in run.reasons
+    )
+
+
 def test_a_7500_workbook_saved_as_xlsx_is_a_7500():
     """The header says what it is, whatever the container."""
     keys = [
