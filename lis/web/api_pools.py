@@ -17,16 +17,8 @@ from lis.laboratory import advice_json, pool_sheet_pdf
 from lis.services import pools
 from lis.tube import TubeState
 from lis.web.commands import Asked, Caller
-from lis.web.payloads import (
-    Aliquots,
-    PoolIn,
-    PoolsIn,
-    ReasonIn,
-    VolumeIn,
-    aliquot_json,
-    listed,
-    tube_json,
-)
+from lis.web.payloads import ReasonIn, listed, tube_json
+from lis.web.payloads_pools import Aliquots, PoolIn, PoolsIn, VolumeIn, aliquot_json
 from pooling import UNEXPLAINED
 
 router = APIRouter(prefix="/api/v1", tags=["pools"])

@@ -10,10 +10,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from lis.events import FIELDS, TubeKind
 from lis.ledger import Entry
 from lis.services.plates import PlateOrder, WellOrder
-from lis.services.pools import AliquotResult, AliquotScan
 from lis.services.receiving import PersonData, Scan, ScanResult, TubeData
 from lis.tube import NEXT_STEP, Tube
-from lis.web.words import error_zh, outcome_zh
+from lis.web.words import outcome_zh
 
 Code = Annotated[str, Field(max_length=200)]
 Words = Annotated[str, Field(max_length=500)]
@@ -84,52 +83,6 @@ class ScanIn(Payload):
     def data(self) -> Scan:
         """As the service takes it."""
         return Scan(self.barcode, self.rack.strip(), self.position.strip())
-
-
-class PoolIn(Payload):
-    """Aliquots pipetted together, in order.
-
-    ``confirm``: true if every aliquot is to be confirmed by scan before the pool is plated; left out, the
-    rules of the pooling bench say it. ``assay``: kit of the test, empty for the laboratory's default.
-    """
-
-    members: tuple[Code, ...] = Field(max_length=100)
-    barcode: Code = ""
-    assay: Code = ""
-    confirm: bool | None = None
-
-
-class PoolOrderIn(Payload):
-    """One pool of several."""
-
-    members: tuple[Code, ...] = Field(max_length=100)
-    barcode: Code = ""
-
-
-class PoolsIn(Payload):
-    """Pools to form together on one pipetting worklist; all of them or none."""
-
-    pools: tuple[PoolOrderIn, ...] = Field(max_length=384)
-    assay: Code = ""
-    confirm: bool | None = None
-
-
-class AliquotIn(Payload):
-    """The pool tube as scanned, the tube whose aliquot goes into it, and the well if it was scanned too."""
-
-    pool: Code
-    tube: Code
-    well: Code = ""
-
-    def data(self) -> AliquotScan:
-        """As the service takes it."""
-        return AliquotScan(self.pool, self.tube, self.well)
-
-
-class VolumeIn(Payload):
-    """Liquid left in a tube, in microlitres."""
-
-    volume_ul: int
 
 
 class WellIn(Payload):
@@ -226,7 +179,6 @@ class DocumentIn(Payload):
 
 
 Tubes = TubeOrder | Annotated[list[TubeOrder], Field(min_length=1, max_length=MOST_TUBES)]
-Aliquots = AliquotIn | Annotated[list[AliquotIn], Field(min_length=1, max_length=MOST_SCANS)]
 Scans = ScanIn | Annotated[list[ScanIn], Field(min_length=1, max_length=MOST_SCANS)]
 Reviews = ReviewIn | Annotated[list[ReviewIn], Field(min_length=1, max_length=MOST_TUBES)]
 Persons = PersonIn | Annotated[list[PersonIn], Field(min_length=1, max_length=20)]
@@ -286,19 +238,6 @@ def scan_json(result: ScanResult) -> dict[str, Any]:
         "hold_number": tube.hold_number if tube else 0,
         "persons": tube.persons if tube else 0,
         "kind": tube.kind.value if tube else "",
-    }
-
-
-def aliquot_json(result: AliquotResult) -> dict[str, Any]:
-    """What became of the scan of one aliquot."""
-    return {
-        "pool": result.pool,
-        "tube": result.tube,
-        "outcome": result.outcome.value,
-        "code": result.code,
-        "sentence": result.sentence,
-        "sentence_zh": error_zh(result.code, result.details),
-        "left": result.left,
     }
 
 

@@ -84,7 +84,8 @@ def test_a_wrong_scan_is_an_answer_in_both_languages_and_changes_nothing(served:
     repeated = anna.ok("/api/v1/pools/confirmations", scans[0])["scans"][0]
     assert "anna" in repeated["sentence_zh"]
     assert anna.get(f"/api/v1/tubes/{first}").json()["open_aliquots"] == 2
-    refused = anna.post("/api/v1/plates", {"wells": [{"well": "A1", "tube": first}]})
+    controls = [{"well": "A12", "control": "NTC"}, {"well": "H12", "control": "PC"}]
+    refused = anna.post("/api/v1/plates", {"wells": [{"well": "A1", "tube": first}, *controls]})
     assert (refused.status_code, refused.json()["code"]) == (409, "ALIQUOTS_OPEN")
     assert first in refused.json()["detail_zh"]
 
