@@ -520,3 +520,36 @@ def test_two_swabs_of_a_person_are_safe_as_they_are_registered_today(
     assert bench.reports(shared) == []
     assert bench.check().ok
     bench.lab.close()
+
+
+def test_a_member_whose_own_case_ends_without_an_answer_leaves_the_pool_unexplained(bench: Bench):
+    """A single target twice asks for a new swab: the pool waits for that case, then stays in sight."""
+    pool, codes = positive_pool(bench, 3)
+    bench.cycle(codes, {codes[0]: {"N": 38.0}})
+    assert {bench.tube(code).result for code in codes[1:]} == {"negative"}
+    assert bench.tube(pool).state is TubeState.RESULTED
+    bench.cycle([codes[0]], {codes[0]: {"N": 38.0}})
+    assert bench.tube(codes[0]).state is TubeState.AWAITING_RECOLLECTION
+    assert (bench.tube(pool).state, bench.tube(pool).reason) == (TubeState.RESOLVED, "UNTESTED_MEMBER")
+    assert unexplained(bench) == [pool]
+    assert bench.check().ok
+
+
+def test_a_held_member_that_is_lost_or_withdrawn_is_not_believed(bench: Bench):
+    """While the second aliquot runs one tube is lost and one person withdraws: one called back, one left alone."""
+    pool, codes = positive_pool(bench, 4)
+    bench.cycle(codes)
+    act(bench, pools.lose, codes[0], "nowhere")
+    act(bench, pools.withdraw, codes[1], "asked for it")
+    bench.cycle([pool], {pool: DETECTED})
+    assert (bench.tube(codes[0]).state, bench.tube(codes[0]).reason) == (
+        TubeState.AWAITING_RECOLLECTION,
+        "MISSING",
+    )
+    assert bench.tube(codes[1]).state is TubeState.RESOLVED
+    assert bench.reports(codes[1]) == []
+    assert {bench.tube(code).reason for code in codes[2:]} == {"TEST_AGAIN"}
+    bench.cycle(codes[2:], {codes[3]: DETECTED})
+    assert bench.tube(codes[3]).result == "positive"
+    assert (bench.tube(pool).state, bench.tube(pool).reason) == (TubeState.RESOLVED, "EXPLAINED")
+    assert bench.check().ok

@@ -148,8 +148,8 @@ def _member(tube: Tube, mark: Marks) -> Member:
     far as the pool is concerned.
     """
     known = Member(tube.tube_id, None, tube.tests, mark.lost, mark.withdrawn, mark.volume_ul)
-    if mark.withdrawn:
-        return known
+    if mark.withdrawn:  # a test that was read before still speaks about the pool
+        return replace(known, finding=_TOLD.get(tube.outcome) if tube.tests else None)
     if not tube.tests:
         return replace(known, missing=mark.lost or tube.state in _GONE)
     if tube.state in _GONE or tube.result in {"inconclusive", "invalid"}:
@@ -160,6 +160,8 @@ def _member(tube: Tube, mark: Marks) -> Member:
         return replace(known, finding=Finding(tube.outcome))
     return replace(known, finding=Finding.BORDERLINE)
 
+
+_TOLD: Final = {"negative": Finding.NEGATIVE, "positive": Finding.POSITIVE}
 
 _GONE: Final = frozenset({TubeState.AWAITING_RECOLLECTION, TubeState.REJECTED, TubeState.RESOLVED})
 """States in which nothing more can be learnt from a tube."""
