@@ -265,6 +265,7 @@ def report_view(lab: Laboratory, report_id: str) -> printing.ReportView:
         received_at=row["received_at"],
         issued_at=row["issued_at"],
         signed_by=tuple(name for name in row["signed_by"].split(", ") if name),
+        signed_names=tuple(name for name in row["signed_names"].split("\n") if name),
         timezone=lab.settings.timezone,
         verify_url=f"{lab.settings.public_url}/verify/{row['report_id']}?seal={row['seal'][:16]}",
         seal=row["seal"],

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 
 from lis.errors import LisError, NotFound
 from pooling import PoolRules
-from retest import AssayRules, CaseRules, Policy, ReleaseRules, RulesError
+from retest import AssayRules, CaseRules, Material, Policy, ReleaseRules, RulesError
+from retest.kits import second_kits
+from retest.void import priority_of_void
 from scheduler.deadlines import TierRules, due_at
 from scheduler.fill import FillRules
 from scheduler.jobs import ScheduleError
 from scheduler.plates import PlateTemplate, templates_from_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
     from importlib.resources.abc import Traversable
     from pathlib import Path
@@ -100,7 +102,7 @@ class Rulebook:
 
     def case(self, assay: AssayRules) -> CaseRules:
         """The kit and the jurisdiction that a case is decided under."""
-        return CaseRules(assay, self.policy)
+        return CaseRules(assay, self.policy, self.assays)
 
     def due_at(self, tier: str, sampled: datetime, received: datetime | None) -> datetime:
         """When the report of a tube is due.
@@ -113,17 +115,13 @@ class Rulebook:
         except ScheduleError as error:
             raise NotFound("TIER_UNKNOWN", str(error)) from error
 
-    def test_after_void(self, scope: str, tube: Tube) -> str:
-        """What is repeated after a failed control: the extraction, or only the amplification."""
-        if scope == "extraction":
-            return "re-extract" if tube.test != "singly" else "singly"
-        return tube.test if tube.test in {"singly", "second-kit", "re-extract"} else "re-amplify"
+    def second_kits(self, tube: Tube, called: Collection[str]) -> tuple[str, ...]:
+        """The assays that a second-kit test of ``tube`` may use after those that ``called`` it."""
+        return second_kits(self.policy, self.assays, called, Material(tube.kind.value), tube.persons)
 
     def void_priority(self, tube: Tube) -> int:
         """Priority of a tube whose well was void, or that a reviewer sends back."""
-        priority = self.policy.priority
-        held = priority["per_person"] * max(tube.persons - 1, 0)
-        return max(tube.priority, priority["retest"] + held + self.policy.tier.get(tube.tier, 0))
+        return max(tube.priority, priority_of_void(self.policy, tube.persons, tube.tier))
 
 
 @lru_cache(maxsize=128)
@@ -147,10 +145,12 @@ def load(settings: Settings) -> Rulebook:
         policies = dict(files("policies", own))
         plates = dict(files("plates", own))
         tiers = dict(files("tiers", own))
+        policy = Policy.from_toml(_named(policies, settings.jurisdiction), settings.jurisdiction)
+        _kits_loaded(policy, assays)
         return Rulebook(
             assays=assays,
             texts=texts,
-            policy=Policy.from_toml(_named(policies, settings.jurisdiction), settings.jurisdiction),
+            policy=policy,
             release=ReleaseRules.from_toml(_named(policies, "release"), "release"),
             tiers=TierRules.from_toml(_named(tiers, settings.tiers)),
             templates={
@@ -166,6 +166,16 @@ def load(settings: Settings) -> Rulebook:
         )
     except (RulesError, ValueError) as error:
         raise LisError("BAD_RULES", f"A rule file cannot be used: {error}") from error
+
+
+def _kits_loaded(policy: Policy, assays: Mapping[str, AssayRules]) -> None:
+    for kit in policy.second_kits:
+        if kit not in assays:
+            raise RulesError(
+                "second-kit-unknown",
+                f"{policy.id}.positive.second_kits",
+                f"no assay '{kit}' is loaded. Known: {', '.join(sorted(assays))}.",
+            )
 
 
 HOMES = {

@@ -322,6 +322,7 @@ report = Table(
     Column("issued_at", Moment, nullable=False),
     Column("due_at", Moment),
     Column("signed_by", Text, nullable=False),
+    Column("signed_names", Text, nullable=False),
     Column("reason", Text, nullable=False, default=""),
     Column("seal", String(64), nullable=False),
     Index("ix_report_person_id", "person_id"),
@@ -329,7 +330,7 @@ report = Table(
     Index("ix_report_issued_at", "issued_at"),
 )
 """Issued reports, never changed: an amendment is a new row that names the one it corrects. ``due_at`` is
-what was promised."""
+what was promised; ``signed_by`` are accounts, ``signed_names`` (a line each) the names they bore then."""
 
 amendment = Table(
     "amendment",

@@ -71,6 +71,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "reason": ("更正原因", "Reason"),
     "original": ("原报告结果", "Original result"),
     "signed": ("签发人", "Signed by"),
+    "automatic": ("自动审核规则", "automatic verification"),
     "verify": ("扫码核验", "Scan to verify"),
     "answers": (
         "本报告仅对所接收的标本负责。",

@@ -206,14 +206,14 @@ def step(tube: Tube, kind: type, event: Any, at: Any) -> Tube:
 
     Moments are only ever passed on, so whoever reads back a million rows may leave them as text.
     """
-    state = TRANSITIONS.get((tube.state, kind))
-    if state is None:
+    move = _MOVES.get((tube.state, kind))
+    if move is None:
         raise IllegalMove("ILLEGAL_MOVE", illegal_sentence(tube, kind), tube=tube.tube_id, state=tube.state)
-    allowed = KIND_RULES.get(kind)
+    state, allowed, changes = move
     if allowed is not None and tube.kind not in allowed:
         raise IllegalMove("WRONG_KIND", _kind_sentence(tube, kind), tube=tube.tube_id, kind=tube.kind)
     values = list(tube)
-    for name, value in _CHANGES[kind](tube, event, at).items():
+    for name, value in changes(tube, event, at).items():
         values[_PLACE[name]] = value
     values[_STATE], values[_SEQ], values[_UPDATED] = state, tube.seq + 1, at
     return Tube._make(values)
@@ -456,6 +456,12 @@ _CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
     e.Discarded: _reason,
 }
 """Event -> what it changes besides the state."""
+
+_MOVES: Final = {
+    (state, kind): (target, KIND_RULES.get(kind), _CHANGES[kind])
+    for (state, kind), target in TRANSITIONS.items()
+}
+"""The tables above side by side: one look-up for each of a million events."""
 
 
 def diagram() -> str:

@@ -4,7 +4,7 @@ Two scopes. A control of the PCR run (NTC, PC) voids every well of the run; a co
 batch (EC, HSC) voids exactly the wells of its batch. A required control that is missing has failed.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from retest.bands import Bands
@@ -90,7 +90,10 @@ def judge_plate(
             failures.append(_failure("run", control, "", "control-batch-unknown"))
         else:
             failures.extend(_judge(control, rule, rules, bands))
-    failures.extend(_missing(controls, known, rules, batches))
+    there = [(control.kind, control.batch) for control in controls]
+    for one in missing_controls(there, rules, batches):
+        absent = ControlReading(one.rule.kind, "", one.batch, ())
+        failures.append(_failure(one.rule.scope, absent, "", "control-missing"))
     return PlateVerdict(
         run_valid=all(failure.scope != "run" for failure in failures),
         failures=tuple(failures),
@@ -136,17 +139,42 @@ def _reason(reading: Reading, expectation: Expectation, target: Target, bands: B
     return "control-early" if reading.cq < expectation.least else ""
 
 
-def _missing(
-    controls: Sequence[ControlReading],
-    known: Mapping[str, ControlRule],
-    rules: AssayRules,
-    batches: Collection[str],
-) -> Iterator[ControlFailure]:
-    """One failure per required control that is not there, in its scope."""
-    there = [(known.get(fold(control.kind)), control.batch) for control in controls]
+@dataclass(frozen=True, slots=True)
+class MissingControl:
+    """A control that the assay requires and that is not there often enough; `batch` is "" for the run."""
+
+    rule: ControlRule
+    batch: str
+    found: int
+
+    @property
+    def sentence(self) -> str:
+        """Which control is missing, where, and what for; for who sets the plate up."""
+        where = f"Extraction batch {self.batch}" if self.batch else "The plate"
+        what = "its specimens" if self.batch else "any specimen"
+        return (
+            f"{where} has {self.found} of {self.rule.min} controls {self.rule.kind} that the assay requires; "
+            f"no result of {what} would count."
+        )
+
+
+def missing_controls(
+    there: Iterable[tuple[str, str]], rules: AssayRules, batches: Collection[str]
+) -> tuple[MissingControl, ...]:
+    """The required controls that are not on a plate, in their scope.
+
+    Args:
+        there: (kind or alias, extraction batch) of every control on the plate; one whose targets lie in
+            several wells is one control.
+        rules: the assay.
+        batches: extraction batches whose specimens are on the plate.
+    """
+    known = {fold(name): rule for rule in rules.controls for name in (rule.kind, *rule.aliases)}
+    found = [(known.get(fold(kind)), batch) for kind, batch in there]
+    missing = []
     for rule in rules.controls:
-        places = [""] if rule.scope == "run" else sorted(batches)
-        for batch in places:
-            n = sum(1 for kind, at in there if kind is rule and (rule.scope == "run" or at == batch))
+        for batch in [""] if rule.scope == "run" else sorted(batches):
+            n = sum(1 for kind, at in found if kind is rule and (rule.scope == "run" or at == batch))
             if n < rule.min:
-                yield _failure(rule.scope, ControlReading(rule.kind, "", batch, ()), "", "control-missing")
+                missing.append(MissingControl(rule, batch, n))
+    return tuple(missing)

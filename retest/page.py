@@ -167,6 +167,7 @@ def _policy(policy: Policy) -> Iterator[str]:
         "invalid mixed tube": policy.mixed_invalid,
         "report while waiting": policy.report_while_waiting,
         "confirmation of a positive": policy.confirm or "none",
+        "second kits": ", ".join(policy.second_kits) or "none named",
         "specimens of a person": str(policy.max_specimens),
         "tests of a specimen": str(policy.max_tests),
         "two specimens with a single target": "positive"

@@ -17,6 +17,9 @@ The TOML format of a policy file (`retest/policies/{china,china-second-kit,cdc,f
     [positive]
     confirm = ""                  # "second-kit", "re-extract", "re-amplify", or "": report at once
 
+    second_kits = ["sansure", "maccura"]   # optional; assays that check what another one found, the
+                                           # preferred one first; without them any kit may be used again
+
     [specimens]
     max_specimens = 3             # of one person; after that the case is reported as it stands
     max_tests = 6                 # of one specimen; after that a new specimen
@@ -89,6 +92,7 @@ class Policy:
     mixed_invalid: str
     report_while_waiting: str
     confirm: str
+    second_kits: tuple[str, ...]
     max_specimens: int
     max_tests: int
     two_single_targets_positive: bool
@@ -121,6 +125,7 @@ class Policy:
             mixed_invalid=mixed.choice("invalid", ("re-extract", "recollect")),
             report_while_waiting=mixed.choice("report_while_waiting", ("under-review", "presumed-positive")),
             confirm=positive.choice("confirm", ("second-kit", "re-extract", "re-amplify", ""), ""),
+            second_kits=positive.texts("second_kits"),
             max_specimens=specimens.whole("max_specimens", 1),
             max_tests=specimens.whole("max_tests", 2),
             two_single_targets_positive=specimens.flag("two_single_targets_positive"),

@@ -2,7 +2,8 @@
 
 Every rule is a row of the release file: id, switch, limit where it has one, and a sentence in both
 languages. All rules must be listed, so that one that is switched off is seen to be off. The rules
-about the run itself cannot be switched off, and a positive is never released automatically.
+about the run itself and the doubts about its file cannot be switched off, and a positive is never
+released automatically.
 
 The TOML format (`retest/policies/release.toml`)
 ================================================
@@ -119,10 +120,11 @@ _ALWAYS_ON: Final[Mapping[str, Callable[[ReleaseFacts], bool]]] = {
     "batch-valid": lambda facts: not facts.batch_valid,
     "controls-present": lambda facts: not facts.controls_present,
     "file-complete": lambda facts: not facts.file_complete,
+    # the doubts of the cycler, and ours: a Cq that its curve contradicts, a file of another cycler
+    "instrument-flags": lambda facts: bool(facts.flags),
 }
 _SWITCHED: Final[Mapping[str, Callable[[ReleaseFacts], bool]]] = {
     "assay-validated": lambda facts: not facts.assay_validated,
-    "instrument-flags": lambda facts: bool(facts.flags),
     "curve": lambda facts: any(curve in ("sigmoid", "atypical") for curve in facts.curves),
     "curve-judged": lambda facts: not facts.curves or None in facts.curves,
     "person-held": lambda facts: facts.person_held,

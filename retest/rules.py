@@ -143,6 +143,14 @@ class Pooling:
     modes: tuple[Material, ...]
     max_mixed: int = 1  # collection dilutes less than a laboratory pool, so it may hold more
 
+    def fits(self, material: Material, places: int) -> bool:
+        """Whether the kit is validated for a tube of this material with so many places."""
+        if material is Material.single:
+            return True
+        return material in self.modes and places <= (
+            self.max_mixed if material is Material.mixed else self.max_n
+        )
+
 
 @dataclass(frozen=True)
 class AssayRules:

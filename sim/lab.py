@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from simpy.events import Timeout
 
 from retest import Call, Conclude, Decision, Material, Recollect, Retest, TestSingly
+from retest.void import priority_of_void, repeat_of_void
 from sim import pools
 from sim.account import report
 from sim.arrivals import ScenarioError
@@ -35,7 +36,6 @@ from sim.verdicts import Verdicts
 
 DRAIN_DAYS = 20
 MOST_TESTS = 60
-KEEPS_TEST = ("singly", "second-kit", "re-extract")
 
 
 class Floor:
@@ -349,15 +349,13 @@ class Floor:
 
     def _void(self, plate: Plate) -> None:
         """The run does not count: everything on it is tested again, ahead of others."""
-        rules = self.lab.rules.policy
+        policy = self.lab.rules.policy
         for tube in [*(self.special_tube(tid) for tid in plate.first.tolist()), *plate.again]:
             if tube.code < 0:
                 tube.code = int(self.codes[tube.tid])
-            tube.test = tube.test if tube.test in KEEPS_TEST else "re-amplify"
-            wanted = rules.priority["retest"] + rules.priority["per_person"] * max(tube.persons - 1, 0)
-            tube.priority = max(
-                tube.priority, wanted + rules.tier.get(tube.tier, 0), self.tier_priority(tube)
-            )
+            tube.test = repeat_of_void("run", tube.test)
+            owed = priority_of_void(policy, tube.persons, tube.tier)
+            tube.priority = max(tube.priority, owed, self.tier_priority(tube))
             self.retests["run-failed"] += 1
             self.queue(tube)
         if self.counts["failed_plates"] + self.counts["lost_runs"] > MOST_TESTS * (self.size + 1):

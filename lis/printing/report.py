@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LEFT, WIDTH, BOTTOM = 20.0, 170.0, 264.0
 _LABEL = 52.0
 _QR = 27.0
+AUTO = "auto-verification"
+"""Account under which the written rules sign."""
 
 
 def as_json(view: ReportView) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def as_json(view: ReportView) -> dict[str, Any]:
     document["targets"] = [{"name": name, "cq": cq} for name, cq in _targets(view)]
     document["statements"] = [_both(key, n=view.places) for key in (*_pooling(view), "answers")]
     document["signed_by"] = list(view.signed_by)
+    document["signed_names"] = list(view.signed_names or view.signed_by)
     document["unprintable"] = list(unprintable(view))
     return document
 
@@ -205,7 +208,7 @@ def _paragraphs(pdf: FPDF, y: float, texts: tuple[str, ...], style: Style) -> fl
 def _closing(pdf: FPDF, view: ReportView, language: Language, y: float) -> None:
     """Signers on the left, the code to verify on the right, at the foot of the last page if there is room."""
     inner = WIDTH - _QR - 14
-    names = "、".join(view.signed_by) if language == "zh" else ", ".join(view.signed_by)
+    names = ("、" if language == "zh" else ", ").join(_signers(view, language))
     y = max(_room(pdf, y, _QR + 8), BOTTOM - _QR - 8)
     at = write(pdf, LEFT, y + 2, inner, say("signed", language), Style(9, GREY))
     at = write(pdf, LEFT, at, inner, names or "－", Style(11))
@@ -214,6 +217,12 @@ def _closing(pdf: FPDF, view: ReportView, language: Language, y: float) -> None:
         page.draw_qr(pdf, view.verify_url, LEFT + WIDTH - _QR - 2, y, _QR)
         caption = say("verify", language)
         write(pdf, LEFT + WIDTH - _QR - 14, y + _QR + 1.2, _QR + 24, caption, Style(7.5, GREY, align="C"))
+
+
+def _signers(view: ReportView, language: Language) -> list[str]:
+    """Full names of who signed; the written rules by what they are."""
+    pairs = zip(view.signed_by, view.signed_names or view.signed_by, strict=True)
+    return [say("automatic", language, gap=" ") if account == AUTO else name for account, name in pairs]
 
 
 def _room(pdf: FPDF, y: float, high: float) -> float:

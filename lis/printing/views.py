@@ -49,7 +49,8 @@ class ReportView:
         sampled_at: UTC, None if not recorded.
         received_at: UTC, None if not recorded.
         issued_at: UTC; also the creation date of the PDF.
-        signed_by: names of those who released the report.
+        signed_by: accounts of those who signed the report.
+        signed_names: their full names when they did, in the same order; empty: the accounts are printed.
         timezone: IANA name; printed times are in this zone and say so.
         verify_url: what the QR code says, "" for no code.
         seal: hexadecimal digest of the released facts.
@@ -76,6 +77,7 @@ class ReportView:
     sampled_at: datetime | None = None
     received_at: datetime | None = None
     signed_by: tuple[str, ...] = ()
+    signed_names: tuple[str, ...] = ()
     timezone: str = "Asia/Shanghai"
     verify_url: str = ""
     seal: str = ""
@@ -87,6 +89,7 @@ class ReportView:
             Invalid: ``REPORT_...``, saying which fact and what to do.
         """
         _check_words(self)
+        _check_signers(self)
         _check_places(self)
         _check_amendment(self)
         check_times(self.timezone, (self.issued_at, self.sampled_at, self.received_at))
@@ -197,6 +200,15 @@ def _check_words(view: ReportView) -> None:
     for field in ("report_id", "person_name", "tube_id"):
         if not getattr(view, field).strip():
             raise Invalid(f"REPORT_{field.upper()}", f"Report {view.report_id!r} has an empty {field}.")
+
+
+def _check_signers(view: ReportView) -> None:
+    if view.signed_names and len(view.signed_names) != len(view.signed_by):
+        raise Invalid(
+            "REPORT_SIGNERS",
+            f"Report {view.report_id}: {len(view.signed_by)} signatures, but {len(view.signed_names)} names. "
+            "Give a name for every signature.",
+        )
 
 
 def _check_places(view: ReportView) -> None:

@@ -10,6 +10,7 @@ from lis.queries.accounts import (
     cyclers,
     device_of_key,
     devices,
+    full_names,
     stored_reply,
     ticket_row,
 )
@@ -131,6 +132,7 @@ __all__ = [
     "files",
     "find_tubes",
     "first_heard",
+    "full_names",
     "households",
     "insert_people",
     "insert_rows",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Connection, select
 
-from lis.queries.common import Row, all_rows, one_row
+from lis.db import among
+from lis.queries.common import Row, all_rows, one_row, parts
 from lis.schema import account, device, idempotency, ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def account_row(conn: Connection, name: str) -> Row | None:
@@ -16,6 +22,16 @@ def account_row(conn: Connection, name: str) -> Row | None:
 def accounts(conn: Connection) -> list[Row]:
     """All accounts by name."""
     return all_rows(conn, select(account).order_by(account.c.name))
+
+
+def full_names(conn: Connection, names: Iterable[str]) -> dict[str, str]:
+    """Account -> the name of its person; an account nobody opened (the written rules) stands for itself."""
+    wanted = list(names)
+    found: dict[str, str] = {}
+    for part in parts(wanted):
+        rows = conn.execute(select(account.c.name, account.c.full_name).where(among(account.c.name, part)))
+        found.update((row.name, " ".join(row.full_name.split())) for row in rows)
+    return {name: found.get(name) or name for name in wanted}
 
 
 def ticket_row(conn: Connection, digest: str) -> Row | None:

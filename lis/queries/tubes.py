@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, and_, func, literal, select
+from sqlalchemy import Connection, and_, bindparam, func, literal, select
 
 from lis.clock import from_text
 from lis.db import Prepared, among
@@ -29,8 +29,9 @@ IN_RACK: Final = (
     TubeState.RUNNING,
     TubeState.RESULTED,
     TubeState.AWAITING_RETEST,
+    TubeState.STORED,
 )
-"""States in which a tube still needs its place in the rack."""
+"""States in which a tube lies, or still needs, where its rack and position say."""
 
 
 CLOSED: Final = (TubeState.RELEASED, TubeState.RESOLVED, TubeState.STORED, TubeState.DISCARDED)
@@ -170,13 +171,20 @@ def oldest_unreported(conn: Connection) -> datetime | None:
     return min((moment for moment in first if moment is not None), default=None)
 
 
+_DUE: Final = Prepared(
+    select(tube.c.due_at, tube.c.tube_id)
+    .where(tube.c.state == bindparam("where"), tube.c.due_at.is_not(None))
+    .order_by(tube.c.due_at)
+    .limit(bindparam("most"))
+)
+
+
 def due_first(conn: Connection, limit: int) -> list[Tube]:
     """The tubes in the laboratory whose reports are due first."""
-    found: list[Tube] = []
-    for state in UNREPORTED:
-        waiting = select(*_TUBE).where(tube.c.state == state, tube.c.due_at.is_not(None))
-        found += [as_tube(row) for row in conn.execute(waiting.order_by(tube.c.due_at).limit(limit))]
-    return sorted(found, key=lambda one: (str(one.due_at), one.tube_id))[:limit]
+    waiting = sorted(row for state in UNREPORTED for row in _DUE.rows(conn, where=state.value, most=limit))
+    codes = [code for _, code in waiting[:limit]]
+    found = tubes(conn, codes)
+    return [found[code] for code in codes]
 
 
 def tubes_in_state(conn: Connection, *states: TubeState) -> list[Tube]:

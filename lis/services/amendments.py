@@ -162,6 +162,7 @@ def _issue(unit: Unit, old: Row, result: str, reason: str, signers: tuple[str, .
         "result": result,
         "issued_at": unit.now,
         "signed_by": ", ".join(signers),
+        "signed_names": "\n".join(queries.full_names(unit.conn, signers).values()),
         "reason": reason,
     }
     row["seal"] = ledger.report_seal(row)

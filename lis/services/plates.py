@@ -10,12 +10,13 @@ from lis import barcodes, ledger, queries
 from lis import events as e
 from lis.errors import Conflict, Invalid, NotFound, Refused
 from lis.tube import Tube, TubeState, illegal_sentence
+from retest.controls import missing_controls
 from scheduler.fill import Plan, Wait, fill_plate
 from scheduler.jobs import Job, ScheduleError
 from scheduler.plates import CONTROLS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lis.db import Unit
     from lis.ledger import Recorded
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from scheduler.plates import PlateTemplate
 
 FILLABLE = (TubeState.RECEIVED, TubeState.AWAITING_RETEST)
+SECOND_KIT = "second-kit"
 JOBS_CONSIDERED = 4000
 """The most urgent jobs that are considered for one plate; ten times what a plate can hold."""
 
@@ -58,17 +60,28 @@ class PlateOrder:
 def jobs(unit: Unit, rules: Rulebook) -> list[Job]:
     """Everything that waits for a well, as the scheduler sees it."""
     waiting = queries.tubes_in_state(unit.conn, *FILLABLE)[:JOBS_CONSIDERED]
-    return [_job(tube, rules) for tube in waiting]
+    kits = _second_kits(unit, rules, waiting)
+    return [_job(tube, rules, kits.get(tube.tube_id, ())) for tube in waiting]
 
 
-def _job(tube: Tube, rules: Rulebook) -> Job:
+def _second_kits(unit: Unit, rules: Rulebook, tubes: Iterable[Tube]) -> dict[str, tuple[str, ...]]:
+    """Tube whose second kit is due -> the assays it may be; none of them has read the tube before."""
+    due = {tube.tube_id: tube for tube in tubes if tube.test == SECOND_KIT}
+    calls = queries.calls(unit.conn, due) if due else {}
+    return {
+        code: rules.second_kits(tube, {call.assay for call in calls.get(code, ())})
+        for code, tube in due.items()
+    }
+
+
+def _job(tube: Tube, rules: Rulebook, kits: Sequence[str] = ()) -> Job:
     moment = tube.received_at or tube.updated_at
     due = tube.due_at or moment
     if moment is None or due is None:
         raise Invalid("NOT_RECEIVED", f"Tube {tube.tube_id} waits for a well but was never received.")
     return Job(
         tube=tube.tube_id,
-        assay=tube.assay or rules.default_assay,
+        assay=kits[0] if kits else tube.assay or rules.default_assay,
         due=due,
         received=moment,
         priority=max(tube.priority, rules.tiers.tier(tube.tier).priority),
@@ -94,7 +107,7 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
 
     Raises:
         Refused: nothing waits, the plate exists, a tube is twice on it or cannot be plated, a control
-            would be overwritten.
+            would be overwritten or is missing.
         Invalid: a code, a well or a template is malformed.
     """
     # gather
@@ -124,6 +137,8 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
                 raise Refused("NOT_PLATABLE", illegal_sentence(tube, e.Plated), tube=code, state=tube.state)
             facts[code] = (code, e.Plated(plate_id, str(row["well"]), assay.id, tube.test))
         row["test"] = tubes[code].test if code else ""
+    _check_controls(plate_id, assay, rows)
+    _check_kits(_second_kits(unit, rules, tubes.values()), assay)
     # apply
     _remember(unit, rules, assay)
     queries.insert_rows(unit.conn, "plate", [_plate_row(unit, plate_id, template, assay.id, assay.version)])
@@ -262,6 +277,38 @@ def _check_targets(what: str, assay: AssayRules, wells: Sequence[Row]) -> None:
         raise Invalid(
             "TARGET_MISSING",
             f"{what} has no well for target {', '.join(missing)} of assay {assay.id}. Add the well.",
+        )
+
+
+def _check_kits(kits: Mapping[str, tuple[str, ...]], assay: AssayRules) -> None:
+    """What one kit has found is checked with another one, as the policy lists them."""
+    for code, possible in kits.items():
+        if possible and assay.id not in possible:
+            named = ", ".join(possible)
+            raise Refused(
+                "SECOND_KIT",
+                f"Tube {code} waits for a second kit; {assay.id} is none for it. Possible: {named}. "
+                "Put it on a plate of one of these.",
+                tube=code,
+                kits=named,
+                assay=assay.id,
+            )
+
+
+def _check_controls(plate_id: str, assay: AssayRules, rows: Sequence[Row]) -> None:
+    """A plate whose run could never be valid is refused before anybody pipettes it."""
+    whole = [(row["control"], row["batch"]) for row in rows if row["control"] and not row["targets"]]
+    split = {(row["control"], row["batch"]) for row in rows if row["control"] and row["targets"]}
+    batches = {row["batch"] for row in rows if row["tube_id"] and row["batch"]}
+    missing = missing_controls([*whole, *sorted(split)], assay, batches)
+    if missing:
+        kinds = ", ".join(dict.fromkeys(one.rule.kind for one in missing))
+        raise Refused(
+            "CONTROL_MISSING",
+            f"Plate {plate_id}, assay {assay.id}: {' '.join(one.sentence for one in missing)} "
+            f"Add control {kinds}, or choose a template that has it.",
+            plate=plate_id,
+            controls=kinds,
         )
 
 

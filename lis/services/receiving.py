@@ -252,7 +252,7 @@ class ScanResult:
     """What became of a scan, and the sentence for the technician.
 
     Attributes:
-        who: who received the tube before, if that is what stops the scan.
+        who: who received the tube before, or which tube lies in its place, if that stops the scan.
     """
 
     barcode: str
@@ -315,12 +315,13 @@ def _receive_one(
 
     there = places.get((scan.rack, scan.position)) if scan.rack and scan.position else None
     if there is not None and there != tube.tube_id:
-        return answer(
+        stop = answer(
             ScanOutcome.REFUSED,
             "PLACE_TAKEN",
             f"Rack {scan.rack} position {scan.position} already holds tube {there}. "
             f"Put tube {tube.tube_id} elsewhere and scan again.",
-        ), []
+        )
+        return replace(stop, who=there), []
     if tube.state is TubeState.ABSENT:
         number = queries.next_number(unit.conn, "hold")
         sentence = f"Tube {tube.tube_id} is not registered. Put it into the hold tray as number {number}."
@@ -417,8 +418,30 @@ def reject(unit: Unit, rules: Rulebook, barcode: str, reason: str) -> Tube:
 
 
 def store(unit: Unit, barcode: str, rack: str, position: str) -> Tube:
-    """Put a finished tube away."""
+    """Put a finished tube away.
+
+    Raises:
+        Refused: ``PLACE_TAKEN``: another tube lies there.
+        Invalid: no rack is named.
+    """
+    # gather
     tube = ledger.known(unit.conn, barcode)
+    rack, position = rack.strip(), position.strip()
+    there = queries.occupied(unit.conn, {rack}).get((rack, position), tube.tube_id)
+    # decide
+    if not rack:
+        raise Invalid("RACK", f"Say into which rack tube {tube.tube_id} goes.", tube=tube.tube_id)
+    if there != tube.tube_id:
+        raise Refused(
+            "PLACE_TAKEN",
+            f"Rack {rack} position {position} already holds tube {there}. "
+            f"Put tube {tube.tube_id} elsewhere, or look which of the two really lies there.",
+            tube=tube.tube_id,
+            rack=rack,
+            position=position,
+            who=there,
+        )
+    # apply
     return ledger.append(unit, [(tube.tube_id, e.Stored(rack, position))])[tube.tube_id]
 
 

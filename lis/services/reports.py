@@ -16,7 +16,7 @@ from lis.db import Unit
 from lis.errors import Forbidden, Invalid, Refused
 from lis.events import TubeKind
 from lis.tube import Tube, TubeState, illegal_sentence
-from retest import AssayRules, Blocked, Call, Material, ReleaseFacts, auto_verify, signatures_needed
+from retest import Blocked, Call, Material, ReleaseFacts, auto_verify, signatures_needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -289,7 +289,7 @@ def _facts(  # noqa: PLR0913 - the facts of one result
         batch_valid=run.batch.get(code, "") not in failed,
         controls_present=bool(run.row["valid"]) or "missing" not in run.row["verdict"],
         file_complete=True,  # an incomplete file never becomes a run
-        assay_validated=_validated(assay, material, places),
+        assay_validated=assay.pooling.fits(material, places),
         flags=(*(flag for r in viral for flag in _doubts(r)), *_contradictions(run, own, viral)),
         curves=tuple(r["curve"] or None for r in viral),
         ic_cq=None if not internal or None in internal else max(internal),
@@ -323,15 +323,6 @@ def _contradictions(run: _Run, own: Sequence[Row], viral: Sequence[Row]) -> list
 def _has_ended(row: Mapping[str, Any], now: datetime) -> bool:
     """The instrument's end of run, or, where its file has none, the fact that a whole file was written."""
     return row["ended_at"] is None or row["ended_at"] <= now + timedelta(minutes=5)
-
-
-def _validated(assay: AssayRules, material: Material, persons: int) -> bool:
-    pooling = assay.pooling
-    if material is Material.single:
-        return True
-    if material not in pooling.modes:
-        return False
-    return persons <= (pooling.max_mixed if material is Material.mixed else pooling.max_n)
 
 
 def _neighbours(run: _Run, own: Sequence[Row], controls: set[str]) -> float | None:
@@ -370,13 +361,15 @@ def _issue(
         return Issued({})
     people = queries.people_of(unit.conn, [tube.tube_id for tube in tubes])
     signers = queries.signers(unit.conn, [tube.tube_id for tube in tubes])
+    who = {name for many in signers.values() for name in many} | set(signing)
+    names = queries.full_names(unit.conn, sorted(who))
     numbers = iter(queries.next_numbers(unit.conn, "report", sum(map(len, people.values()))))
     rows: list[dict[str, Any]] = []
     facts: list[Recorded] = []
     by_tube: dict[str, tuple[str, ...]] = {}
     for tube in tubes:
         code = tube.tube_id
-        signed = (*signers.get(code, ()), *signing)
+        signed = {name: names[name] for name in (*signers.get(code, ()), *signing)}
         own = [_report_row(unit, tube, who, evidence[code], signed, next(numbers)) for who in people[code]]
         rows += own
         by_tube[code] = tuple(row["report_id"] for row in own)
@@ -389,7 +382,7 @@ def _issue(
 
 
 def _report_row(
-    unit: Unit, tube: Tube, person: str, evidence: _Evidence, signed: Sequence[str], number: int
+    unit: Unit, tube: Tube, person: str, evidence: _Evidence, signed: Mapping[str, str], number: int
 ) -> dict[str, Any]:
     row = {
         "report_id": f"R{unit.now:%y%m%d}-{number:07d}",
@@ -408,6 +401,7 @@ def _report_row(
         "issued_at": unit.now,
         "due_at": tube.promised_at,
         "signed_by": ", ".join(signed),
+        "signed_names": "\n".join(signed.values()),
         "reason": "",
     }
     return {**row, "seal": ledger.report_seal(row)}

@@ -46,6 +46,7 @@ from retest import (
     interpret,
     judge_plate,
 )
+from retest.void import repeat_of_void
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -478,7 +479,7 @@ def _void(
 ) -> e.Voided:
     scope = "extraction" if verdict.run_valid else "run"
     reasons = [failure.reason for failure in verdict.failures if failure.scope == scope]
-    test = rules.test_after_void(scope, tube)
+    test = repeat_of_void(scope, tube.test)
     return e.Voided(
         run_id=run_id,
         plate_id=plate.plate_id,

@@ -282,7 +282,7 @@ def reading_json(row: Mapping[str, Any]) -> dict[str, Any]:
 def report_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """A report in a list, without its person."""
     names = ("report_id", "version", "amends", "tube_id", "result", "mode", "issued_at", "signed_by")
-    return {name: row[name] for name in names}
+    return {name: row[name] for name in names} | {"signed_names": row["signed_names"].split("\n")}
 
 
 def person_json(row: Mapping[str, Any], *, full: bool) -> dict[str, Any]:

@@ -78,13 +78,13 @@ def test_a_failed_extraction_control_voids_exactly_its_quadrant(make_bench):
     assert bench.check().ok
 
 
-def test_a_missing_required_control_voids_the_run(bench: Bench):
-    """A plate that was made by hand without its negative control yields nothing."""
+def test_a_control_without_a_reading_keeps_the_whole_file_aside(bench: Bench):
+    """A control that is on the plate but not in the file proves nothing: no tube of the plate is decided."""
     [code] = bench.singles()
-    plate = bench.make(PlateOrder(wells=(WellOrder("A1", tube=code), WellOrder("H12", control="PC"))))
-    handled = bench.deliver(bench.table(plate), plate=plate)
-    assert handled.ingested.decisions == {"void": 1}
-    assert bench.tube(code).state is TubeState.AWAITING_RETEST
+    plate = bench.plate([code])
+    rows = [row for row in bench.contents(plate, {}) if not (row[2] == "NTC" and row[3] == "N")]
+    assert bench.deliver(bench.table(plate, rows=rows), plate=plate).ingested.code == "TARGET_MISSING"
+    assert bench.tube(code).state is TubeState.RUNNING
 
 
 def test_a_pool_member_tested_singly_stays_single_after_a_void(bench: Bench):

@@ -16,6 +16,7 @@ from lis.tube import TubeState
 from scheduler.fill import Plan
 
 CDC = "cdc-2019-ncov-n1n2rp"
+CONTROLS = (WellOrder("A12", control="NTC"), WellOrder("H12", control="PC"))
 
 
 def refused(bench: Bench, code: str, *wells: WellOrder, **order: object) -> LisError:
@@ -115,9 +116,9 @@ def test_a_plate_code_is_used_once(bench: Bench):
     """A second plate with the same code is refused; the laboratory's own numbers skip codes in use."""
     one, two, three = bench.singles(3)
     taken = barcodes.mint(barcodes.PLATE, 1)
-    assert bench.make(PlateOrder(barcode=taken, wells=(WellOrder("A1", tube=one),))) == taken
+    assert bench.make(PlateOrder(barcode=taken, wells=(WellOrder("A1", tube=one), *CONTROLS))) == taken
     refused(bench, "PLATE_EXISTS", WellOrder("A1", tube=two), barcode=taken)
-    other = bench.make(PlateOrder(wells=(WellOrder("A1", tube=two),)))
+    other = bench.make(PlateOrder(wells=(WellOrder("A1", tube=two), *CONTROLS)))
     assert other == barcodes.mint(barcodes.PLATE, 2)
     assert bench.tube(three).state is TubeState.RECEIVED
 
@@ -125,8 +126,8 @@ def test_a_plate_code_is_used_once(bench: Bench):
 def test_loading_is_confirmed_by_the_plates_own_code(bench: Bench):
     """Another plate in the hand stops the technician; a plate is loaded once, into a named cycler."""
     one, two = bench.singles(2)
-    mine = bench.make(PlateOrder(wells=(WellOrder("A1", tube=one),)), load=False)
-    other = bench.make(PlateOrder(wells=(WellOrder("A1", tube=two),)), load=False)
+    mine = bench.make(PlateOrder(wells=(WellOrder("A1", tube=one), *CONTROLS)), load=False)
+    other = bench.make(PlateOrder(wells=(WellOrder("A1", tube=two), *CONTROLS)), load=False)
 
     def load(plate: str, scanned: str, cycler: str = "qs5") -> None:
         with bench.lab.database.write("anna") as unit:
@@ -226,3 +227,66 @@ def test_the_wells_of_a_tube_share_one_extraction(bench: Bench):
     refused(bench, "TUBE_BATCHES", *wells, assay=CDC, template="384-quadrants")
     named = [replace(well, batch=f"X{n}") for n, well in enumerate(wells)]
     refused(bench, "TUBE_BATCHES", *named, assay=CDC)
+
+
+@pytest.mark.parametrize(
+    ("kept", "missing"),
+    [((), "NTC, PC"), (CONTROLS[:1], "PC"), (CONTROLS[1:], "NTC")],
+)
+def test_a_plate_without_its_controls_is_refused_before_anybody_pipettes(
+    bench: Bench, kept: tuple[WellOrder, ...], missing: str
+):
+    """Without the controls that the assay requires no result would count: the sentence names those missing."""
+    [code] = bench.singles()
+    error = refused(bench, "CONTROL_MISSING", WellOrder("A1", tube=code), *kept)
+    assert error.details["controls"] == missing
+    assert "daan-2019-ncov" in error.sentence
+    for kind in missing.split(", "):
+        assert f"Add control {missing}" in error.sentence
+        assert f"0 of 1 controls {kind}" in error.sentence
+    assert bench.tube(code).state is TubeState.RECEIVED
+
+
+def test_every_extraction_batch_needs_its_own_control(bench: Bench):
+    """Where the assay requires an extraction control, a batch without one is refused and named."""
+    one, two = bench.singles(2)
+    order = {"assay": CDC, "template": "384-quadrants"}
+    layout = bench.lab.rules.template("384-quadrants")
+    controls = [WellOrder(well, control=kind) for kind, well in layout.controls]
+    free = {layout.batch(well): well for well in layout.sample_wells("column")}
+    tubes = (WellOrder(free[1], tube=one), WellOrder(free[3], tube=two))
+    third = [well for well in controls if not (well.control == "EC" and layout.batch(well.well) == 3)]
+    error = refused(bench, "CONTROL_MISSING", *tubes, *third, **order)
+    assert error.details["controls"] == "EC"
+    assert "/3 has 0 of 1 controls EC" in error.sentence
+    fourth = [well for well in controls if not (well.control == "EC" and layout.batch(well.well) == 4)]
+    assert bench.make(PlateOrder(wells=(*tubes, *fourth), **order))
+
+
+def test_a_template_without_a_required_control_fills_no_plate(bench: Bench):
+    """The scheduler's plate is held to the same: a template without the extraction control is refused."""
+    bench.singles(2)
+    assert bench.lab.rules.template("96-two-controls")
+    with bench.lab.database.write("anna") as unit:
+        rules = replace(bench.lab.rules, default_assay=CDC)
+        with pytest.raises(LisError) as error:
+            plates.create(unit, rules, PlateOrder(template="96-two-controls"))
+    assert error.value.code == "CONTROL_MISSING"
+    assert "template" in error.value.sentence
+
+
+def test_wells_with_one_target_each_are_one_control(bench: Bench):
+    """A control that is spread over three wells counts once; half of the kinds is still too few."""
+    [code] = bench.singles()
+    spread = [
+        WellOrder(f"{row}11", control="PC", targets=own) for row, own in zip("BCD", ONE_EACH, strict=True)
+    ]
+    error = refused(
+        bench,
+        "CONTROL_MISSING",
+        *layout(code, 1, ONE_EACH),
+        *spread,
+        assay=CDC,
+        template="96-two-controls",
+    )
+    assert error.details["controls"] == "NTC, EC"

@@ -51,7 +51,8 @@ REPORT = ReportView(
     issued_at=datetime(2022, 12, 21, 8, 5, tzinfo=UTC),
     sampled_at=datetime(2022, 12, 21, 1, 2, tzinfo=UTC),
     received_at=datetime(2022, 12, 21, 3, 40, tzinfo=UTC),
-    signed_by=("王芳", "Li Na"),
+    signed_by=("fang", "lina"),
+    signed_names=("王芳", "Li Na"),
     verify_url="https://lab.example/verify/R20221221-000017?s=0123456789abcdef",
     seal="0123456789abcdef" * 4,
 )
@@ -249,6 +250,23 @@ def test_targets_are_shown_only_where_they_explain_the_result():
     assert as_json(quiet)["targets"] == []
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_report_names_people_not_accounts(language):
+    """Who signed is printed by full name; the written rules are called what they are, an account never is."""
+    shown = squeezed(as_pdf(REPORT, language))
+    assert "王芳" in shown
+    assert "LiNa" in shown
+    assert "lina" not in shown
+    ruled = replace(REPORT, signed_by=("auto-verification",), signed_names=("auto-verification",))
+    shown = squeezed(as_pdf(ruled, language))
+    assert "auto-verification" not in shown
+    assert ("自动审核规则" in shown) == (language != "en")
+    assert ("automaticverification" in shown) == (language != "zh")
+    old = replace(REPORT, signed_by=("fang",), signed_names=())
+    assert "fang" in squeezed(as_pdf(old, language))
+    assert as_json(old)["signed_names"] == ["fang"]
+
+
 def test_json_says_when_in_utc_and_in_local_time():
     """Machines read UTC; people read the same moment in their own zone, named."""
     document = as_json(replace(REPORT, sampled_at=None))
@@ -256,7 +274,8 @@ def test_json_says_when_in_utc_and_in_local_time():
     assert document["issued_at_local"] == "2022-12-21 16:05 (UTC+08:00)"
     assert document["sampled_at"] is document["sampled_at_local"] is None
     assert document["result_text"] == {"zh": "阴性", "en": "Negative"}
-    assert document["signed_by"] == ["王芳", "Li Na"]
+    assert document["signed_by"] == ["fang", "lina"]
+    assert document["signed_names"] == ["王芳", "Li Na"]
     assert holds(printed(replace(REPORT, sampled_at=None)), "未记录", "Not recorded")
 
 
@@ -323,7 +342,12 @@ def test_nothing_that_is_printed_lacks_a_glyph(caplog):
     for language in LANGUAGES:
         for result in RESULTS:
             as_pdf(replace(REPORT, result=result), language)
-        as_pdf(replace(REPORT, mode="mixed", places=10, result="invalid", signed_by=(), seal=""), language)
+        as_pdf(
+            replace(
+                REPORT, mode="mixed", places=10, result="invalid", signed_by=(), signed_names=(), seal=""
+            ),
+            language,
+        )
         as_pdf(replace(REPORT, mode="pool", places=5, document_type="work_pass"), language)
         as_pdf(AMENDED, language)
         as_worksheet(plate(), language)
@@ -439,6 +463,7 @@ def test_an_address_too_long_for_a_code_is_refused():
         ({"places": 0}, "REPORT_PLACES"),
         ({"places": 2}, "REPORT_PLACES"),
         ({"version": 0}, "REPORT_VERSION"),
+        ({"signed_by": ("fang",)}, "REPORT_SIGNERS"),
         ({"version": 2}, "REPORT_AMENDMENT"),
         ({"amends": "R1"}, "REPORT_AMENDMENT"),
         ({"reason": "because"}, "REPORT_AMENDMENT"),

@@ -15,8 +15,9 @@ from lis.config import secret_key
 from lis.errors import Conflict, IllegalMove, Invalid, LisError, NotFound, Refused
 from lis.events import TubeKind
 from lis.services import receiving, reports
-from lis.services.receiving import PersonData, Scan
+from lis.services.receiving import PersonData, Scan, ScanOutcome
 from lis.tube import TubeState
+from lis.web.words import outcome_zh
 
 
 def refused(bench: Bench, kind: type[LisError], code: str, act) -> LisError:
@@ -394,6 +395,41 @@ def test_tubes_are_kept_as_long_as_they_must(bench: Bench):
     with bench.lab.database.write("mia") as unit:
         assert receiving.discard(unit, negative, "old", keep_hours=72).state is TubeState.DISCARDED
     assert bench.check().ok
+
+
+def test_two_tubes_are_never_put_away_in_one_place(bench: Bench):
+    """A taken place is refused with the tube that lies there, for storing and for receiving, until it is gone."""
+    one, two, waiting = bench.singles(3)
+    bench.cycle([one, two])
+    with bench.lab.database.write("mia") as unit:
+        receiving.store(unit, one, " F1 ", " 7")
+    error = refused(bench, Refused, "PLACE_TAKEN", lambda unit: receiving.store(unit, two, "F1", "7"))
+    assert error.details["who"] == one
+    assert one in error.sentence
+    assert two in error.sentence
+    place = bench.tube(waiting)
+    refused(
+        bench, Refused, "PLACE_TAKEN", lambda unit: receiving.store(unit, two, place.rack, place.position)
+    )
+    refused(bench, Invalid, "RACK", lambda unit: receiving.store(unit, two, " ", "7"))
+    [code] = bench.register(bench.order())
+    [scan] = bench.scan(Scan(code, "F1", "7"))
+    assert (scan.outcome, scan.code, scan.who) == (ScanOutcome.REFUSED, "PLACE_TAKEN", one)
+    assert one in outcome_zh(scan)
+    with bench.lab.database.write("mia") as unit:
+        receiving.discard(unit, one, "too little kept", keep_hours=0)
+        assert receiving.store(unit, two, "F1", "7").state is TubeState.STORED
+    assert bench.check().ok
+
+
+def test_a_box_without_positions_takes_many_tubes(bench: Bench):
+    """Where a rack has no positions, tubes lie in it together."""
+    codes = bench.singles(2)
+    bench.cycle(codes)
+    with bench.lab.database.write("mia") as unit:
+        for code in codes:
+            receiving.store(unit, code, "BOX", "")
+    assert bench.states(codes) == [TubeState.STORED] * 2
 
 
 def test_an_unknown_tube_cannot_be_held_or_stored(embedded: Bench):

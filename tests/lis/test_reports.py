@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from bench import Bench, person
 
+from lis import auth, laboratory, ledger, printing, queries
 from lis import events as e
-from lis import laboratory, ledger, printing, queries
 from lis.errors import LisError
 from lis.services import amendments, pools, reports
 from lis.tube import TubeState
@@ -290,3 +290,27 @@ def test_only_registration_receipt_and_pooling_make_a_promise(bench: Bench):
         pool = pools.form(unit, bench.lab.rules, [received, sooner])
     assert pool.promised_at == bench.tube(sooner).promised_at
     assert bench.tube(received).promised_at > pool.promised_at
+
+
+def test_a_report_bears_the_names_its_signers_had(bench: Bench):
+    """The report names people as they were called when they signed, whatever becomes of their accounts."""
+    with bench.lab.database.write("root") as unit:
+        auth.create_account(unit, "rosa", "林 Rosa, MD", "reviewer", "a bench of tubes")
+        auth.create_account(unit, "ruth", "王芳", "reviewer", "a bench of tubes")
+    [code] = bench.singles()
+    bench.cycle([code], {code: POSITIVE})
+    assert sign(bench, "rosa", code) == sign(bench, "ruth", code) == release(bench, "rosa", code) == ""
+    with bench.lab.database.write("root") as unit:
+        queries.update_row(unit.conn, "account", {"name": "rosa"}, full_name="somebody else")
+    [report] = bench.reports(code)
+    view = laboratory.report_view(bench.lab, report["report_id"])
+    assert view.signed_by == ("rosa", "ruth")
+    assert view.signed_names == ("林 Rosa, MD", "王芳")
+    document = printing.as_json(view)
+    assert (document["signed_by"], document["signed_names"]) == (["rosa", "ruth"], ["林 Rosa, MD", "王芳"])
+    with bench.lab.database.write("rosa") as unit:
+        amendments.amend(unit, bench.lab.rules, report["report_id"], "negative", "swapped")
+    with bench.lab.database.write("ruth") as unit:
+        later = amendments.amend(unit, bench.lab.rules, report["report_id"], "negative").report_id
+    assert laboratory.report_view(bench.lab, later).signed_names == ("somebody else", "王芳")
+    assert bench.check().ok

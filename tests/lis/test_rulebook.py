@@ -32,6 +32,9 @@ def daan(**changed: str) -> str:
     return text
 
 
+FLAGS_OFF = dict(rulebook.files("policies"))["release"].replace(
+    'id = "instrument-flags"\non = true', 'id = "instrument-flags"\non = false'
+)
 STRICTER = ('version = "1"', 'version = "2"'), ("ct = 40.0", "ct = 20.0")
 
 
@@ -67,6 +70,7 @@ def test_the_laboratorys_own_file_replaces_the_shipped_one(tmp_path: Path):
         ("policies", "china", "id = 1", "china"),
         ("tables", "slan", "name = ", "slan.toml"),
         ("tables", "slan", 'name = "slan"\nblock = 95', "slan.toml"),
+        ("policies", "release", FLAGS_OFF, "'instrument-flags' protects every report"),
         ("plates", "mine", '[[template]]\nid = "x"\nsize = 95\ncontrols = {}', "95"),
     ],
 )
@@ -129,27 +133,10 @@ def test_rules_that_spoke_are_not_edited_in_place(tmp_path: Path, database_url: 
     open_bench(tmp_path, database_url, clock).lab.close()
 
 
-def test_what_is_repeated_after_a_failed_control(embedded: Bench):
-    """A failed run amplifies again, a failed extraction extracts again; singly, second kit and urgency are kept."""
+def test_a_tube_whose_well_was_void_loses_no_urgency(embedded: Bench):
+    """A repeat that the laboratory owes is a retest for all persons of the tube, and never less urgent than before."""
     rules = embedded.lab.rules
     tube = Tube("T1", state=TubeState.RUNNING, persons=10, tier="voluntary")
-    found = {
-        (scope, test): rules.test_after_void(scope, tube._replace(test=test))
-        for scope in ("run", "extraction")
-        for test in ("first", "singly", "second-kit", "re-extract", "re-amplify")
-    }
-    assert found == {
-        ("run", "first"): "re-amplify",
-        ("run", "singly"): "singly",
-        ("run", "second-kit"): "second-kit",
-        ("run", "re-extract"): "re-extract",
-        ("run", "re-amplify"): "re-amplify",
-        ("extraction", "first"): "re-extract",
-        ("extraction", "singly"): "singly",
-        ("extraction", "second-kit"): "re-extract",
-        ("extraction", "re-extract"): "re-extract",
-        ("extraction", "re-amplify"): "re-extract",
-    }
     assert rules.void_priority(tube) == 40 + 9 * 5
     assert rules.void_priority(tube._replace(priority=99)) == 99
     assert rules.void_priority(tube._replace(persons=1)) == 40

@@ -497,8 +497,12 @@ def test_negatives_are_kept_for_their_time_and_positives_for_ever(served):
             for who in (bo, cai):
                 who.post("/api/v1/reviews", {"tube": code, "verdict": "accept"})
     cai.ok("/api/v1/reports/release", {})
-    for code in codes[:2]:
-        anna.ok(f"/api/v1/tubes/{code}/store", {"rack": "F1", "position": "B2"})
+    for code, position in zip(codes[:2], ("B2", "B3"), strict=True):
+        anna.ok(f"/api/v1/tubes/{code}/store", {"rack": "F1", "position": position})
+    taken = problem(
+        anna.post(f"/api/v1/tubes/{codes[2]}/store", {"rack": "F1", "position": "B3"}), 409, "PLACE_TAKEN"
+    )
+    assert codes[1] in taken["detail_zh"]
     problem(anna.post(f"/api/v1/tubes/{codes[0]}/discard", {"reason": "old"}), 403, "ROLE")
     assert bo.post(f"/api/v1/tubes/{codes[0]}/discard", {"reason": "old"}).json()["code"] == "KEEP_LONGER"
     served.lab.database.clock.advance(timedelta(hours=73))

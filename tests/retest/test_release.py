@@ -33,7 +33,15 @@ GOOD = ReleaseFacts(
     ic_cq=27.0,
     specimen_age_hours=12.0,
 )
-LOCKED = ("negative-only", "run-ended", "run-valid", "batch-valid", "controls-present", "file-complete")
+LOCKED = (
+    "negative-only",
+    "run-ended",
+    "run-valid",
+    "batch-valid",
+    "controls-present",
+    "file-complete",
+    "instrument-flags",
+)
 
 
 @pytest.fixture
@@ -116,11 +124,12 @@ def test_a_rule_switched_off_holds_nothing_back(content, rule):
 
 @pytest.mark.parametrize("rule", LOCKED)
 def test_rules_of_the_run_cannot_be_switched_off(content, rule):
-    """No file can make the system release a positive, or a result without a valid, ended run."""
+    """No file can make the system release a positive, a result without a valid, ended run, or a doubted one."""
     with pytest.raises(RulesError) as caught:
         switched(content, **{rule.replace("-", "_"): False})
     assert caught.value.code == "rule-locked"
     assert rule in caught.value.where
+    assert "cannot be switched off. Set it to true." in caught.value.sentence
 
 
 def test_a_rule_left_out_or_listed_twice_is_refused(content):

@@ -244,6 +244,7 @@ def upgrade() -> None:
         sa.Column("issued_at", sa.String(length=27), nullable=False),
         sa.Column("due_at", sa.String(length=27), nullable=True),
         sa.Column("signed_by", sa.Text(), nullable=False),
+        sa.Column("signed_names", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("seal", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("report_id", name=op.f("pk_report")),
