@@ -8,7 +8,8 @@ import pytest
 from bench import Bench
 
 from lis import ledger, queries
-from lis.errors import LisError
+from lis.errors import Conflict, LisError
+from lis.events import AmendmentWithdrawn
 from lis.services import admin, amendments, pools, receiving, reports
 from lis.services.amendments import Amendment
 
@@ -237,3 +238,15 @@ def test_a_correction_with_another_signature_than_the_log_is_found(bench: Bench)
     found: admin.Check = bench.check()
     assert not found.ok
     assert found.tube == code
+
+
+def test_the_log_takes_no_withdrawal_of_what_was_never_proposed(bench: Bench):
+    """Whoever writes past the services: a withdrawal without an open proposal is refused and nothing is written."""
+    (code,) = bench.singles()
+    bench.cycle([code])
+    assert bench.tube(code).state == "released"
+    events = bench.count()
+    with pytest.raises(Conflict) as caught, bench.lab.database.write("eve") as unit:
+        ledger.append(unit, [(code, AmendmentWithdrawn("R20221221-000001", "a slip"))])
+    assert caught.value.code == "AMENDMENT_CLOSED"
+    assert bench.count() == events
