@@ -87,6 +87,8 @@ class _Queues:
         )
         yield _gauge("lis_recalls_open", "Persons whose new specimen is awaited", depths["recalls"])
         yield _gauge("lis_files_quarantined", "Files that wait for a person", depths["quarantined"])
+        proposed = depths["amendments"]
+        yield _gauge("lis_amendments_open", "Proposed corrections that wait for another person", proposed)
         yield _gauge("lis_alarms_open", "Alarms nobody has cleared", depths["alarms"])
 
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from bench import Bench
 
+from lis import events as e
 from lis import ledger, queries
 from lis.errors import Conflict, LisError
-from lis.events import AmendmentWithdrawn
 from lis.services import admin, amendments, pools, receiving, reports
 from lis.services.amendments import Amendment
 
@@ -240,13 +240,17 @@ def test_a_correction_with_another_signature_than_the_log_is_found(bench: Bench)
     assert found.tube == code
 
 
-def test_the_log_takes_no_withdrawal_of_what_was_never_proposed(bench: Bench):
-    """Whoever writes past the services: a withdrawal without an open proposal is refused and nothing is written."""
-    (code,) = bench.singles()
-    bench.cycle([code])
-    assert bench.tube(code).state == "released"
-    events = bench.count()
-    with pytest.raises(Conflict) as caught, bench.lab.database.write("eve") as unit:
-        ledger.append(unit, [(code, AmendmentWithdrawn("R20221221-000001", "a slip"))])
-    assert caught.value.code == "AMENDMENT_CLOSED"
-    assert bench.count() == events
+def test_the_log_takes_no_withdrawal_of_what_nobody_proposed(bench: Bench):
+    """Whoever writes past the service is refused, and a second withdrawal is none: nothing is recorded."""
+    code, number = negative(bench)
+    before = bench.count()
+    with pytest.raises(Conflict) as error, bench.lab.database.write("rogue") as unit:
+        ledger.append(unit, [(code, e.AmendmentWithdrawn(number, "never mind"))])
+    assert error.value.code == "AMENDMENT_CLOSED"
+    assert bench.count() == before
+    amend(bench, "rosa", number, "positive")
+    withdraw(bench, "rosa", number)
+    with pytest.raises(Conflict), bench.lab.database.write("rogue") as unit:
+        ledger.append(unit, [(code, e.AmendmentWithdrawn(number, "again"))])
+    assert bench.count() == before + 2
+    assert bench.check().ok

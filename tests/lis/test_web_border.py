@@ -371,7 +371,13 @@ def test_metrics_tell_the_queues_and_no_barcodes(served):
     assert 'lis_tubes{state="received"} 3.0' in text
     assert 'lis_tubes{state="sealed"} 1.0' in text
     assert "lis_oldest_unreported_age_seconds 300.0" in text
-    for name in ("lis_retest_queue", "lis_recalls_open", "lis_files_quarantined", "lis_alarms_open"):
+    for name in (
+        "lis_retest_queue",
+        "lis_recalls_open",
+        "lis_files_quarantined",
+        "lis_amendments_open",
+        "lis_alarms_open",
+    ):
         assert f"{name} 0.0" in text
     assert 'route="/api/v1/tubes/{barcode}"' in text
     assert codes[0] not in text
