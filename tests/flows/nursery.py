@@ -65,11 +65,10 @@ class Nursery:
 
 
 def quiet_port() -> int:
-    """A free port that is never the near end of a connection.
+    """A free port outside the range from which the system draws.
 
-    While the server is dead its agent calls the port again and again, from near ends that the system draws
-    from the ephemeral range. Were the port in that range, a call could draw it and meet itself: TCP connects
-    a port to itself, and the next server finds its port taken.
+    While the server is dead its port is free for a second: from the ephemeral range the system could give it
+    to anybody on the machine who asks for any port, and the next server would find it taken.
     """
     for port in random.SystemRandom().sample(range(10_000, 32_000), 100):
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -14,6 +14,7 @@ from alembic import command
 from bench import Bench
 from sqlalchemy import event, inspect, text
 
+import lis.migrations
 from lis import db, ledger, queries, schema
 from lis.clock import FixedClock
 from lis.db import Database, migrate
@@ -251,6 +252,24 @@ def alembic(database: Database, act: str, *arguments: str) -> None:
 def test_the_migrations_make_the_tables_that_the_code_knows(database: Database):
     """``alembic check`` finds no difference between the migrated database and the code, on both databases."""
     alembic(database, "check")
+
+
+def test_a_generated_migration_depends_on_no_code_of_today(database: Database, tmp_path: Path):
+    """A missing moment is written into a new migration as what is stored, text of 27 letters, and nothing else is."""
+    with database.engine.begin() as conn:
+        conn.exec_driver_sql("ALTER TABLE plate DROP COLUMN started_at")
+    with database.engine.connect() as conn, conn.begin():
+        config = db.migrating.config()
+        config.attributes["connection"] = conn
+        config.set_main_option("path_separator", "newline")
+        ours = Path(lis.migrations.__file__).parent / "versions"
+        config.set_main_option("version_locations", f"{ours}\n{tmp_path}")
+        made = command.revision(config, "the moment back", autogenerate=True, version_path=str(tmp_path))
+    written = Path(made.path).read_text(encoding="utf-8")
+    assert "batch_op.add_column(sa.Column('started_at', sa.String(length=27), nullable=True))" in written
+    assert "Moment" not in written
+    assert written.count("add_column") == 1
+    assert "create_table" not in written
 
 
 def test_the_schema_can_be_taken_down_and_built_again(database: Database):

@@ -194,6 +194,66 @@ def test_a_bomb_is_refused_by_what_it_declares_and_by_what_it_holds(monkeypatch)
     assert caught.value.code == "DAMAGED_FILE"
 
 
+def test_an_archive_whose_directory_lies_is_damaged():
+    """A member that is not where the directory says, or is packed in a way no exporter uses, is not read."""
+    moved = bytearray(DATA)
+    second = moved.find(b"PK\x03\x04", 4)
+    moved[second : second + 4] = b"none"
+    odd = io.BytesIO()
+    with zipfile.ZipFile(odd, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("xl/workbook.xml", b"0" * 500)
+    for data in (bytes(moved), odd.getvalue()):
+        with pytest.raises(instruments.InstrumentError) as caught:
+            instruments.read("x.xlsx", data)
+        assert caught.value.code == "DAMAGED_FILE"
+        assert "does not match its checksum" in caught.value.sentence
+
+
+def ole(*, power: int = 9, sectors: int = 3, table: tuple[int, ...] = (), further: bool = False) -> bytes:
+    """An OLE file of so many sectors with one allocation table, in the header or in a chain behind it.
+
+    ``table`` is the allocation table, filled up as free ([MS-CFB] 2.2 to 2.5).
+    """
+    size = 1 << power
+    head = bytearray(size)
+    head[:8] = container.OLE_MAGIC
+    struct.pack_into("<H", head, 30, power)
+    struct.pack_into("<II", head, 68, *((1, 2) if further else (0xFFFFFFFE, 0)))
+    struct.pack_into("<109I", head, 76, *([0xFFFFFFFF] * 109 if further else [0, *[0xFFFFFFFF] * 108]))
+    words = size // 4
+    allocation = struct.pack(f"<{words}I", *table, *[0xFFFFFFFF] * (words - len(table)))
+    chain = struct.pack(f"<{words}I", 0, *[0xFFFFFFFF] * (words - 2), 0xFFFFFFFE)
+    return (bytes(head) + allocation + chain + bytes(size * 8))[: size * (1 + sectors)]
+
+
+@pytest.mark.parametrize("power", [9, 12])
+@pytest.mark.parametrize("further", [False, True], ids=["table in the header", "table behind it"])
+def test_a_compound_file_holds_every_sector_its_table_speaks_of(power: int, further: bool):
+    """Whole is whole and one sector less is cut, for both sizes of sector, wherever the allocation table stands."""
+    used = (0xFFFFFFFD, 0xFFFFFFFC, 3, 0xFFFFFFFE)
+    container.check_ole("x.xls", ole(power=power, sectors=4, table=used, further=further))
+    for sectors in range(4):
+        with pytest.raises(instruments.InstrumentError) as caught:
+            container.check_ole("x.xls", ole(power=power, sectors=sectors, table=used, further=further))
+        assert caught.value.code == "INCOMPLETE_FILE"
+
+
+def test_a_compound_file_of_another_sector_size_is_no_workbook():
+    """Sectors are 512 or 4,096 bytes; a header that says otherwise is not followed."""
+    with pytest.raises(instruments.InstrumentError) as caught:
+        container.check_ole("x.xls", ole(power=10, table=(0xFFFFFFFD, 0xFFFFFFFE)))
+    assert caught.value.code == "INCOMPLETE_FILE"
+
+
+def test_a_workbook_with_keys_but_without_a_table_names_what_is_missing():
+    """The header alone, or a table whose first columns are not wells, is a missing results table."""
+    for rows in ([["Plate map follows"]], [["Sample", "Cq"], ["T-1", 25.0]]):
+        with pytest.raises(instruments.InstrumentError) as caught:
+            instruments.read("x.xlsx", book({"Results": [*DA_KEYS, *rows]}))
+        assert caught.value.code == "MISSING_SHEET"
+        assert "Export it again with Results ticked" in caught.value.sentence
+
+
 def test_an_encrypted_archive_is_refused_by_name():
     """The flag of the archive is enough, whatever the extension."""
     data = bytearray(DATA)

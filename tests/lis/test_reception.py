@@ -1,0 +1,193 @@
+"""Where files arrive: kept before they are acknowledged, read afterwards, tried again, never dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import queue
+import threading
+from collections.abc import Iterator
+
+import pytest
+from bench import Bench
+
+from instruments.bridge import BridgeEvent, Refused, Shipment, new_keypair
+from lis import laboratory, queries, reception
+from lis.reception import Reception
+from lis.services import admin, inbox
+from lis.services.inbox import Delivery
+from lis.services.results import Ingested
+
+
+def shipment(plate: str, data: bytes, sha256: str = "") -> Shipment:
+    """A whole file as the bridge hands it over."""
+    proved = sha256 or hashlib.sha256(data).hexdigest()
+    return Shipment(
+        "cycler-1", "synthetic cycler", "run-1", plate, "run.csv", proved, len(data), data, None, "m1"
+    )
+
+
+@pytest.fixture
+def read() -> queue.Queue[Ingested]:
+    """What was read, in order."""
+    return queue.Queue()
+
+
+@pytest.fixture
+def link(
+    embedded: Bench, read: queue.Queue[Ingested], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Reception]:
+    """A running reception that tries again at once."""
+    monkeypatch.setattr(reception, "RETRY_SECONDS", 0.01)
+    with Reception(embedded.lab, "tcp://127.0.0.1:*", read.put) as made:
+        yield made
+
+
+@pytest.fixture
+def run(embedded: Bench) -> Shipment:
+    """A finished run of a loaded plate."""
+    plate = embedded.plate(embedded.singles(2))
+    return shipment(plate, embedded.table(plate))
+
+
+@contextlib.contextmanager
+def busy(bench: Bench, caught: pytest.LogCaptureFixture, words: str) -> Iterator[None]:
+    """The database in another's hands until the reception has complained of it."""
+    bench.lab.database._busy_seconds = 0.02
+    complained = threading.Event()
+
+    def look(record) -> bool:
+        if words in record.getMessage():
+            complained.set()
+        return True
+
+    caught.handler.addFilter(look)
+    with bench.lab.database.write("another"):
+        yield
+        assert complained.wait(60), words
+    bench.lab.database._busy_seconds = 15.0
+
+
+def state_of(bench: Bench, sha256: str) -> tuple[str, str, bytes | None]:
+    """State, code and content of a kept file."""
+    with bench.lab.database.read() as conn:
+        (row,) = [row for row in queries.files(conn) if row["sha256"] == sha256]
+        return row["state"], row["code"], queries.file_row(conn, row["file_id"])["content"]
+
+
+def test_a_file_is_kept_before_it_is_acknowledged_and_read_after(
+    link: Reception, embedded: Bench, run: Shipment, read: queue.Queue[Ingested]
+):
+    """When the receipt is given the bytes are in the database; the result follows; a twin is read no second time."""
+    receipt = link._keep(run)
+    assert receipt.status == "stored"
+    assert state_of(embedded, run.sha256)[2] == run.data
+    assert read.get(timeout=60).state == "read"
+    assert link._keep(run).status == "duplicate"
+    assert link._kept.empty()
+
+
+def test_a_file_that_is_not_what_it_says_is_refused_and_not_kept(
+    link: Reception, embedded: Bench, run: Shipment
+):
+    """Bytes that are not those of the announced SHA-256 get no receipt but a code and a sentence."""
+    with pytest.raises(Refused) as caught:
+        link._keep(shipment(run.plate, run.data, "0" * 64))
+    assert caught.value.code == "FILE_DAMAGED"
+    assert caught.value.sentence.endswith(".")
+    assert embedded.count("file") == 0
+
+
+def test_a_file_waits_for_the_database_and_is_read_then(
+    link: Reception,
+    embedded: Bench,
+    run: Shipment,
+    read: queue.Queue[Ingested],
+    caplog: pytest.LogCaptureFixture,
+):
+    """While another holds the database the file is tried again and again; freed, it is read once."""
+    with embedded.lab.database.write("bridge") as unit:
+        kept = inbox.accept(unit, Delivery(run.device, run.run, run.name, run.data, run.plate))
+    with busy(embedded, caplog, "waits: The database is busy"):
+        link._kept.put(kept.file_id)
+    assert read.get(timeout=60).state == "read"
+    assert read.empty()
+    assert state_of(embedded, run.sha256)[0] == "read"
+
+
+def test_a_file_on_which_the_program_fails_waits_for_a_person(
+    link: Reception,
+    embedded: Bench,
+    run: Shipment,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    """A fault of our own loses no byte: the file is quarantined, even if the database must be waited for, with an alarm."""
+    aside = threading.Event()
+    done = reception.inbox.set_aside
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    def note(*given: object) -> None:
+        done(*given)
+        aside.set()
+
+    monkeypatch.setattr(laboratory, "process", fail)
+    monkeypatch.setattr(reception.inbox, "set_aside", note)
+    link._keep(run)
+    assert aside.wait(60)
+    with busy(embedded, caplog, "waits: The database is busy"):
+        link._kept.put(state_of_id(embedded))
+    assert state_of(embedded, run.sha256) == ("quarantined", "READ_FAILED", run.data)
+    with embedded.lab.database.read() as conn:
+        assert "READ_FAILED" in {row["code"] for row in queries.open_alarms(conn)}
+
+
+def state_of_id(bench: Bench) -> str:
+    """The id of the only file."""
+    with bench.lab.database.read() as conn:
+        return str(queries.files(conn)[0]["file_id"])
+
+
+def test_what_was_kept_by_a_server_that_died_is_read_by_the_next(
+    embedded: Bench, run: Shipment, read: queue.Queue[Ingested]
+):
+    """A file that stands kept but unread at the start is read without being sent again."""
+    with embedded.lab.database.write("bridge") as unit:
+        inbox.accept(unit, Delivery(run.device, run.run, run.name, run.data, run.plate))
+    with Reception(embedded.lab, "tcp://127.0.0.1:*", read.put):
+        assert read.get(timeout=60).state == "read"
+
+
+def test_events_of_the_bridge_become_alarms(
+    link: Reception, embedded: Bench, caplog: pytest.LogCaptureFixture
+):
+    """What concerns a person is an open alarm; starting and stopping is not; an alarm that cannot be written is logged."""
+    link._audit(BridgeEvent("stopped", None, "stopped"))
+    link._audit(BridgeEvent("no_key", None, "An unknown key knocked."))
+    with embedded.lab.database.read() as conn:
+        alarms = [(row["code"], row["subject"], row["sentence"]) for row in queries.open_alarms(conn)]
+    assert alarms == [("NO_KEY", "unknown device", "An unknown key knocked.")]
+    embedded.lab.database._busy_seconds = 0.02
+    with embedded.lab.database.write("another"):
+        link._audit(BridgeEvent("no_key", "qs5", "Again."))
+    assert "an alarm could not be recorded (no_key)" in caplog.text
+
+
+def test_a_revoked_key_is_deaf_soon_and_strangers_fill_no_memory(
+    link: Reception, embedded: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    """An enrolment is asked anew when it is too old; a thousand strangers are forgotten together."""
+    key = new_keypair().public
+    with embedded.lab.database.write("administrator") as unit:
+        admin.enrol_device(unit, "qs5", "cycler", key.decode())
+    assert link._enrolled(key) == "qs5"
+    with embedded.lab.database.write("administrator") as unit:
+        admin.revoke_device(unit, "qs5")
+    monkeypatch.setattr(reception, "REMEMBER_KEYS", -1.0)
+    link._keys.clear()
+    assert link._enrolled(key) is None
+    for number in range(1500):
+        assert link._enrolled(b"stranger %d" % number) is None
+    assert len(link._keys) <= 1001

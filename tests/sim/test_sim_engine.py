@@ -1,0 +1,76 @@
+"""Queues of the simulator: nothing is lost, nobody is overtaken, everybody carries the time they came."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim.engine import NEVER, Items, Lots
+
+
+@given(
+    least=st.integers(1, 4),
+    more=st.integers(0, 4),
+    acts=st.lists(st.one_of(st.integers(1, 7), st.just("take"), st.just("flush")), max_size=40),
+)
+def test_items_come_out_in_the_order_in_which_they_came(least, more, acts):
+    """Parcels of any size are split and joined into batches; a batch starts full enough, or after the flush."""
+    queue, most = Items(least, least + more), least + more
+    waiting: list[tuple[int, float]] = []
+    came, flushed = 0, False
+    for minute, act in enumerate(acts):
+        now = float(minute)
+        if act == "flush":
+            queue.flush()
+            flushed = True
+        elif act == "take":
+            may = len(waiting) >= least or (flushed and bool(waiting))
+            assert queue.ready(now) == (now if may else NEVER)
+            if may:
+                ids, times = queue.take(now)
+                assert list(zip(ids.tolist(), times.tolist(), strict=True)) == waiting[:most]
+                waiting = waiting[most:]
+        else:
+            queue.put(np.arange(came, came + act), now)
+            waiting += [(n, now) for n in range(came, came + act)]
+            came += act
+        assert len(queue) == len(waiting)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=30), st.integers(1, 5), st.integers(0, 5))
+def test_a_foreseen_queue_starts_when_the_last_of_a_batch_is_there(times, least, more):
+    """Known arrivals start their batches exactly at the arrival that fills them; the rest starts with the last."""
+    times = np.sort(np.array(times))
+    queue, taken = Items(least, least + more), 0
+    queue.foresee(np.arange(times.size), times)
+    while (start := queue.ready(0.0)) != NEVER:
+        assert start == times[min(taken + least, times.size) - 1]
+        ids, moments = queue.take(start)
+        assert ids.tolist() == list(range(taken, taken + ids.size))
+        assert moments.tolist() == times[taken : taken + ids.size].tolist()
+        assert min(least, times.size - taken) <= ids.size <= least + more
+        taken += ids.size
+    assert taken == times.size
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=30),
+    st.integers(1, 3),
+    st.floats(0, 60),
+)
+def test_lots_go_by_priority_then_by_arrival_and_none_waits_beyond_its_patience(lots, least, patience):
+    """A run starts with enough lots, or when the first has waited its time, or when no more will come."""
+    queue = Lots(least, 5, patience)
+    for minute, key in enumerate(lots):
+        queue.put(minute, float(minute), (key,))
+    now = float(len(lots))
+    assert queue.ready(now) == (now if len(lots) >= least else 0.0 + patience)
+    queue.flush()
+    assert queue.ready(now) == now
+    assert queue.ahead(1) == sum(key <= 1 for key in lots)
+    out = []
+    while len(queue):
+        taken, _ = queue.take(now)
+        assert 1 <= len(taken) <= 5
+        out += taken
+    assert out == sorted(range(len(lots)), key=lambda lot: (lots[lot], lot))
+    assert queue.ready(now) == NEVER
