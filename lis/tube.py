@@ -225,25 +225,31 @@ def evolve(tube: Tube, event: Event, at: datetime) -> Tube:
             not for this kind of tube, ``TUBE_FULL``, ``COUNT_MISMATCH``, ``ALIQUOTS_OPEN`` or
             ``RECALLS_OPEN`` if its numbers do not add up. The tube passed in is never changed.
     """
-    return step(tube, type(event), event, at)
-
-
-def step(tube: Tube, kind: type, event: Any, at: Any) -> Tube:
-    """:func:`evolve` for an event given by its class and anything that has its fields.
-
-    Moments are only ever passed on, so whoever reads back a million rows may leave them as text.
-    """
-    move = _MOVES.get((tube.state, kind))
-    if move is None:
-        raise IllegalMove("ILLEGAL_MOVE", illegal_sentence(tube, kind), tube=tube.tube_id, state=tube.state)
-    state, allowed, changes = move
-    if allowed is not None and tube.kind not in allowed:
-        raise IllegalMove("WRONG_KIND", _kind_sentence(tube, kind), tube=tube.tube_id, kind=tube.kind)
+    state, changes = move(tube, type(event), event, at)
     values = list(tube)
-    for name, value in changes(tube, event, at).items():
+    for name, value in changes.items():
         values[_PLACE[name]] = value
     values[_STATE], values[_SEQ], values[_UPDATED] = state, tube.seq + 1, at
     return Tube._make(values)
+
+
+def move(tube: Any, kind: type, event: Any, at: Any) -> tuple[TubeState, dict[str, Any]]:
+    """What an event makes of a tube: its next state, and the fields that change with it.
+
+    The decision of :func:`evolve`, for whoever reads back a million rows: ``tube`` and ``event`` may be
+    anything that has the fields of a tube and of an event of this ``kind``, and moments, which are only
+    ever passed on, may be text.
+
+    Raises:
+        IllegalMove: as :func:`evolve`.
+    """
+    found = _MOVES.get((tube.state, kind))
+    if found is None:
+        raise IllegalMove("ILLEGAL_MOVE", illegal_sentence(tube, kind), tube=tube.tube_id, state=tube.state)
+    state, allowed, changes = found
+    if allowed is not None and tube.kind not in allowed:
+        raise IllegalMove("WRONG_KIND", _kind_sentence(tube, kind), tube=tube.tube_id, kind=tube.kind)
+    return state, changes(tube, event, at)
 
 
 def illegal_sentence(tube: Tube, kind: type) -> str:

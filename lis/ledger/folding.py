@@ -6,7 +6,8 @@ import contextlib
 import gc
 from collections import namedtuple
 from collections.abc import Callable
-from operator import itemgetter
+from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Table, delete
@@ -18,13 +19,15 @@ from lis.events import COLUMNS, FIELDS, KINDS, NUMBERS, TIMES, Event, TubeKind
 from lis.ledger.amending import AMENDMENTS, Proposal, follow
 from lis.ledger.rows import HEAD, LINKED, SHAPE, as_stored, as_stored_tube
 from lis.schema import amendment, pool_member, recall, tube, tube_person
-from lis.tube import Tube, step
+from lis.tube import Tube, TubeState, move
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lis.db import Unit
 
+
+_Row = tuple[Any, ...]
 
 SLICE: Final = 5_000
 """Rows of the log read at once: few enough to stay in the processor's cache."""
@@ -42,12 +45,32 @@ def rows(
     try:
         cursor.execute("SELECT MIN(event_id), MAX(event_id) FROM event")
         first, last = cursor.fetchone()
-        for start in range(first, last + 1, size) if last is not None else ():
+        starts = range(first, last + 1, size) if last is not None else range(0)
+
+        def read(start: int) -> list[tuple[Any, ...]]:
             where = f"event_id >= {start} AND event_id < {start + size} ORDER BY event_id"
             cursor.execute(f"SELECT {', '.join(names)} FROM event WHERE {where}")  # noqa: S608 - own words
-            yield from cursor.fetchall()
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
+
+        ahead = conn.dialect.name != "sqlite"
+        for found in _read_ahead(read, starts) if ahead else map(read, starts):
+            yield from found
     finally:
         cursor.close()
+
+
+def _read_ahead(read: Callable[[int], list[_Row]], starts: Sequence[int]) -> Iterator[list[_Row]]:
+    """The slices in order, each asked for while the one before it is folded: a server works meanwhile."""
+    with ThreadPoolExecutor(1) as beside:
+        waiting = [beside.submit(read, start) for start in starts[:1]]
+        for start in (*starts[1:], None):
+            if not waiting:
+                return
+            found = waiting.pop().result()
+            if start is not None:
+                waiting.append(beside.submit(read, start))
+            yield found
 
 
 def _cursor(conn: Connection) -> Any:
@@ -90,8 +113,6 @@ FOLDED: Final = (
 _IN_SHAPE: Final = {name: place for place, name in enumerate(SHAPE)}
 _IN_FOLDED: Final = {name: place for place, slot in enumerate(_SLOTS, len(HEAD)) for name in slot}
 """Field -> where its value stands in a row."""
-
-_Row = tuple[Any, ...]
 
 
 def _maker(name: str, place_of: Mapping[str, int]) -> Callable[[Sequence[Any]], Event]:
@@ -142,27 +163,58 @@ def _reader(name: str) -> Callable[[_Row], Any]:
 _READERS: Final = {name: (KINDS[name], _reader(name), name in LINKED) for name in KINDS}
 
 
+class _Folding:
+    """A tube while the log is read: it has the fields of a :class:`~lis.tube.Tube` and changes in place."""
+
+    __slots__ = Tube._fields
+
+    state: TubeState
+    seq: int
+    updated_at: str
+
+    def __init__(self, tube_id: str) -> None:
+        for name, value in _AT_FIRST:
+            setattr(self, name, value)
+        self.tube_id = tube_id
+
+
+_AT_FIRST: Final = tuple(Tube("")._asdict().items())
+_VALUES: Final = attrgetter(*Tube._fields)
+
+
 def fold(conn: Connection) -> dict[str, Tube]:
     """All tubes, rebuilt from the log alone.
 
     Raises:
         IllegalMove: the log itself holds a move that cannot be.
     """
-    return {code: as_stored_tube(as_stored(one)) for code, one in _folded(conn)[0].items()}
-
-
-def _folded(conn: Connection) -> tuple[dict[str, Tube], Links]:
-    """All tubes (their moments are text) and the rows beside them, in one pass over the log."""
-    state: dict[str, Tube] = {}
-    links = Links()
     with _without_collection():
-        for row in rows(conn, FOLDED):
-            tube_id = row[1]
-            kind, read, linked = _READERS[row[3]]
-            fact = read(row)
-            state[tube_id] = step(state.get(tube_id) or Tube(tube_id), kind, fact, row[4])
-            if linked:
-                links.add(row, fact)
+        return {code: as_stored_tube(_stored(one)) for code, one in _folded(conn)[0].items()}
+
+
+def _stored(one: _Folding) -> tuple[Any, ...]:
+    """A folded tube as a row of its table."""
+    return as_stored(Tube._make(_VALUES(one)))
+
+
+def _folded(conn: Connection) -> tuple[dict[str, _Folding], Links]:
+    """All tubes (their moments are text) and the rows beside them, in one pass over the log."""
+    state: dict[str, _Folding] = {}
+    links = Links()
+    for row in rows(conn, FOLDED):
+        tube_id = row[1]
+        kind, read, linked = _READERS[row[3]]
+        fact = read(row)
+        one = state.get(tube_id)
+        if one is None:
+            one = state[tube_id] = _Folding(tube_id)
+        one.state, changes = move(one, kind, fact, row[4])
+        for name, value in changes.items():
+            setattr(one, name, value)
+        one.seq += 1
+        one.updated_at = row[4]
+        if linked:
+            links.add(row, fact)
     return state, links
 
 
@@ -218,12 +270,16 @@ def is_linked(row: Sequence[Any]) -> bool:
 
 def rebuild(unit: Unit) -> int:
     """Write the tube table, and all that follows from the log, anew; returns the number of tubes."""
-    conn = unit.conn
+    with _without_collection():
+        return _rebuilt(unit.conn)
+
+
+def _rebuilt(conn: Connection) -> int:
     state, links = _folded(conn)
     for table in (tube_person, pool_member, recall, amendment, tube):
         conn.execute(delete(table))
     with _indexed_afterwards(conn, tube, tube_person):
-        _insert_all(conn, tube, Tube._fields, [as_stored(one) for one in state.values()])
+        _insert_all(conn, tube, Tube._fields, [_stored(one) for one in state.values()])
         _insert_all(conn, tube_person, PERSONS, [(*key, who) for key, who in links.persons.items()])
     _insert_all(conn, pool_member, MEMBERS, [(*key, code) for key, code in links.members.items()])
     _insert_all(conn, recall, RECALLS, [(*key, *rest) for key, rest in links.recalls.items()])
