@@ -210,6 +210,7 @@ plate = Table(
     Column("template", String(40), nullable=False),
     Column("assay", Text, nullable=False),
     Column("assay_version", Text, nullable=False),
+    Column("lot", Text, nullable=False, default=""),
     Column("state", String(16), nullable=False),
     Column("instrument", String(80), nullable=False, default=""),
     Column("created_at", Moment, nullable=False),
@@ -289,7 +290,11 @@ run = Table(
     Column("valid", Boolean, nullable=False),
     Column("failed_batches", Text, nullable=False),
     Column("verdict", Text, nullable=False),
+    Column("lot", Text, nullable=False, default=""),
+    Column("tested", Integer, nullable=False, default=0),
+    Column("alone", Text, nullable=False, default=""),
     Index("ix_run_plate_id", "plate_id"),
+    Index("ix_run_read_at", "read_at"),
 )
 
 reading = Table(

@@ -305,7 +305,10 @@ class Floor:
             raise ScenarioError(
                 "NEVER_ENDS", f"Tube {tube.tid} is tested again without end under these rules."
             )
-        decision = self.verdicts.decide(tube.material, tube.past, tube.persons, tube.tier, tube.earlier)
+        waited = int((self.env.now - tube.received) // 60)
+        decision = self.verdicts.decide(
+            tube.material, tube.past, tube.persons, tube.tier, tube.earlier, waited
+        )
         if self.record is not None:
             self.record.append((self.env.now, tube.tid, tube.test, tube.code, type(decision).__name__))
         if tube.material is Material.pool:

@@ -95,9 +95,11 @@ class Verdicts:
             self._curves.append(curve)
         return self._numbers[name]
 
-    def decide(self, material: Material, past: Past, persons: int, tier: str, earlier: Past = ()) -> Decision:
-        """What happens next with a case."""
-        key = (material, past, persons, tier, earlier)
+    def decide(
+        self, material: Material, past: Past, persons: int, tier: str, earlier: Past = (), waited: int = 0
+    ) -> Decision:
+        """What happens next with a case; ``waited`` is in whole hours since receipt."""
+        key = (material, past, persons, tier, earlier, waited)
         found = self._decided.get(key)
         if found is None:
             case = Case(
@@ -106,6 +108,7 @@ class Verdicts:
                 persons=persons,
                 tier=tier,
                 earlier=self._findings(earlier, Material.single),
+                waited_hours=waited,
             )
             found = self._decided[key] = decide(case, self.rules)
         return found

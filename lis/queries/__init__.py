@@ -49,6 +49,8 @@ from lis.queries.persons import (
     recalls_of_tube,
 )
 from lis.queries.plates import (
+    LotTally,
+    lot_tallies,
     plate_row,
     plates,
     pool_members,
@@ -118,6 +120,7 @@ __all__ = [
     "WORKLISTS",
     "CallRow",
     "FirstCalls",
+    "LotTally",
     "Row",
     "Task",
     "Turnaround",
@@ -152,6 +155,7 @@ __all__ = [
     "insert_people",
     "insert_rows",
     "latest_reports",
+    "lot_tallies",
     "misplaced_readings",
     "misplaced_tubes",
     "next_number",

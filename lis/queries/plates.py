@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -12,7 +13,7 @@ from lis.queries.common import PAGE, Row, all_rows, one_row, parts
 from lis.schema import event, plate, plate_well, pool_member, reading, rulebook, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
 
@@ -150,6 +151,34 @@ def rule_digest(conn: Connection, kind: str, name: str, version: str) -> str | N
 def rule_versions(conn: Connection, kind: str) -> list[Row]:
     """Every rule file of a kind that ever spoke."""
     return all_rows(conn, select(rulebook).where(rulebook.c.kind == kind))
+
+
+@dataclass(frozen=True, slots=True)
+class LotTally:
+    """What the runs of one reagent lot gave: specimens tested, and target -> how often it came alone."""
+
+    lot: str
+    tested: int
+    alone: Mapping[str, int]
+
+
+_LOTS: Final = Prepared(
+    select(run.c.lot, run.c.tested, run.c.alone)
+    .join(plate, plate.c.plate_id == run.c.plate_id)
+    .where(run.c.read_at >= bindparam("since"), run.c.lot != "", plate.c.assay == bindparam("of_assay"))
+)
+
+
+def lot_tallies(conn: Connection, assay: str, since: datetime) -> list[LotTally]:
+    """What every run of an assay whose lot is known gave since a moment."""
+    return [
+        LotTally(
+            lot,
+            tested,
+            {name: int(n) for name, _, n in (one.rpartition(":") for one in alone.split(",") if one)},
+        )
+        for lot, tested, alone in _LOTS.rows(conn, of_assay=assay, since=since)
+    ]
 
 
 def runs_between(conn: Connection, assay: str, start: datetime | None, end: datetime | None) -> list[Row]:

@@ -48,6 +48,7 @@ class PlateOrder:
 
     Attributes:
         now_whatever: plate what waits even if the policy would rather wait for a fuller plate.
+        lot: lot of the PCR reagents, if it was read; lots are compared by what they give.
     """
 
     barcode: str = ""
@@ -55,6 +56,7 @@ class PlateOrder:
     assay: str = ""
     wells: tuple[WellOrder, ...] = ()
     now_whatever: bool = True
+    lot: str = ""
 
 
 def jobs(unit: Unit, rules: Rulebook) -> list[Job]:
@@ -142,7 +144,7 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
     _check_kits(_second_kits(unit, rules, tubes.values()), assay)
     # apply
     _remember(unit, rules, assay)
-    queries.insert_rows(unit.conn, "plate", [_plate_row(unit, plate_id, template, assay.id, assay.version)])
+    queries.insert_rows(unit.conn, "plate", [_plate_row(unit, plate_id, template, assay, order.lot)])
     queries.insert_rows(unit.conn, "plate_well", rows)
     ledger.append(unit, facts.values())
     return plate_id
@@ -163,14 +165,15 @@ def _remember(unit: Unit, rules: Rulebook, assay: AssayRules) -> None:
 
 
 def _plate_row(
-    unit: Unit, plate_id: str, template: PlateTemplate, assay: str, version: str
+    unit: Unit, plate_id: str, template: PlateTemplate, assay: AssayRules, lot: str
 ) -> dict[str, object]:
     return {
         "plate_id": plate_id,
         "size": template.size,
         "template": template.id,
-        "assay": assay,
-        "assay_version": version,
+        "assay": assay.id,
+        "assay_version": assay.version,
+        "lot": lot.strip(),
         "state": "planned",
         "created_at": unit.now,
         "created_by": unit.actor,

@@ -103,11 +103,12 @@ class PlateIn(Payload):
     assay: Code = ""
     wells: tuple[WellIn, ...] = Field((), max_length=4 * 384)
     now_whatever: bool = True
+    lot: Code = ""
 
     def data(self) -> PlateOrder:
         """As the service takes it."""
         wells = tuple(WellOrder(w.well, w.tube, w.control, w.targets, w.batch) for w in self.wells)
-        return PlateOrder(self.barcode, self.template, self.assay, wells, self.now_whatever)
+        return PlateOrder(self.barcode, self.template, self.assay, wells, self.now_whatever, self.lot)
 
 
 class LoadIn(Payload):
@@ -315,7 +316,17 @@ def file_json(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def plate_json(row: Mapping[str, Any], wells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """A plate with its map."""
-    about = ("plate_id", "size", "template", "assay", "assay_version", "state", "instrument", "created_at")
+    about = (
+        "plate_id",
+        "size",
+        "template",
+        "assay",
+        "assay_version",
+        "lot",
+        "state",
+        "instrument",
+        "created_at",
+    )
     names = (*about, "created_by", "started_at", "closed_at", "reason")
     return {name: row[name] for name in names} | {
         "wells": [well_json(well) for well in sorted(wells, key=well_place)]

@@ -199,6 +199,7 @@ def upgrade() -> None:
         sa.Column("template", sa.String(length=40), nullable=False),
         sa.Column("assay", sa.Text(), nullable=False),
         sa.Column("assay_version", sa.Text(), nullable=False),
+        sa.Column("lot", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("instrument", sa.String(length=80), nullable=False),
         sa.Column("created_at", sa.String(length=27), nullable=False),
@@ -384,12 +385,16 @@ def upgrade() -> None:
         sa.Column("valid", sa.Boolean(), nullable=False),
         sa.Column("failed_batches", sa.Text(), nullable=False),
         sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("lot", sa.Text(), nullable=False),
+        sa.Column("tested", sa.Integer(), nullable=False),
+        sa.Column("alone", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["file_id"], ["file.file_id"], name=op.f("fk_run_file_id")),
         sa.ForeignKeyConstraint(["plate_id"], ["plate.plate_id"], name=op.f("fk_run_plate_id")),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_run")),
     )
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.create_index("ix_run_plate_id", ["plate_id"], unique=False)
+        batch_op.create_index("ix_run_read_at", ["read_at"], unique=False)
 
     op.create_table(
         "ticket",
@@ -450,6 +455,7 @@ def downgrade() -> None:
     op.drop_table("tube_person")
     op.drop_table("ticket")
     with op.batch_alter_table("run", schema=None) as batch_op:
+        batch_op.drop_index("ix_run_read_at")
         batch_op.drop_index("ix_run_plate_id")
 
     op.drop_table("run")

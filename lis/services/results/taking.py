@@ -1,0 +1,196 @@
+"""From a file to decided tubes, in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lis import ledger, queries
+from lis.barcodes import PLATE
+from lis.matching import (
+    OTHER_SERIAL,
+    LoadedWell,
+    Measured,
+    Mismatch,
+    Sender,
+    match,
+    same_instrument,
+    serial_in,
+)
+from lis.services.results.deciding import facts_of, is_left, open_pools, pool_of, tally, void
+from lis.services.results.judging import judge, read_wells
+from lis.services.results.keeping import Taken, run_id_of, save_run, verdict_text
+from lis.services.results.shapes import Ingested, Parsed, Plate
+from lis.tube import NEXT_STEP, TubeState
+from retest import ReadingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from instruments import RunFile
+    from lis.db import Unit
+    from lis.rulebook import Rulebook
+
+
+def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingested:
+    """Take a received file over into the laboratory, or quarantine it with the reason.
+
+    Asking again about a file that was read answers what was done then.
+    """
+    # gather
+    status = queries.status_of_file(unit.conn, file_id)
+    row = queries.file_head(unit.conn, file_id)
+    if status is None or row is None:
+        raise LookupError(file_id)
+    if status["state"] != "waiting":
+        return Ingested(
+            file_id, status["state"], status["code"], status["reason"], status["plate_id"], status["run_id"]
+        )
+    # decide
+    try:
+        run = _usable(parsed)
+        plate = _plate_for(unit, rules, run, status["plate_id"] or row["plate_id"] or _plate_in(row["name"]))
+        doubt = _other_cycler(unit, run, plate, row["device"])
+        measured = match(run, plate.plate_id, plate.wells, plate.assay, parsed.curves)
+        if doubt:  # a person's file: taken over, and held by the release rules until somebody looked
+            measured = {well: _flagged(many, OTHER_SERIAL) for well, many in measured.items()}
+        verdict = judge(rules, plate, run, measured)
+        judged, voided = read_wells(unit, rules, plate, run, measured, verdict)
+    except Mismatch as error:
+        return _quarantine(unit, file_id, error)
+    except ReadingError as error:  # a value no cycler can mean, such as a Cq of 0
+        code = error.code.upper().replace("-", "_")
+        return _quarantine(unit, file_id, Mismatch(code, f"{parsed_name(parsed)}: {error}"))
+    run_id = run_id_of(file_id, plate.plate_id, measured)
+    pools = open_pools(unit, plate)
+    undecided = {one.tube.tube_id: one.decision for one in judged if is_left(one, pools)}
+    facts = [fact for one in judged for fact in facts_of(unit, rules, plate, run_id, one, undecided)]
+    facts += [(tube.tube_id, void(rules, plate, run_id, well, verdict, tube)) for tube, well in voided]
+    # apply
+    save_run(unit, plate, Taken(run_id, file_id, row["device"], run, verdict), measured, judged)
+    ledger.append(unit, facts, plate.tubes)
+    decisions = tally(judged, voided)
+    tubes = tuple(sorted(plate.tubes))
+    touched = frozenset(code for one in judged if (code := pool_of(one.tube, pools)))
+    done = Ingested(file_id, "read", "", "", plate.plate_id, run_id, tubes, decisions, touched, undecided)
+    queries.update_row(
+        unit.conn,
+        "file_status",
+        {"file_id": file_id},
+        state="read",
+        code="",
+        reason="",
+        plate_id=plate.plate_id,
+        run_id=run_id,
+        decided_at=unit.now,
+        decided_by=unit.actor,
+    )
+    if not verdict.run_valid or verdict.failed_batches:
+        _alarm(unit, "CONTROL_FAILED", plate.plate_id, verdict_text(verdict) or "a control failed")
+    if doubt:
+        _alarm(unit, OTHER_SERIAL, plate.plate_id, doubt)
+    return done
+
+
+def parsed_name(parsed: Parsed) -> str:
+    """Name of the file, for sentences."""
+    return parsed.run.name if parsed.run else "the file"
+
+
+# -- is the file usable, and for which plate -----------------------------------------------------
+
+
+def _usable(parsed: Parsed) -> RunFile:
+    if parsed.run is None:
+        raise Mismatch(parsed.code, parsed.sentence)
+    run = parsed.run
+    if not run.complete and set(run.reasons) - set(run.assumptions):
+        raise Mismatch(
+            "INCOMPLETE_FILE",
+            f"{run.name} is not whole: {'; '.join(run.reasons)}. Export it again from the cycler.",
+        )
+    if not run.readings:
+        raise Mismatch("NO_RESULTS", f"{run.name} holds no results. Export the results table of the run.")
+    return run
+
+
+def _other_cycler(unit: Unit, run: RunFile, plate: Plate, sender: str) -> str:
+    """The doubt whether the file is from the cycler of the loading; a first serial is remembered.
+
+    Raises:
+        Mismatch: ``OTHER_INSTRUMENT``.
+    """
+    known = [Sender(*one) for one in queries.cyclers(unit.conn)]
+    doubt = same_instrument(run, plate.plate_id, plate.instrument, sender, known)
+    if plate.instrument and (serial := serial_in(run.serial)):
+        queries.update_row(unit.conn, "device", {"name": sender, "serial": ""}, serial=serial)
+    return doubt
+
+
+def _flagged(many: tuple[Measured, ...], flag: str) -> tuple[Measured, ...]:
+    return tuple(replace(one, flags=(*one.flags, flag)) for one in many)
+
+
+def _plate_in(name: str) -> str:
+    found = PLATE.regex.search(name)
+    return found.group() if found else ""
+
+
+def _plate_for(unit: Unit, rules: Rulebook, run: RunFile, named: str) -> Plate:
+    plate_id = named or run.plate
+    row = queries.plate_row(unit.conn, plate_id) if plate_id else None
+    if row is None:
+        raise Mismatch(
+            "UNKNOWN_PLATE",
+            f"{run.name} is for plate {plate_id or '(not named)'}, which is not known here. "
+            "Name the right plate, or dismiss the file.",
+        )
+    if row["state"] not in {"planned", "running"}:
+        raise Mismatch(
+            "PLATE_DONE",
+            f"Plate {plate_id} is {row['state']} already; a second result for it is not taken over by "
+            "itself. Compare both files and decide.",
+        )
+    wells = tuple(_loaded(well) for well in queries.wells(unit.conn, plate_id))
+    tubes = ledger.tubes(unit.conn, {well.tube for well in wells if well.tube})
+    for tube in tubes.values():
+        if tube.plate_id != plate_id or tube.state not in {TubeState.PLATED, TubeState.RUNNING}:
+            raise Mismatch(
+                "TUBE_MOVED_ON",
+                f"Tube {tube.tube_id} of plate {plate_id} is {tube.state.replace('_', ' ')}; a result for "
+                f"it is not possible now. {NEXT_STEP[tube.state]}",
+            )
+    assay = rules.assay(row["assay"], row["assay_version"])
+    return Plate(plate_id, assay, wells, tubes, row["instrument"], row["lot"])
+
+
+def _loaded(row: Mapping[str, str | None]) -> LoadedWell:
+    targets = row["targets"] or ""
+    return LoadedWell(
+        well=row["well"] or "",
+        tube=row["tube_id"] or "",
+        control=row["control"] or "",
+        batch=row["batch"] or "",
+        test=row["test"] or "",
+        targets=tuple(name for name in targets.split(",") if name),
+    )
+
+
+def _quarantine(unit: Unit, file_id: str, error: Mismatch) -> Ingested:
+    queries.update_row(
+        unit.conn,
+        "file_status",
+        {"file_id": file_id},
+        state="quarantined",
+        code=error.code,
+        reason=error.sentence,
+        decided_at=unit.now,
+        decided_by=unit.actor,
+    )
+    return Ingested(file_id, "quarantined", error.code, error.sentence)
+
+
+def _alarm(unit: Unit, code: str, subject: str, sentence: str) -> None:
+    queries.insert_rows(
+        unit.conn, "alarm", [{"at": unit.now, "code": code, "subject": subject, "sentence": sentence}]
+    )

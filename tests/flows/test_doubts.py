@@ -1,0 +1,101 @@
+"""What lies beside a tube, and what it was tested with, can cast doubt on its finding."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+from bench import Bench
+
+from lis.services.plates import PlateOrder, WellOrder
+from lis.services.results.doubting import LOT_DAYS
+from lis.tube import TubeState
+
+FLOOD = {"ORF1ab": 14.0, "N": 14.5}
+WEAK = {"ORF1ab": 33.0, "N": 33.5}
+ALONE = {"N": 36.0}
+
+
+def run(bench: Bench, wells: dict[str, str], signals: dict[str, dict], lot: str = "") -> None:
+    """Plate tubes in named wells with a lot of reagents, run them and read the result."""
+    controls = bench.lab.rules.template("").controls
+    order = [WellOrder(well, tube=code) for well, code in wells.items()]
+    order += [WellOrder(well, control=kind) for kind, well in controls]
+    plate = bench.make(PlateOrder(wells=tuple(order), lot=lot))
+    bench.clock.advance(timedelta(hours=2))
+    assert bench.deliver(bench.table(plate, signals), plate=plate).ingested.state == "read"
+
+
+def test_a_positive_beside_a_flood_is_extracted_again_and_one_far_away_is_not(bench: Bench):
+    """A weak positive in a well beside a very strong one may be its splash; two wells on it is believed."""
+    strong, beside, far = bench.singles(3)
+    run(bench, {"B2": strong, "C3": beside, "E2": far}, {strong: FLOOD, beside: WEAK, far: WEAK})
+    doubted = bench.tube(beside)
+    assert (doubted.state, doubted.test) == (TubeState.AWAITING_RETEST, "re-extract")
+    assert doubted.reason == "beside-strong"
+    assert bench.tube(strong).state is bench.tube(far).state is TubeState.IN_REVIEW
+    run(bench, {"A1": beside}, {beside: WEAK})
+    assert (bench.tube(beside).result, bench.tube(beside).state) == ("positive", TubeState.IN_REVIEW)
+    assert bench.check().ok
+
+
+def test_a_negative_beside_a_flood_stays_negative(bench: Bench):
+    """A neighbour never turns a result round: it can only order a test more."""
+    strong, beside = bench.singles(2)
+    run(bench, {"B2": strong, "B3": beside}, {strong: FLOOD})
+    assert bench.tube(beside).result == "negative"
+
+
+def test_the_rule_about_neighbours_can_be_switched_off_in_the_policy(bench: Bench):
+    """A policy without the step concludes a positive whatever lies beside it."""
+    policy = bench.lab.rules.policy
+    quiet = dataclasses.replace(policy, evidence=dataclasses.replace(policy.evidence, beside_strong=""))
+    lab = dataclasses.replace(bench.lab, rules=dataclasses.replace(bench.lab.rules, policy=quiet))
+    calm = Bench(lab, bench.clock, bench.numbers)
+    strong, beside = calm.singles(2)
+    run(calm, {"B2": strong, "B3": beside}, {strong: FLOOD, beside: WEAK})
+    assert calm.tube(beside).result == "positive"
+
+
+WELLS = ("A1", "A3", "A5", "A7", "A9", "A11", "C1", "C3", "C5", "C7")
+
+
+def crowd(bench: Bench, lot: str, alone: int) -> list[str]:
+    """A plate of ten tubes of which some give one target alone; returns those."""
+    codes = bench.singles(len(WELLS))
+    single = codes[:alone]
+    run(bench, dict(zip(WELLS, codes, strict=True)), dict.fromkeys(single, ALONE), lot)
+    return single
+
+
+def test_a_lot_that_gives_one_target_alone_too_often_is_checked_with_another_kit(bench: Bench):
+    """Single targets that crowd into one lot order the second kit; the same few in other lots do not."""
+    for lot in ("L1", "L2", "L3"):
+        crowd(bench, lot, 0)
+    for code in crowd(bench, "L2", 4):
+        assert bench.tube(code).reason == "single-target"
+    [last] = crowd(bench, "L2", 1)
+    tube = bench.tube(last)
+    assert (tube.state, tube.test, tube.reason) == (TubeState.AWAITING_RETEST, "second-kit", "lot-cluster")
+    [other] = crowd(bench, "L3", 1)
+    assert bench.tube(other).reason == "single-target"
+    assert bench.check().ok
+
+
+def test_a_lot_is_compared_by_its_runs_of_the_last_weeks_only(bench: Bench):
+    """What a lot gave before the last weeks is forgotten, and plates without a lot are never blamed."""
+    crowd(bench, "L2", 5)
+    bench.clock.advance(timedelta(days=LOT_DAYS + 1))
+    [late] = crowd(bench, "L2", 1)
+    assert bench.tube(late).reason == "single-target"
+    for code in crowd(bench, "", 6):
+        assert bench.tube(code).reason == "single-target"
+
+
+def test_a_retest_of_a_tube_that_waited_longer_comes_first(bench: Bench):
+    """The hours since receipt raise the priority of a retest."""
+    [old] = bench.singles(1)
+    bench.clock.advance(timedelta(hours=10))
+    [new] = bench.singles(1)
+    run(bench, {"A1": old, "C5": new}, {old: ALONE, new: ALONE})
+    assert bench.tube(old).priority > bench.tube(new).priority
