@@ -99,11 +99,26 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class PoolFormed:
-    """A lab pool of ``capacity`` aliquots was pipetted; it is a tube of its own from now on."""
+    """A lab pool of ``capacity`` aliquots was formed; it is a tube of its own from now on.
+
+    It is number ``place`` of its pipetting ``worklist`` and stands in ``well`` of that list's pool plate.
+    ``to_confirm`` aliquots must be confirmed by scan before it is plated. The versions of the assay, of the
+    bench's rules and of the jurisdiction's policy are those that allowed it.
+    """
 
     capacity: int
     tier: str
     due_at: datetime
+    worklist: str = ""
+    place: int = 0
+    well: str = ""
+    to_confirm: int = 0
+    assay: str = ""
+    assay_version: str = ""
+    pool_rules: str = ""
+    pool_rules_version: str = ""
+    pool_policy: str = ""
+    pool_policy_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,51 @@ class JoinedPool:
 
     pool_id: str
     place: int
+
+
+@dataclass(frozen=True, slots=True)
+class AliquotConfirmed:
+    """The aliquot of ``other_tube``, number ``place`` of this pool, was seen to go into ``well``."""
+
+    other_tube: str
+    place: int
+    well: str
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeMeasured:
+    """``volume_ul`` microlitres are left in the tube."""
+
+    volume_ul: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The tube cannot be found; its aliquot, if it gave one, still counts."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The tube was found again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The person withdrew: nothing more is tested or reported of this tube; it stays in store."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldForPool:
+    """The tube read negative, its pool ``pool_id`` did not: it waits until the pool is cleared up."""
+
+    pool_id: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +354,12 @@ Event = (
     | Rejected
     | PoolFormed
     | JoinedPool
+    | AliquotConfirmed
+    | VolumeMeasured
+    | Lost
+    | Found
+    | Withdrawn
+    | HeldForPool
     | Plated
     | RunStarted
     | LoadingCorrected
@@ -330,7 +396,9 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
 TIMES: Final = frozenset({"sampled_at", "due_at"})
 """Fields that hold a moment."""
 
-NUMBERS: Final = frozenset({"capacity", "place", "count", "hold_number", "priority"})
+NUMBERS: Final = frozenset(
+    {"capacity", "place", "count", "hold_number", "priority", "to_confirm", "volume_ul"}
+)
 """Fields that hold a whole number; all others hold text."""
 
 COLUMNS: Final[tuple[str, ...]] = tuple(dict.fromkeys(name for names in FIELDS.values() for name in names))

@@ -7,7 +7,7 @@ negatives are released) the chain stands here.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
@@ -16,13 +16,13 @@ from sqlalchemy.engine import make_url
 
 from instruments import InstrumentError, RunFile, read
 from lis import config, ledger, queries, rulebook
-from lis.clock import Clock, SystemClock
+from lis.clock import Clock, SystemClock, to_text
 from lis.config import Settings
 from lis.db import Database, Unit, default_url, migrate
 from lis.errors import LisError, NotFound
 from lis.events import TubeKind
 from lis.privacy import Vault
-from lis.services import inbox, reports, results
+from lis.services import inbox, pools, reports, results
 from lis.services.reports import Held, Issued
 from lis.services.results import Ingested, Parsed
 from retest import AssayRules
@@ -30,10 +30,13 @@ from retest import AssayRules
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sqlalchemy import Connection
+
     from lis import printing
     from lis.config import Settings
     from lis.rulebook import Rulebook
     from lis.services.inbox import Delivery, Stored
+    from pooling import ModeCost
 
 
 @dataclass(frozen=True)
@@ -88,17 +91,23 @@ def _with_history(database: Database, rules: Rulebook) -> Rulebook:
         for row in queries.rule_versions(conn, "assay"):
             now = rules.assays.get(row["name"])
             if now is not None and now.version == row["version"]:
-                if now.digest != row["digest"]:
-                    raise LisError(
-                        "RULES_EDITED",
-                        f"Rule file {row['name']} was edited in place: version {row['version']} has been "
-                        "used with another content. Give the new content a new version.",
-                    )
+                _refuse_edited(row["name"], row["version"], now.digest, row["digest"])
                 continue
             old[row["name"], row["version"]] = AssayRules.from_toml(
                 row["content"], f"{row['name']} {row['version']}"
             )
+        for kind, name, version, digest, _ in rules.pool_files():
+            _refuse_edited(name, version, digest, queries.rule_digest(conn, kind, name, version))
     return replace(rules, old=old)
+
+
+def _refuse_edited(name: str, version: str, digest: str, spoken: str | None) -> None:
+    if spoken not in {None, digest}:
+        raise LisError(
+            "RULES_EDITED",
+            f"Rule file {name} was edited in place: version {version} has been "
+            "used with another content. Give the new content a new version.",
+        )
 
 
 def masked_url(url: str) -> str:
@@ -155,7 +164,8 @@ def settle(
     ingested = results.ingest(unit, rules, file_id, parsed)
     if ingested.state != "read":
         return ingested, Issued({}), ()
-    members = queries.pool_members(unit.conn, ingested.tubes)
+    pools.settle_pools(unit, rules, ingested.pools, ingested.undecided)
+    members = queries.pool_members(unit.conn, ingested.pools)
     concerned = {*ingested.tubes, *(tube for many in members.values() for tube in many)}
     issued, held = reports.release_ready(unit, rules, concerned)
     return ingested, issued, held
@@ -225,6 +235,46 @@ def run_version(lab: Laboratory, calls: Sequence[queries.CallRow]) -> str:
     return lab.rules.assay(calls[-1].assay).version if calls else ""
 
 
+def advice_json(lab: Laboratory, conn: Connection, by: str = "tier") -> dict[str, Any]:
+    """How many persons a tube should hold, stream by stream: the document of ``lis pool advise``.
+
+    Raises:
+        Invalid: ``STREAM``.
+    """
+    rules, now = lab.rules, lab.database.clock.now()
+    return {
+        "at": to_text(now),
+        "by": by,
+        "window_days": rules.pool.window_days,
+        "rules": {"id": rules.pool.id, "version": rules.pool.version},
+        "policy": {"id": rules.pool_policy.id, "version": rules.pool_policy.version},
+        "streams": [_stream_json(one) for one in pools.advice(conn, rules, now, by)],
+    }
+
+
+def _stream_json(one: pools.StreamAdvice) -> dict[str, Any]:
+    found = one.advice
+    return {
+        "site": one.site,
+        "tier": one.tier,
+        "how": one.how.value,
+        "current": one.current,
+        "advised": found.mode,
+        "changed": found.changed,
+        "reason": found.reason,
+        "limited": one.limited,
+        "sentence": found.sentence,
+        "sentence_zh": found.sentence_zh,
+        "positivity": asdict(found.positivity),
+        "choices": [_cost_json(cost) for cost in found.costs],
+    }
+
+
+def _cost_json(cost: ModeCost) -> dict[str, Any]:
+    english, chinese = cost.words()
+    return {**asdict(cost), "sentence": english, "sentence_zh": chinese}
+
+
 # -- documents ------------------------------------------------------------------------------------
 
 
@@ -281,3 +331,27 @@ def _targets(
         return ()
     last = valid[-1]["run_id"]
     return tuple((reading["target"], reading["cq"]) for reading in valid if reading["run_id"] == last)
+
+
+def pool_sheet_pdf(lab: Laboratory, made: pools.Sheet, language: str) -> bytes:
+    """A pipetting worklist to tick off by hand.
+
+    Raises:
+        Invalid: ``LANGUAGE``.
+    """
+    from lis import printing
+
+    blocks: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for step in made.steps:
+        one = step.transfer
+        stands = f"{step.rack} {step.position}".strip()
+        blocks.setdefault((one.pool, one.destination_well), []).append((one.source_tube, stands))
+    view = printing.PoolSheetView(
+        worklist=made.worklist,
+        laboratory=lab.settings.laboratory_zh or lab.settings.laboratory,
+        made_at=made.made_at,
+        volume_ul=made.steps[0].transfer.volume_ul,
+        pools=tuple(printing.PoolBlock(pool, well, tuple(own)) for (pool, well), own in blocks.items()),
+        timezone=lab.settings.timezone,
+    )
+    return printing.as_pool_sheet(view, language)  # type: ignore[arg-type]  # as_pool_sheet checks it

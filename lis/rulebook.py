@@ -1,8 +1,8 @@
 """The rules in force: shipped files, the laboratory's own, and every version that ever spoke.
 
 Shipped rules are package data; a laboratory adds or replaces them in ``<data>/rules/{assays,policies,
-plates,tables}/*.toml``. Loading happens once; a rule file that is wrong stops the start with its name
-and line, never a run.
+pools,pool-policies,plates,tables}/*.toml``. Loading happens once; a rule file that is wrong stops the
+start with its name and line, never a run.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from lis.errors import LisError, NotFound
-from pooling import PoolRules
+from lis.errors import LisError, NotFound, Refused
+from pooling import BenchRules, Mode, PoolPolicy, PoolRules, bench_from_toml, policy_from_toml
 from retest import AssayRules, CaseRules, Material, Policy, ReleaseRules, RulesError
 from retest.kits import second_kits
 from retest.void import priority_of_void
@@ -40,6 +40,8 @@ class Rulebook:
 
     Attributes:
         assays: id -> rules of the newest version; ``texts`` holds their files as they are.
+        pool: how the laboratory pools; ``pool_policy`` is what its jurisdiction says of pools.
+        pool_texts: (kind, id) -> the files of both as they are.
         old: (id, version) -> rules of versions that spoke earlier.
         recall_hours: hours within which a recalled person should be re-collected.
         recall_clock_minutes: how far the clock of a collection site may be behind.
@@ -51,7 +53,9 @@ class Rulebook:
     release: ReleaseRules
     tiers: TierRules
     templates: Mapping[str, PlateTemplate]
-    pool: PoolRules
+    pool: BenchRules
+    pool_policy: PoolPolicy
+    pool_texts: Mapping[tuple[str, str], str]
     tables: tuple[TableMapping, ...] = ()
     laboratory: str = ""
     default_assay: str = ""
@@ -100,6 +104,35 @@ class Rulebook:
         rules = FillRules(template=template)
         return replace(rules, min_fill=1, max_wait_minutes=0) if impatient else rules
 
+    def pooling(self, assay: AssayRules) -> PoolRules:
+        """How tubes may be pooled for an assay: the bench's rules, within what kit and jurisdiction allow.
+
+        Raises:
+            Refused: ``POOLING_NOT_VALIDATED`` or ``POOLING_NOT_ALLOWED``.
+        """
+        if Material.pool not in assay.pooling.modes or assay.pooling.max_n < 2:
+            raise Refused(
+                "POOLING_NOT_VALIDATED",
+                f"Assay {assay.id} is not validated for laboratory pools. Test these tubes singly.",
+                assay=assay.id,
+            )
+        duties = self.pool_policy.modes.get(Mode.POOL)
+        if duties is None:
+            raise Refused(
+                "POOLING_NOT_ALLOWED",
+                f"Policy {self.pool_policy.id} has no rule for laboratory pools. Test these tubes singly.",
+                policy=self.pool_policy.id,
+            )
+        rules = self.pool.pool
+        most = min(rules.max_n, assay.pooling.max_n, duties.max_n)
+        size = min(rules.size, most)
+        return replace(rules, max_n=most, size=size, min_n=min(rules.min_n, size))
+
+    def pool_files(self) -> Iterator[tuple[str, str, str, str, str]]:
+        """(kind, id, version, digest, text) of the two files that speak about pools."""
+        for kind, one in (("pool-rules", self.pool), ("pool-policy", self.pool_policy)):
+            yield kind, one.id, one.version, one.digest, self.pool_texts[kind, one.id]
+
     def case(self, assay: AssayRules) -> CaseRules:
         """The kit and the jurisdiction that a case is decided under."""
         return CaseRules(assay, self.policy, self.assays)
@@ -147,6 +180,7 @@ def load(settings: Settings) -> Rulebook:
         tiers = dict(files("tiers", own))
         policy = Policy.from_toml(_named(policies, settings.jurisdiction), settings.jurisdiction)
         _kits_loaded(policy, assays)
+        pool, pool_policy, pool_texts = _pooling(settings, own)
         return Rulebook(
             assays=assays,
             texts=texts,
@@ -156,7 +190,9 @@ def load(settings: Settings) -> Rulebook:
             templates={
                 key: one for text in plates.values() for key, one in templates_from_toml(text).items()
             },
-            pool=PoolRules(),
+            pool=pool,
+            pool_policy=pool_policy,
+            pool_texts=pool_texts,
             tables=tuple(own_tables(own)),
             laboratory=settings.laboratory,
             default_assay=settings.assay,
@@ -166,6 +202,24 @@ def load(settings: Settings) -> Rulebook:
         )
     except (RulesError, ValueError) as error:
         raise LisError("BAD_RULES", f"A rule file cannot be used: {error}") from error
+
+
+def _pooling(settings: Settings, own: Path) -> tuple[BenchRules, PoolPolicy, dict[tuple[str, str], str]]:
+    """The rules of the pooling bench and the jurisdiction's policy about pools, with their files."""
+    benches, policies = dict(files("pools", own)), dict(files("pool-policies", own))
+    text = _named(benches, settings.pool_rules)
+    bench = bench_from_toml(text, settings.pool_rules)
+    name = settings.pool_policy or _about_pools(settings.jurisdiction, policies)
+    policy = policy_from_toml(_named(policies, name), name)
+    return bench, policy, {("pool-rules", bench.id): text, ("pool-policy", policy.id): policies[name]}
+
+
+def _about_pools(jurisdiction: str, known: Mapping[str, str]) -> str:
+    """The pool policy of a jurisdiction: its own, or that of which it is a variant (china-second-kit)."""
+    if jurisdiction in known:
+        return jurisdiction
+    wider = [name for name in known if jurisdiction.startswith(f"{name}-")]
+    return max(wider, key=len, default=jurisdiction)
 
 
 def _kits_loaded(policy: Policy, assays: Mapping[str, AssayRules]) -> None:
@@ -181,6 +235,8 @@ def _kits_loaded(policy: Policy, assays: Mapping[str, AssayRules]) -> None:
 HOMES = {
     "assays": ("retest", "assays"),
     "policies": ("retest", "policies"),
+    "pools": ("pooling", "benches"),
+    "pool-policies": ("pooling", "policies"),
     "plates": ("scheduler", "plates.toml"),
     "tiers": ("scheduler", "tiers.toml"),
     "scenarios": ("sim", "scenarios"),

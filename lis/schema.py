@@ -90,6 +90,13 @@ event = Table(
 )
 """The log: one row a fact, each linked to the row before it by its hash."""
 
+Index(
+    "ix_event_worklist",
+    event.c.worklist,
+    sqlite_where=event.c.worklist.is_not(None),
+    postgresql_where=event.c.worklist.is_not(None),
+)
+
 chain = Table(
     "chain",
     metadata,
@@ -131,6 +138,7 @@ tube = Table(
     Column("tests", Integer, nullable=False),
     Column("signatures", Integer, nullable=False),
     Column("open_recalls", Integer, nullable=False),
+    Column("open_aliquots", Integer, nullable=False),
     Column("updated_at", Moment, nullable=False),
     _one_of("kind", [kind.value for kind in TubeKind]),
     _one_of("state", [state.value for state in TubeState]),

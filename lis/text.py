@@ -96,6 +96,19 @@ WORDS: dict[str, tuple[str, str]] = {
     "kind.control": ("质控 {count}", "Control {count}"),
     "kind.empty": ("空孔 {count}", "Empty {count}"),
     "batch": ("提取批 {number}：{name}（{count}孔）", "Extraction batch {number}: {name} ({count} wells)"),
+    "pool_sheet": ("混检加样单", "Pool pipetting sheet"),
+    "worklist": ("工作单号", "Worklist"),
+    "aliquot": ("每管加样量", "From each tube"),
+    "microlitres": ("{volume} µl", "{volume} µl"),
+    "pools": ("混检池数", "Pools"),
+    "pool_line": ("{count}管，共 {volume} µl", "{count} tubes, {volume} µl"),
+    "pool_rule": (
+        "每吸一管，扫混检管，再扫该单管；扫错即停。打勾栏供无扫码枪时使用。",
+        (
+            "After each aliquot scan the pool tube, then the single tube; stop at a wrong one. "
+            "The boxes are for work without a scanner."
+        ),
+    ),
     "by": ("加样人", "Loaded by"),
     "checked": ("核对人", "Checked by"),
     "when": ("时间", "Time"),

@@ -62,6 +62,23 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.RECEIVED, e.Rejected): S.REJECTED,
     (S.REJECTED, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
     (S.RECEIVED, e.JoinedPool): S.POOLED,
+    (S.RECEIVED, e.AliquotConfirmed): S.RECEIVED,
+    (S.RECEIVED, e.VolumeMeasured): S.RECEIVED,
+    (S.POOLED, e.VolumeMeasured): S.POOLED,
+    (S.AWAITING_RETEST, e.VolumeMeasured): S.AWAITING_RETEST,
+    (S.POOLED, e.Lost): S.POOLED,
+    (S.POOLED, e.Found): S.POOLED,
+    (S.AWAITING_RETEST, e.Lost): S.AWAITING_RETEST,
+    (S.RESULTED, e.Lost): S.RESULTED,
+    (S.RESULTED, e.Found): S.RESULTED,
+    (S.SEALED, e.Withdrawn): S.RESOLVED,
+    (S.RECEIVED, e.Withdrawn): S.RESOLVED,
+    (S.ON_HOLD_DAMAGED, e.Withdrawn): S.RESOLVED,
+    (S.POOLED, e.Withdrawn): S.RESOLVED,
+    (S.RESULTED, e.Withdrawn): S.RESOLVED,
+    (S.AWAITING_RETEST, e.Withdrawn): S.RESOLVED,
+    (S.IN_REVIEW, e.Withdrawn): S.RESOLVED,
+    (S.RESULTED, e.HeldForPool): S.RESULTED,
     (S.RECEIVED, e.Plated): S.PLATED,
     (S.AWAITING_RETEST, e.Plated): S.PLATED,
     (S.PLATED, e.RunStarted): S.RUNNING,
@@ -72,6 +89,7 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.RUNNING, e.Voided): S.AWAITING_RETEST,
     (S.RESULTED, e.RetestOrdered): S.AWAITING_RETEST,
     (S.POOLED, e.RetestOrdered): S.AWAITING_RETEST,
+    (S.POOLED, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
     (S.IN_REVIEW, e.RetestOrdered): S.AWAITING_RETEST,
     (S.RESULTED, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
     (S.IN_REVIEW, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
@@ -99,10 +117,17 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
 """(state, event) -> next state. What is not here cannot happen."""
 
 PEOPLE: Final = frozenset({TubeKind.SINGLE, TubeKind.MIXED})
+ONE: Final = frozenset({TubeKind.SINGLE})
 KIND_RULES: Final[dict[type, frozenset[TubeKind]]] = {
     e.PersonBound: PEOPLE,
     e.Sealed: PEOPLE,
-    e.JoinedPool: frozenset({TubeKind.SINGLE}),  # a mixed tube, or a pool, is never pooled again
+    e.JoinedPool: ONE,  # a mixed tube, or a pool, is never pooled again
+    e.AliquotConfirmed: frozenset({TubeKind.POOL}),
+    e.VolumeMeasured: ONE,
+    e.Lost: ONE,
+    e.Found: ONE,
+    e.Withdrawn: ONE,  # the swab of one person cannot be taken out of a mixed tube
+    e.HeldForPool: ONE,
     e.RecollectionOrdered: PEOPLE,
     e.PersonRecalled: PEOPLE,
     e.PersonRecollected: PEOPLE,
@@ -126,7 +151,7 @@ NEXT_STEP: Final[dict[TubeState, str]] = {
     S.POOLED: "Wait for the result of its pool.",
     S.PLATED: "Run its plate, or void the plate.",
     S.RUNNING: "Wait until the run has ended.",
-    S.RESULTED: "Wait until the rules have decided.",
+    S.RESULTED: "Wait until the rules have decided, or its pool is cleared up.",
     S.AWAITING_RETEST: "It waits for its retest.",
     S.AWAITING_RECOLLECTION: "Its persons are called back; take new specimens.",
     S.IN_REVIEW: "It waits for a reviewer.",
@@ -153,6 +178,7 @@ class Tube(NamedTuple):
         promised_at: when its report was promised; only registration, receipt and pooling set it.
         due_at: deadline of the next step of work, never later than the promise.
         open_recalls: persons of this tube whose new specimen is still awaited.
+        open_aliquots: aliquots of this pool that are still to be confirmed by scan.
     """
 
     tube_id: str
@@ -183,6 +209,7 @@ class Tube(NamedTuple):
     tests: int = 0
     signatures: int = 0
     open_recalls: int = 0
+    open_aliquots: int = 0
     updated_at: datetime | None = None
 
 
@@ -195,8 +222,8 @@ def evolve(tube: Tube, event: Event, at: datetime) -> Tube:
 
     Raises:
         IllegalMove: ``ILLEGAL_MOVE`` if the table has no such move, ``WRONG_KIND`` if the event is
-            not for this kind of tube, ``TUBE_FULL``, ``COUNT_MISMATCH`` or ``RECALLS_OPEN`` if its
-            numbers do not add up. The tube passed in is never changed.
+            not for this kind of tube, ``TUBE_FULL``, ``COUNT_MISMATCH``, ``ALIQUOTS_OPEN`` or
+            ``RECALLS_OPEN`` if its numbers do not add up. The tube passed in is never changed.
     """
     return step(tube, type(event), event, at)
 
@@ -305,7 +332,20 @@ def _pool_formed(tube: Tube, event: e.PoolFormed, at: datetime) -> dict[str, obj
         "promised_at": event.due_at,
         "due_at": event.due_at,
         "received_at": at,
+        "open_aliquots": event.to_confirm,
     }
+
+
+def _confirmed(tube: Tube, event: e.AliquotConfirmed, at: datetime) -> dict[str, object]:
+    del at
+    if not tube.open_aliquots:
+        raise IllegalMove(
+            "COUNT_MISMATCH",
+            f"Pool {tube.tube_id} waits for no more aliquots; tube {event.other_tube} is one too many. "
+            "Read the worklist again.",
+            tube=tube.tube_id,
+        )
+    return {"open_aliquots": tube.open_aliquots - 1}
 
 
 def _joined(tube: Tube, event: e.JoinedPool, at: datetime) -> dict[str, object]:
@@ -321,7 +361,14 @@ def _joined(tube: Tube, event: e.JoinedPool, at: datetime) -> dict[str, object]:
 
 
 def _plated(tube: Tube, event: e.Plated, at: datetime) -> dict[str, object]:
-    del tube, at
+    del at
+    if tube.open_aliquots:
+        raise IllegalMove(
+            "ALIQUOTS_OPEN",
+            f"Pool {tube.tube_id} still waits for {tube.open_aliquots} of {tube.capacity} aliquots to be "
+            "confirmed by scan; it cannot be plated. Finish its worklist, or reject the pool.",
+            tube=tube.tube_id,
+        )
     return {
         "plate_id": event.plate_id,
         "well": event.well,
@@ -371,7 +418,14 @@ def _recollection(tube: Tube, event: e.RecollectionOrdered, at: datetime) -> dic
             f"not {event.count}.",
             tube=tube.tube_id,
         )
-    return {"reason": event.reason, "result": "", "signatures": 0, "plate_id": "", "well": ""}
+    return {
+        "reason": event.reason,
+        "result": "",
+        "signatures": 0,
+        "plate_id": "",
+        "well": "",
+        "pool_id": "",
+    }
 
 
 def _recalled(tube: Tube, event: e.PersonRecalled, at: datetime) -> dict[str, object]:
@@ -420,6 +474,11 @@ def _reason(tube: Tube, event: e.Rejected | e.HeldDamaged, at: datetime) -> dict
     return {"reason": event.reason}
 
 
+def _withdrawn(tube: Tube, event: e.Withdrawn, at: datetime) -> dict[str, object]:
+    del tube, at
+    return {"reason": event.reason, "pool_id": "", "result": "", "signatures": 0}
+
+
 def _nothing(tube: Tube, event: Event, at: datetime) -> dict[str, object]:
     del tube, event, at
     return {}
@@ -436,6 +495,12 @@ _CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
     e.Rejected: _reason,
     e.PoolFormed: _pool_formed,
     e.JoinedPool: _joined,
+    e.AliquotConfirmed: _confirmed,
+    e.VolumeMeasured: _nothing,
+    e.Lost: _nothing,
+    e.Found: _nothing,
+    e.Withdrawn: _withdrawn,
+    e.HeldForPool: _reason,
     e.Plated: _plated,
     e.RunStarted: _nothing,
     e.LoadingCorrected: _nothing,

@@ -1,7 +1,10 @@
 """Pure pooling policy: what a pool costs and finds, which tubes form one, what it means, when to pool."""
 
 from pooling.arrays import array
+from pooling.bench import BenchRules, Exclusions, bench_from_toml
+from pooling.checked import PoolPolicyError
 from pooling.decode import (
+    UNEXPLAINED,
     Action,
     Decision,
     Decoded,
@@ -59,7 +62,7 @@ from pooling.modes import (
     mode,
     resolution,
 )
-from pooling.policy import Duties, PoolPolicy, PoolPolicyError, policy_from_toml
+from pooling.policy import Duties, PoolPolicy, policy_from_toml
 from pooling.prevalence import (
     Advice,
     AdviceRules,
@@ -92,10 +95,12 @@ __all__ = [
     "NOTHING_HELPS_ABOVE",
     "OBSERVED",
     "PERFECT",
+    "UNEXPLAINED",
     "Accuracy",
     "Action",
     "Advice",
     "AdviceRules",
+    "BenchRules",
     "CqEvidence",
     "DayTests",
     "Decision",
@@ -104,6 +109,7 @@ __all__ = [
     "Design",
     "DualSwab",
     "Duties",
+    "Exclusions",
     "Finding",
     "Forming",
     "Individual",
@@ -139,6 +145,7 @@ __all__ = [
     "Waiting",
     "advise",
     "array",
+    "bench_from_toml",
     "best_parts",
     "best_three_stage",
     "break_even",

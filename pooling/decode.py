@@ -48,6 +48,10 @@ class Status(StrEnum):
     RECOLLECT = "recollect"
 
 
+UNEXPLAINED = frozenset({"UNTESTED_MEMBER", "SECOND_NEGATIVE", "SECOND_NOT_NEGATIVE"})
+"""Reasons of `Status.UNEXPLAINED`: the pool was positive and no member was found positive."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """What is known of one member of a laboratory pool, or of one retained tube.
@@ -193,7 +197,7 @@ def decode(
         decisions = tuple(_of_negative(member, rules, apart) for member in known)
     else:
         decisions = tuple(_of_reflex(member, rules) for member in known)
-        status, reason = _status(reading, decisions)
+        status, reason = _status(reading, decisions, known)
         if reason in _HELD:
             decisions = tuple(
                 _held(one, reason, member, rules) for one, member in zip(decisions, known, strict=True)
@@ -308,10 +312,21 @@ def _need_single(member: Member, rules: DecodeRules) -> Decision:
     return _decide(member.tube, Action.TEST_SINGLY, "REFLEX")
 
 
-def _status(reading: PoolReading, decisions: Sequence[Decision]) -> tuple[Status, str]:
-    """Where a pool that is not clearly negative stands."""
-    reasons = {one.reason for one in decisions}
-    if "SINGLE_POSITIVE" in reasons:
+def _status(
+    reading: PoolReading, decisions: Sequence[Decision], members: Sequence[Member]
+) -> tuple[Status, str]:
+    """Where a pool that is not clearly negative stands.
+
+    Who withdrew after an own negative or positive test was tested all the same: the test speaks about the
+    pool, though nothing is reported of the person.
+    """
+    tested = {Finding.NEGATIVE, Finding.POSITIVE}
+    reasons = {
+        one.reason
+        for one, member in zip(decisions, members, strict=True)
+        if one.reason != "WITHDRAWN" or member.finding not in tested
+    }
+    if any(member.finding is Finding.POSITIVE for member in members):
         waiting = reasons & {"REFLEX", "SINGLE_UNCLEAR"}
         return (Status.OPEN, "EXPLAINED_OPEN") if waiting else (Status.EXPLAINED, "EXPLAINED")
     if reasons & {"REFLEX", "SINGLE_UNCLEAR"}:
@@ -336,6 +351,8 @@ def _held(decision: Decision, reason: str, member: Member, rules: DecodeRules) -
     The sources report them and re-run the second aliquot as a check. Here they wait for that check (a
     setting); when it is not negative either, each is tested once more before it is believed.
     """
+    if member.withdrawn:
+        return decision
     if reason == "RERUN_SECOND":
         held = rules.hold_for_rerun
         return _decide(decision.who, Action.WAIT, "HELD_FOR_RERUN") if held else decision

@@ -39,29 +39,14 @@ The TOML format (`pooling/policies/{china,cdc,fda-swab}.toml`)
     ...
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from pooling.checked import Table, content_of, digest
 from pooling.modes import Mode, Resolution, resolution
 from pooling.size import PoolDesignError
 
 REPORTS = ("nothing", "under-review", "presumed-positive")
-
-
-class PoolPolicyError(ValueError):
-    """A pool policy file that cannot be trusted.
-
-    Attributes:
-        code: machine code, such as `unknown-key`.
-        where: file and key.
-    """
-
-    def __init__(self, code: str, where: str, sentence: str) -> None:
-        super().__init__(f"{where}: {sentence}")
-        self.code = code
-        self.where = where
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +90,7 @@ class PoolPolicy:
     records_months: int | None
     compare_share: float | None
     modes: Mapping[Mode, Duties]
+    digest: str = ""
 
     def duties(self, mode: Mode) -> Duties:
         """What is due for a non-negative pooled tube of this mode.
@@ -120,39 +106,6 @@ class PoolPolicy:
         return self.modes[mode]
 
 
-class _Table:
-    """A TOML table that is read key by key; a key that nobody asked for is refused."""
-
-    def __init__(self, content: dict[str, Any], where: str) -> None:
-        self.content = content
-        self.where = where
-        self.left = dict(content)
-
-    def wrong(self, key: str, code: str, sentence: str) -> PoolPolicyError:
-        where = f"{self.where}.{key}" if key else self.where
-        return PoolPolicyError(code, where, f"{sentence}.")
-
-    def take(self, key: str, kind: type | tuple[type, ...], what: str) -> Any:
-        if key not in self.content:
-            raise self.wrong(key, "missing-key", f"the key '{key}' is missing; add {what}")
-        value = self.left.pop(key)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.wrong(key, "wrong-kind", f"{value!r} is not {what}; write {what}")
-        if isinstance(value, str) and not value.strip():
-            raise self.wrong(key, "empty", f"the text is empty; write {what}")
-        return value
-
-    def maybe(self, key: str, kind: type | tuple[type, ...], what: str) -> Any:
-        return self.take(key, kind, what) if key in self.content else None
-
-    def close(self) -> None:
-        for key in self.left:
-            known = ", ".join(name for name in self.content if name not in self.left)
-            raise self.wrong(
-                key, "unknown-key", f"the key '{key}' is not known here; remove or correct it (read: {known})"
-            )
-
-
 def policy_from_toml(text: str, name: str) -> PoolPolicy:
     """Read one pool policy.
 
@@ -163,17 +116,14 @@ def policy_from_toml(text: str, name: str) -> PoolPolicy:
     Raises:
         PoolPolicyError: names file and key, what is wrong and what to write instead.
     """
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise PoolPolicyError("toml", name, f"this is not valid TOML: {error}. Correct that line.") from error
-    table = _Table(content, name)
+    content = content_of(text, name)
+    table = Table(content, name)
     texts = {key: table.take(key, str, "a text") for key in ("id", "name", "version", "source", "notes")}
-    statement = _Table(table.take("statement", dict, "a table"), f"{name}.statement")
+    statement = Table(table.take("statement", dict, "a table"), f"{name}.statement")
     said = [statement.take(language, str, "a text") for language in ("en", "zh")]
     statement.close()
-    limits = _limits(_Table(table.maybe("limits", dict, "a table") or {}, f"{name}.limits"))
-    modes = _modes(_Table(table.take("mode", dict, "a table"), f"{name}.mode"))
+    limits = _limits(Table(table.maybe("limits", dict, "a table") or {}, f"{name}.limits"))
+    modes = _modes(Table(table.take("mode", dict, "a table"), f"{name}.mode"))
     table.close()
     return PoolPolicy(
         **texts,
@@ -183,10 +133,11 @@ def policy_from_toml(text: str, name: str) -> PoolPolicy:
         records_months=limits[1],
         compare_share=limits[2],
         modes=modes,
+        digest=digest(content),
     )
 
 
-def _limits(table: _Table) -> tuple[float | None, int | None, float | None]:
+def _limits(table: Table) -> tuple[float | None, int | None, float | None]:
     number = (int, float)
     prevalence = table.maybe("max_prevalence", number, "a share between 0 and 1")
     months = table.maybe("records_months", int, "a whole number")
@@ -204,18 +155,18 @@ def _limits(table: _Table) -> tuple[float | None, int | None, float | None]:
     return prevalence, months, share
 
 
-def _modes(table: _Table) -> dict[Mode, Duties]:
+def _modes(table: Table) -> dict[Mode, Duties]:
     found = {}
     for mode in Mode:
         if (content := table.maybe(mode, dict, "a table")) is not None:
-            found[mode] = _duties(_Table(content, f"{table.where}.{mode}"), mode)
+            found[mode] = _duties(Table(content, f"{table.where}.{mode}"), mode)
     table.close()
     if not found:
         raise table.wrong("", "no-mode", "no mode is given; add [mode.mixed], [mode.pool] or [mode.dual]")
     return found
 
 
-def _duties(table: _Table, mode: Mode) -> Duties:
+def _duties(table: Table, mode: Mode) -> Duties:
     max_n = table.take("max_n", int, "a whole number")
     if max_n < 2:
         raise table.wrong("max_n", "out-of-range", f"{max_n} is no pool; write 2 or more")
@@ -234,7 +185,7 @@ def _duties(table: _Table, mode: Mode) -> Duties:
     return duties
 
 
-def _report(table: _Table, mode: Mode) -> str | None:
+def _report(table: Table, mode: Mode) -> str | None:
     if mode is Mode.MIXED:
         if "report" in table.content:
             raise table.wrong(
@@ -251,8 +202,8 @@ def _report(table: _Table, mode: Mode) -> str | None:
     return report
 
 
-def _medium(table: _Table) -> dict[int, float]:
-    content = _Table(table.maybe("medium_ml", dict, "a table") or {}, f"{table.where}.medium_ml")
+def _medium(table: Table) -> dict[int, float]:
+    content = Table(table.maybe("medium_ml", dict, "a table") or {}, f"{table.where}.medium_ml")
     found = {}
     for key in list(content.content):
         value = content.take(key, (int, float), "a volume in mL")

@@ -22,7 +22,7 @@ PLANTED = {
     "layers inside lis": ("lis/tube.py", "import lis.queries"),
     "bench stations do not call each other": ("lis/services/plates.py", "import lis.services.pools"),
     "only the data layer touches the schema": (
-        "lis/services/pools.py",
+        "lis/services/pools/forming.py",
         "from lis.schema import tube as _tube",
     ),
 }

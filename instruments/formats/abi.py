@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -90,8 +91,26 @@ class Section:
 
     def find(self, names: Iterable[str]) -> int | None:
         """Index of the first column among ``names`` (folded) that the table has."""
-        folded = [cells.fold(name) for name in self.header]
-        return next((folded.index(name) for name in names if name in folded), None)
+        return next((self._folded[name] for name in names if name in self._folded), None)
+
+    @cached_property
+    def _folded(self) -> dict[str, int]:
+        """Folded column name -> its first place."""
+        return {cells.fold(name): place for place, name in reversed(list(enumerate(self.header)))}
+
+    @cached_property
+    def flags(self) -> tuple[tuple[int, str, bool], ...]:
+        """The software's quality flags: columns named in capitals that hold only Y, N or nothing.
+
+        Each with its place, its name, and whether any row is flagged.
+        """
+        named = [(i, name.strip()) for i, name in enumerate(self.header) if name.strip().isupper()]
+        found = []
+        for index, name in named:
+            values = {cells.text(cell) for cell in {row[index] for row in self.rows if len(row) > index}}
+            if values and values <= {"Y", "N", ""}:
+                found.append((index, name, "Y" in values))
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -210,8 +229,8 @@ def _readings(source: Source, export: Export, block: int, faults: list[str]) -> 
             )
     if _method(export) == "crt":
         columns["threshold"] = None  # always 0.2, a placeholder: Crt has one threshold per curve
-    raised = _flag_columns(table)
-    needed = max([i for i in columns.values() if i is not None] + [i for i, _ in raised])
+    raised = [(i, name) for i, name, any_row in table.flags if any_row]
+    needed = max([i for i in columns.values() if i is not None] + [i for i, *_ in table.flags])
     calls = _target_calls(source, export, block)
     readings = []
     for line, row in enumerate(table.rows, table.first_line):
@@ -229,17 +248,6 @@ def _readings(source: Source, export: Export, block: int, faults: list[str]) -> 
     if not readings:
         faults.append("the results table has no rows")
     return tuple(readings)
-
-
-def _flag_columns(table: Section) -> list[tuple[int, str]]:
-    """Columns named in capitals that hold only Y, N or nothing: the software's quality flags."""
-    named = [(i, name.strip()) for i, name in enumerate(table.header) if name.strip().isupper()]
-    flags = []
-    for index, name in named:
-        values = {cells.text(row[index]) for row in table.rows if len(row) > index}
-        if values and values <= {"Y", "N", ""}:
-            flags.append((index, name))
-    return flags
 
 
 def _reading(
@@ -277,7 +285,7 @@ def _baseline(start: Cell, end: Cell) -> tuple[int, int] | None:
 
 
 def _listed(cell: Cell) -> list[str]:
-    return [part.strip() for part in cells.text(cell).split(",") if part.strip()]
+    return [] if cell == "" else [part.strip() for part in cells.text(cell).split(",") if part.strip()]
 
 
 def _target_calls(source: Source, export: Export, block: int) -> dict[tuple[str, str], tuple[str, list[str]]]:
@@ -388,7 +396,7 @@ def _curves(source: Source, export: Export, block: int, readings: Iterable[Readi
 def _unread(export: Export, times: Mapping[str, datetime | None]) -> tuple[str, ...]:
     known_keys = {name for names in _KEYS.values() for name in names} | _OTHER_KEYS
     known_columns = {name for names in COLUMNS.values() for name in names} | {"well"}
-    flags = {name for _, name in _flag_columns(export.results)}
+    flags = {name for _, name, _ in export.results.flags}
     columns = [
         f"column {name.strip()}"
         for name in export.results.header

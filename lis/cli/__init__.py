@@ -24,7 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "import": ("lis.cli.files", "Take a file over for a plate, as the bridge would."),
     "interpret": ("lis.cli.policy", "Interpret Cq values (CSV on stdin) by an assay's rules."),
     "assays": ("lis.cli.rules", "The assay rules: list, check, compare on past wells, put in force."),
-    "pool": ("lis.cli.policy", "Design pools: tests per person, sensitivity, best size."),
+    "pool": ("lis.cli.policy", "Design pools; advise on persons per tube from the rolling positivity."),
     "simulate": ("lis.cli.planning", "Simulate a laboratory: turnaround, queues, on-time share."),
     "plan": ("lis.cli.planning", "Find the smallest laboratory that keeps a target."),
     "verify-log": ("lis.cli.admin", "Check that the log and all that follows from it are untouched."),

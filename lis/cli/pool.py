@@ -1,4 +1,4 @@
-"""Commands about pools: what a design costs and finds."""
+"""Commands about pools: what a design costs and finds, and how many persons a tube should hold now."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lis.cli import json_option, print_json
+from lis.cli import data_option, json_option, print_json, print_table
 from lis.errors import Invalid
 
 
@@ -95,6 +95,61 @@ def design_command(*, as_json: bool, **options: Any) -> None:
         click.echo(f"{'day ' + name.replace('_', ' '):20} {value}")
     for reason in found.refused:
         click.echo(f"refused: {reason.sentence} [{reason.code}]", err=True)
+
+
+@pool_command.command("advise")
+@click.option(
+    "--by",
+    type=click.Choice(["tier", "site", "site-tier"]),
+    default="tier",
+    show_default=True,
+    help="What makes a stream.",
+)
+@data_option
+@json_option
+def advise_command(by: str, data: Path | None, *, as_json: bool) -> None:
+    """Rolling positivity of each stream by the log, and whether to change between 10:1, 5:1 and single tubes.
+
+    Each choice is shown with what it costs in tests, tubes and hours, and with the positives it misses.
+    """
+    from lis import config, laboratory
+
+    with laboratory.open_laboratory(config.load(data)) as lab, lab.database.read() as conn:
+        found = laboratory.advice_json(lab, conn, by)
+    if as_json:
+        print_json(found)
+        return
+    if not found["streams"]:
+        click.echo(f"No tube was read in the last {found['window_days']:g} days.")
+    for one in found["streams"]:
+        named = " / ".join(name or "several sites" for name in (one["site"], one["tier"]) if name is not None)
+        click.echo(f"{named} ({one['how']}): {one['sentence']}")
+        print_table(_CHOICE_HEAD, [_choice(choice, one) for choice in one["choices"]])
+        click.echo("")
+
+
+_CHOICE_HEAD = [
+    "",
+    "mode",
+    "tests/person",
+    "tubes/person",
+    "called back",
+    "mean hours",
+    "missed of 100,000",
+]
+
+
+def _choice(choice: dict[str, Any], one: dict[str, Any]) -> list[Any]:
+    marks = [name for name in ("current", "advised") if one[name] == choice["mode"]]
+    return [
+        ", ".join(marks),
+        f"{choice['mode']}:1",
+        f"{choice['tests_per_person']:.3f}",
+        f"{choice['tubes_per_person']:.3f}",
+        f"{choice['called_back']:.1%}",
+        f"{choice['hours']:.1f}",
+        f"{choice['missed_per_100k']:.1f}",
+    ]
 
 
 _DESIGN = (

@@ -147,6 +147,55 @@ class PlateView:
             seen.add(place)
 
 
+@dataclass(frozen=True, slots=True)
+class PoolBlock:
+    """One pool of a pipetting sheet.
+
+    Attributes:
+        members: (code of the tube, where it stands) in the order of pipetting.
+    """
+
+    pool: str
+    well: str
+    members: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSheetView:
+    """Everything that the pipetting sheet of one pool plate shows.
+
+    Attributes:
+        worklist: number of the worklist.
+        laboratory: its name, in the language of the laboratory.
+        made_at: UTC.
+        volume_ul: aliquot of every tube, in microlitres.
+        timezone: IANA name; the printed time is in this zone and says so.
+    """
+
+    worklist: str
+    laboratory: str
+    made_at: datetime
+    volume_ul: float
+    pools: tuple[PoolBlock, ...]
+    timezone: str = "Asia/Shanghai"
+
+    def __post_init__(self) -> None:
+        """Refuse a sheet that would send a hand to a wrong well.
+
+        Raises:
+            Invalid: ``POOL_SHEET``, naming the well or tube.
+        """
+        wells = [one.well for one in self.pools]
+        tubes = [tube for one in self.pools for tube, _ in one.members]
+        for named in (wells, tubes):
+            for value in named:
+                if not value or named.count(value) > 1:
+                    raise Invalid(
+                        "POOL_SHEET", f"Worklist {self.worklist} names {value!r} twice, or not at all."
+                    )
+        check_times(self.timezone, (self.made_at,))
+
+
 def place_of(well: str, size: int) -> tuple[int, int]:
     """Row and column of ``well`` from zero: ``B1`` and ``B01`` are (1, 0).
 

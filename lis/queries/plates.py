@@ -139,6 +139,14 @@ def rule_text(conn: Connection, kind: str, name: str, version: str) -> str | Non
     return conn.execute(found).scalar_one_or_none()
 
 
+def rule_digest(conn: Connection, kind: str, name: str, version: str) -> str | None:
+    """The digest of a rule file as it was when it spoke, or None."""
+    found = select(rulebook.c.digest).where(
+        rulebook.c.kind == kind, rulebook.c.name == name, rulebook.c.version == version
+    )
+    return conn.execute(found).scalar_one_or_none()
+
+
 def rule_versions(conn: Connection, kind: str) -> list[Row]:
     """Every rule file of a kind that ever spoke."""
     return all_rows(conn, select(rulebook).where(rulebook.c.kind == kind))

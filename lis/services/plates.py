@@ -58,8 +58,9 @@ class PlateOrder:
 
 
 def jobs(unit: Unit, rules: Rulebook) -> list[Job]:
-    """Everything that waits for a well, as the scheduler sees it."""
-    waiting = queries.tubes_in_state(unit.conn, *FILLABLE)[:JOBS_CONSIDERED]
+    """Everything that waits for a well, as the scheduler sees it; no pool that waits for its aliquots."""
+    waiting = [tube for tube in queries.tubes_in_state(unit.conn, *FILLABLE) if not tube.open_aliquots]
+    waiting = waiting[:JOBS_CONSIDERED]
     kits = _second_kits(unit, rules, waiting)
     return [_job(tube, rules, kits.get(tube.tube_id, ())) for tube in waiting]
 

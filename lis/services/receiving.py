@@ -13,6 +13,7 @@ from lis.errors import Conflict, Invalid, LisError, Refused
 from lis.events import TubeKind
 from lis.privacy import Vault, document_number, mask
 from lis.tube import NEXT_STEP, Tube, TubeState, evolve, illegal_sentence
+from pooling import UNEXPLAINED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -411,7 +412,7 @@ def reject(unit: Unit, rules: Rulebook, barcode: str, reason: str) -> Tube:
             ),
         )
         for code, one in members.items()
-        if one.state is TubeState.POOLED
+        if one.state in {TubeState.POOLED, TubeState.RESULTED}  # waits for its pool, or for its second test
     ]
     # apply
     return ledger.append(unit, facts)[tube.tube_id]
@@ -455,6 +456,12 @@ def discard(unit: Unit, barcode: str, reason: str, *, keep_hours: int) -> Tube:
     if "positive" in {tube.result, tube.outcome}:
         raise Refused(
             "KEEP_POSITIVE", f"Tube {tube.tube_id} is positive and must be kept.", tube=tube.tube_id
+        )
+    if tube.kind is TubeKind.POOL and tube.reason in UNEXPLAINED:
+        raise Refused(
+            "KEEP_UNEXPLAINED",
+            f"Pool {tube.tube_id} is an unexplained positive and must be kept.",
+            tube=tube.tube_id,
         )
     if queries.open_amendments(unit.conn, tube.tube_id, limit=1):
         raise Refused(

@@ -49,7 +49,7 @@ from retest import (
 from retest.void import repeat_of_void
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from instruments import InstrumentError, RunFile
     from lis.db import Unit
@@ -81,7 +81,13 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of a file. ``decisions`` counts tubes by what happens to them next."""
+    """What became of a file. ``decisions`` counts tubes by what happens to them next.
+
+    Attributes:
+        pools: pools that were read, or of which a member was, and that are not cleared up.
+        undecided: what the case rules say of these pools, and of members that read negative; the decoding
+            of the pools decides about them.
+    """
 
     file_id: str
     state: str
@@ -91,6 +97,8 @@ class Ingested:
     run_id: str = ""
     tubes: tuple[str, ...] = ()
     decisions: Mapping[str, int] = field(default_factory=dict)
+    pools: frozenset[str] = frozenset()
+    undecided: Mapping[str, Decision] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +153,17 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
         code = error.code.upper().replace("-", "_")
         return _quarantine(unit, file_id, Mismatch(code, f"{parsed_name(parsed)}: {error}"))
     run_id = _run_id(file_id, plate.plate_id, measured)
-    facts = [fact for one in judged for fact in _facts(unit, rules, plate, run_id, one)]
+    pools = _open_pools(unit, plate)
+    undecided = {one.tube.tube_id: one.decision for one in judged if _is_left(one, pools)}
+    facts = [fact for one in judged for fact in _facts(unit, rules, plate, run_id, one, undecided)]
     facts += [(tube.tube_id, _void(rules, plate, run_id, well, verdict, tube)) for tube, well in voided]
     # apply
     _save_run(unit, plate, _Read(run_id, file_id, row["device"], run, verdict), measured)
     ledger.append(unit, facts, plate.tubes)
     decisions = _tally(judged, voided)
-    done = Ingested(file_id, "read", "", "", plate.plate_id, run_id, tuple(sorted(plate.tubes)), decisions)
+    tubes = tuple(sorted(plate.tubes))
+    touched = frozenset(code for one in judged if (code := _pool_of(one.tube, pools)))
+    done = Ingested(file_id, "read", "", "", plate.plate_id, run_id, tubes, decisions, touched, undecided)
     queries.update_row(
         unit.conn,
         "file_status",
@@ -401,7 +413,36 @@ def _deciding_curve(outcome: Outcome, readings: Sequence[Reading]) -> str:
 # -- decisions as events -------------------------------------------------------------------------
 
 
-def _facts(unit: Unit, rules: Rulebook, plate: _Plate, run_id: str, one: _Judged) -> list[Recorded]:
+def _open_pools(unit: Unit, plate: _Plate) -> dict[str, str]:
+    """Single tube of this plate -> its pool, where that pool was read and is not cleared up."""
+    again = [
+        code for code, tube in plate.tubes.items() if tube.kind is TubeKind.SINGLE and tube.test != "first"
+    ]
+    homes = queries.pools_of(unit.conn, again) if again else {}
+    pools = ledger.tubes(unit.conn, homes.values()) if homes else {}
+    return {code: pool for code, pool in homes.items() if pools[pool].state is TubeState.RESULTED}
+
+
+def _pool_of(tube: Tube, pools: Mapping[str, str]) -> str:
+    return tube.tube_id if tube.kind is TubeKind.POOL else pools.get(tube.tube_id, "")
+
+
+def _is_left(one: _Judged, pools: Mapping[str, str]) -> bool:
+    """Whether the decoding of pools decides: about a pool, and about a negative member of an open one."""
+    if one.tube.kind is TubeKind.POOL:
+        return True
+    negative = isinstance(one.decision, Conclude) and one.decision.result == "negative"
+    return negative and one.tube.tube_id in pools
+
+
+def _facts(
+    unit: Unit,
+    rules: Rulebook,
+    plate: _Plate,
+    run_id: str,
+    one: _Judged,
+    undecided: Collection[str],
+) -> list[Recorded]:
     code = one.tube.tube_id
     called = e.Called(
         run_id=run_id,
@@ -414,9 +455,7 @@ def _facts(unit: Unit, rules: Rulebook, plate: _Plate, run_id: str, one: _Judged
         test=one.tube.test,
         curve=one.curve,
     )
-    if one.tube.kind is TubeKind.POOL:
-        return [(code, called), *_pool_facts(unit, one)]
-    return [(code, called), *_tube_facts(unit, rules, one)]
+    return [(code, called)] if code in undecided else [(code, called), *_tube_facts(unit, rules, one)]
 
 
 def _tube_facts(unit: Unit, rules: Rulebook, one: _Judged) -> list[Recorded]:
@@ -437,33 +476,6 @@ def _tube_facts(unit: Unit, rules: Rulebook, one: _Judged) -> list[Recorded]:
             )
         case _:
             assert_never(decision)
-
-
-def _pool_facts(unit: Unit, one: _Judged) -> list[Recorded]:
-    """A decided pool hands its members on: negative ones are concluded, all others tested singly."""
-    code, decision = one.tube.tube_id, one.decision
-    members = queries.pool_members(unit.conn, [code])[code]
-    waiting = [tube for tube in ledger.tubes(unit.conn, members).values() if tube.state is TubeState.POOLED]
-    facts: list[Recorded] = [(code, e.Resolved(decision.reason))]
-    for tube in waiting:
-        match decision:
-            case Conclude(result="negative"):
-                facts.append((tube.tube_id, e.Concluded("negative", decision.reason)))
-            case Conclude() | Recollect():
-                facts.append(
-                    (
-                        tube.tube_id,
-                        e.RetestOrdered("singly", decision.reason, tube.priority, _soon(unit, tube)),
-                    )
-                )
-            case TestSingly() | Retest():
-                due = _next_due(unit, tube, decision.hours)
-                facts.append(
-                    (tube.tube_id, e.RetestOrdered("singly", decision.reason, decision.priority, due))
-                )
-            case _:
-                assert_never(decision)
-    return facts
 
 
 def _next_due(unit: Unit, tube: Tube, hours: float) -> datetime:

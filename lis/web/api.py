@@ -22,7 +22,6 @@ from lis.web.payloads import (
     PersonIn,
     Persons,
     PlaceIn,
-    PoolIn,
     ReasonIn,
     ReleaseIn,
     Reviews,
@@ -109,10 +108,14 @@ def clear_tube(barcode: str, order: ReasonIn, asked: Asked) -> Response:
 
 @router.post("/tubes/{barcode}/reject", tags=["tubes"])
 def reject_tube(barcode: str, order: ReasonIn, asked: Asked) -> Response:
-    """Refuse to test a tube; its persons are called back."""
-    return asked.write(
-        "hold", lambda unit: tube_json(receiving.reject(unit, asked.lab.rules, barcode, order.reason))
-    )
+    """Refuse to test a tube; its persons are called back, and its pool, if it was in one, is decided anew."""
+
+    def act(unit: Unit) -> dict[str, Any]:
+        tube = receiving.reject(unit, asked.lab.rules, barcode, order.reason)
+        pools.settle_pools(unit, asked.lab.rules, [tube.tube_id])
+        return tube_json(tube)
+
+    return asked.write("hold", act)
 
 
 @router.post("/tubes/{barcode}/store", tags=["tubes"])
@@ -153,6 +156,7 @@ def tube_document(asked: Caller, conn: Connection, barcode: str) -> dict[str, An
         "readings": [reading_json(row) for row in queries.readings_of_tube(conn, tube.tube_id)],
         "members": queries.pool_members(conn, [tube.tube_id])[tube.tube_id],
         "reports": [report_json(row) for row in queries.reports_of_tube(conn, tube.tube_id)],
+        "interim": pools.interim_of(conn, asked.lab.rules, tube),
         "forecast": None,
     }
 
@@ -207,35 +211,6 @@ def recall_json(row: Any, *, full: bool) -> dict[str, Any]:
         "opened_at": row["opened_at"],
         "due": row["due_at"],
     }
-
-
-# -- pools ---------------------------------------------------------------------------------------
-
-
-@router.get("/pools/proposal", tags=["pools"])
-def propose_pools(asked: Asked) -> Response:
-    """Which tubes the policy would pool together now, and why the others stay out."""
-    return asked.read("pool", lambda conn: pool_proposal(asked, conn))
-
-
-def pool_proposal(asked: Caller, conn: Connection) -> dict[str, Any]:
-    """Pools to pipette now, and what waits."""
-    proposals, kept = pools.propose(asked.looking(conn), asked.lab.rules)
-    return {
-        "pools": [{"members": list(one.members), "reason": one.reason} for one in proposals],
-        "kept": [{"tube": tube, "reason": reason} for tube, reason in kept],
-    }
-
-
-@router.post("/pools", status_code=201, tags=["pools"])
-def form_pool(order: PoolIn, asked: Asked) -> Response:
-    """Record that aliquots of single tubes were pipetted into one pool tube."""
-
-    def act(unit: Unit) -> dict[str, Any]:
-        tube = pools.form(unit, asked.lab.rules, order.members, order.barcode)
-        return tube_json(tube) | {"members": queries.pool_members(unit.conn, [tube.tube_id])[tube.tube_id]}
-
-    return asked.write("pool", act, 201)
 
 
 # -- review, release, reports --------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One page per step at the bench: collection, reception, pooling, plating, cyclers, review, worklists."""
+"""One page per step at the bench: collection, reception, plating, cyclers, review, worklists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from lis.services import reports
 from lis.services.plates import PlateOrder
 from lis.services.receiving import PLACES
 from lis.tube import Tube, TubeState
-from lis.web.api import pool_proposal
 from lis.web.api_plates import plate_document, plate_proposal
 from lis.web.pages import ROWS, Seen
 from lis.web.payloads import masked_name, person_json
@@ -23,7 +22,6 @@ from lis.web.views import draw_plate, language_of, page
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 REVIEW_ROWS = 12
-POOLS_SHOWN = 40
 LISTS = ("receive", "plate", "retest", "recollect", "review", "release", "hold", "quarantine")
 
 After = Annotated[int, Query(ge=0, le=1_000_000)]
@@ -52,20 +50,6 @@ def reception(request: Request, caller: Seen) -> Response:
     with caller.lab.database.read() as conn:
         counts = queries.count_in_states(conn, TubeState.SEALED, TubeState.RECEIVED)
     return page(request, "reception.html", caller.identity, counts=counts)
-
-
-@router.get("/pooling")
-def pooling(request: Request, caller: Seen) -> Response:
-    """Which tubes to pipette together now, and a pool by hand."""
-    with caller.lab.database.read() as conn:
-        proposal = pool_proposal(caller, conn)
-        pooled = queries.count_in_states(conn, TubeState.POOLED)
-    shown = proposal["pools"][:POOLS_SHOWN]
-    more = len(proposal["pools"]) - len(shown)
-    return page(
-        request, "pooling.html", caller.identity, pools=shown, more=more, kept=proposal["kept"][:ROWS],
-        kept_count=len(proposal["kept"]), pooled=sum(pooled.values()),
-    )  # fmt: skip
 
 
 @router.get("/plating")

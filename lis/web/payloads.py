@@ -85,13 +85,6 @@ class ScanIn(Payload):
         return Scan(self.barcode, self.rack.strip(), self.position.strip())
 
 
-class PoolIn(Payload):
-    """Aliquots pipetted together, in order."""
-
-    members: tuple[Code, ...] = Field(max_length=100)
-    barcode: Code = ""
-
-
 class WellIn(Payload):
     """What was pipetted into one well by hand."""
 
@@ -225,6 +218,7 @@ def tube_json(tube: Tube) -> dict[str, Any]:
         "tests": tube.tests,
         "signatures": tube.signatures,
         "open_recalls": tube.open_recalls,
+        "open_aliquots": tube.open_aliquots,
         "updated_at": tube.updated_at,
     }
 

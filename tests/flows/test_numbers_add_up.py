@@ -42,6 +42,13 @@ HANDLED = {
     "store": {TubeState.RELEASED, TubeState.RESOLVED, TubeState.REJECTED},
     "scan": {TubeState.RECEIVED},
 }
+OPEN = {
+    TubeState.AWAITING_RETEST,
+    TubeState.PLATED,
+    TubeState.RUNNING,
+    TubeState.RECEIVED,
+    TubeState.ON_HOLD_DAMAGED,
+}
 PLATABLE = {TubeState.RECEIVED, TubeState.AWAITING_RETEST}
 
 
@@ -58,6 +65,7 @@ class Day(RuleBasedStateMachine):
         self.codes: list[str] = []
         self.loaded: list[str] = []
         self.refusals: Counter[str] = Counter()
+        self.withdrawn: set[str] = set()
 
     def teardown(self) -> None:
         """Close and forget."""
@@ -209,6 +217,37 @@ class Day(RuleBasedStateMachine):
         }
         self.attempt(*acts[act])
 
+    @rule(data=st.data(), act=st.sampled_from(["lose", "find", "withdraw", "measure", "measure"]))
+    def befall(self, data: st.DataObject, act: str) -> None:
+        """A tube is lost, found, measured, or its person withdraws; rather a member of a pool."""
+        [code] = self.some(data, {TubeState.POOLED, TubeState.AWAITING_RETEST, TubeState.RESULTED}, 1)
+        rules = self.bench.lab.rules
+        acts = {
+            "lose": (pools.lose, rules, code, "nowhere"),
+            "find": (pools.find, rules, code, "there"),
+            "withdraw": (pools.withdraw, rules, code, "asked for it"),
+            "measure": (pools.measure, rules, code, 150),
+        }
+        if self.attempt(*acts[act]) is not None and act == "withdraw":
+            self.withdrawn.add(code)
+
+    @rule(data=st.data(), right=st.booleans())
+    def pipette(self, data: st.DataObject, right: bool) -> None:
+        """A pool is formed by worklist, and some of its aliquots are scanned, perhaps wrong ones."""
+        members = tuple(self.some(data, {TubeState.RECEIVED}))
+        orders = [pools.PoolOrder(members)]
+        made = self.attempt(lambda unit: pools.form_many(unit, self.bench.lab.rules, orders, confirm=True))
+        if made is None:
+            return
+        pool = made.pools[0].tube_id
+        self.codes.append(pool)
+        tubes = members if right else self.some(data, set(TubeState))
+        scans = [pools.AliquotScan(pool, code) for code in tubes]
+        results = self.attempt(pools.confirm, scans)
+        good = sum(one.outcome is pools.AliquotOutcome.CONFIRMED for one in results)
+        assert self.bench.tube(pool).open_aliquots == len(members) - good
+        assert not right or good == len(members)
+
     # -- what must hold after every step ---------------------------------------------------------
 
     @invariant()
@@ -243,6 +282,24 @@ class Day(RuleBasedStateMachine):
                 assert set(own) <= {"negative", "invalid"}, (row, own)
             if row["result"] == "positive":
                 assert len(set(row["signed_by"].split(", "))) >= 2
+
+    @invariant()
+    def nobody_waits_for_nothing(self) -> None:
+        """A tube that was read and not decided waits for a pool that will be read; a pool for its members."""
+        with self.bench.lab.database.read() as conn:
+            read = queries.tubes_in_state(conn, TubeState.RESULTED)
+            homes = queries.pools_of(conn, [tube.tube_id for tube in read])
+            inside = queries.pool_members(conn, [tube.tube_id for tube in read])
+        for tube in read:
+            if tube.kind is TubeKind.POOL:
+                assert set(self.bench.states(inside[tube.tube_id])) & OPEN, tube
+            else:
+                assert self.bench.tube(homes[tube.tube_id]).state in PLATABLE | OPEN, tube
+
+    @invariant()
+    def who_withdrew_is_not_reported(self) -> None:
+        """Nothing is ever reported of a person who withdrew before."""
+        assert not any(self.bench.reports(code) for code in self.withdrawn)
 
     @invariant()
     def every_recall_is_counted(self) -> None:

@@ -80,8 +80,8 @@ def test_fever_patients_are_tested_singly(bench: Bench):
     normal, fever = bench.singles(2), bench.singles(1, tier="fever")
     refused(bench, "EXCLUDED_TIER", [*normal, *fever])
     with bench.lab.database.write("anna") as unit:
-        _, kept = pools.propose(unit, bench.lab.rules)
-    assert (fever[0], "EXCLUDED_TIER") in kept
+        kept = pools.propose(unit, bench.lab.rules).kept
+    assert (fever[0], "EXCLUDED_TIER", True) in [(one.tube, one.reason, one.singly) for one in kept]
 
 
 def test_a_pool_code_is_used_once(bench: Bench):
@@ -99,12 +99,12 @@ def test_the_policy_proposes_pools(bench: Bench):
     codes = bench.singles(12)
     mixed = bench.mixed()
     with bench.lab.database.write("anna") as unit:
-        proposals, kept = pools.propose(unit, bench.lab.rules)
-    proposed = [code for one in proposals for code in one.members]
+        found = pools.propose(unit, bench.lab.rules)
+    proposed = [code for one in found.pools for code in one.members]
     assert mixed not in proposed
-    assert sorted(proposed + [code for code, _ in kept]) == sorted([*codes, mixed])
-    assert proposals
-    form(bench, list(proposals[0].members))
+    assert sorted(proposed + [one.tube for one in found.kept]) == sorted([*codes, mixed])
+    assert found.pools
+    form(bench, list(found.pools[0].members))
 
 
 def test_a_negative_pool_answers_for_its_members(bench: Bench):
@@ -133,7 +133,7 @@ def test_any_other_pool_sends_every_retained_tube_to_single_testing(bench: Bench
     pool = form(bench, codes)
     handled = bench.cycle([pool], {pool: signal})
     assert handled.issued.reports == {}
-    assert bench.tube(pool).state is TubeState.RESOLVED
+    assert bench.tube(pool).state is TubeState.RESULTED
     for code in codes:
         tube = bench.tube(code)
         assert (tube.state, tube.test, tube.reason) == (TubeState.AWAITING_RETEST, "singly", f"pool-{name}")
@@ -144,6 +144,7 @@ def test_any_other_pool_sends_every_retained_tube_to_single_testing(bench: Bench
     assert bench.states(codes)[0] is TubeState.IN_REVIEW
     assert {bench.tube(code).result for code in codes[1:]} == {"negative"}
     assert again.issued.reports == {}
+    assert (bench.tube(pool).state, bench.tube(pool).reason) == (TubeState.RESOLVED, "EXPLAINED")
     assert bench.check().ok
 
 
@@ -185,7 +186,7 @@ def test_a_tube_that_was_tested_is_never_pooled_again(bench: Bench):
     with bench.lab.database.write("anna") as unit:
         receiving.hold(unit, suspect, "label torn")
         receiving.clear_hold(unit, suspect, "label read")
-        proposals, _ = pools.propose(unit, bench.lab.rules)
+        proposals = pools.propose(unit, bench.lab.rules).pools
     assert suspect not in [code for one in proposals for code in one.members]
     fresh = bench.singles(2)
     refused(bench, "TESTED_ALREADY", [*fresh, suspect])
@@ -214,9 +215,9 @@ def test_a_recalled_person_is_tested_singly(bench: Bench):
     fresh = bench.singles(9)
     refused(bench, "PERSON_HELD", [*fresh, back])
     with bench.lab.database.write("anna") as unit:
-        proposals, kept = pools.propose(unit, bench.lab.rules)
-    assert back not in [code for one in proposals for code in one.members]
-    assert (back, "PERSON_HELD") in kept
+        found = pools.propose(unit, bench.lab.rules)
+    assert back not in [code for one in found.pools for code in one.members]
+    assert (back, "PERSON_HELD") in [(one.tube, one.reason) for one in found.kept]
 
 
 def test_refusals_are_refusals(bench: Bench):

@@ -26,6 +26,12 @@ EXAMPLES = [
     e.Rejected("empty"),
     e.PoolFormed(5, "voluntary", AT),
     e.JoinedPool("L1", 1),
+    e.AliquotConfirmed("T1", 1, "A1"),
+    e.VolumeMeasured(900),
+    e.Lost("not in its rack"),
+    e.Found("in the next rack"),
+    e.Withdrawn("asked for it"),
+    e.HeldForPool("L1", "HELD_FOR_RERUN"),
     e.Plated("P1", "A1", "kit", "first"),
     e.RunStarted("P1", "cycler"),
     e.LoadingCorrected("P1", "other cycler", "wrong cycler was typed"),
@@ -64,6 +70,8 @@ def test_every_state_meets_every_event(state: TubeState, event: object):
     """A move in the table leads where the table says; any other raises a named error and changes nothing."""
     if isinstance(event, e.Sealed | e.RecollectionOrdered):
         tube = standing(state)._replace(persons=1)
+    elif isinstance(event, e.AliquotConfirmed):
+        tube = standing(state, TubeKind.POOL)._replace(open_aliquots=1)
     else:
         tube = standing(state)
     before = tuple(tube)

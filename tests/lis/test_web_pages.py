@@ -61,8 +61,25 @@ def day(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path):
             {"barcode": tube_code(60), "kind": "mixed", "places": 5, "persons": people(2, "Q")},
         )
         cai.ok("/api/v1/tubes", {"barcode": tube_code(61), "persons": people(1, "R"), "sealed": True})
+        doubted = receive(cai, *range(80, 84), rack="R6")
+        unclear = cai.ok("/api/v1/pools", {"members": doubted})["barcode"]
+        lost = cai.ok(f"/api/v1/tubes/{doubted[0]}/lost", {"reason": "R6"})["barcode"]
+        again = plate(cai)
+        upload(cai, run_file(found, again, {unclear: 24.0}), "unclear.txt")
+        many = {
+            "pools": [{"members": receive(cai, *range(n, n + 3), rack=f"R{n}")} for n in (90, 94)],
+            "confirm": True,
+        }
+        worklist = cai.ok("/api/v1/pools", many)["worklist"]
         planned = cai.ok("/api/v1/plates", {})["plate_id"]
         paths = ["/", "/collection", f"/collection?tube={tube_code(60)}", f"/collection?tube={tube_code(61)}"]
+        paths += [
+            f"/pooling/worklists/{worklist}",
+            "/pooling/worklists/PW999999",
+            "/pooling?by=site-tier",
+            "/pooling/advice",
+        ]
+        paths += [f"/tubes/{one}" for one in (unclear, lost, doubted[1])]
         paths += ["/reception", "/pooling", "/plating", "/instruments", "/review", "/reports", "/alarms"]
         paths += [f"/plates/{one}" for one in (made["plate_id"], failed["plate_id"], planned)]
         paths += [f"/reports/{one}" for one in (number, later, other)]
@@ -131,7 +148,7 @@ def shown(text: str) -> Shown:
 CODES = re.compile(
     r"nat-lis|[A-Z]{1,3}\d[\w.-]*|Asia/Shanghai|North gate|PDF|Cq|ORF1ab|\bNTC\b|\bPC\b|\bEC\b|\bIC\b|\bN\b|\bP\b|\bX\b|"
     r"\bB\b|\bL\b|\bCt\b|\b(?:anna|bo|cai|Cai)\b|qs5-1|daan-2019-ncov|96-\w+(?:-\w+)?|384-\w+|\bv1\b|\bS\b|RNA|"
-    r"NOAMP|INCONCLUSIVE|lis device|zh|[A-Z_]{4,}"
+    r"NOAMP|INCONCLUSIVE|CSV|lis device|zh|[A-Z_]{4,}"
 )
 
 

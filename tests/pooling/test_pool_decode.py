@@ -148,6 +148,16 @@ def test_a_withdrawn_member_is_neither_tested_nor_reported():
     assert read(POS, Member("T1", withdrawn=True), NEG, NEG).reason == "UNTESTED_MEMBER"
 
 
+def test_who_withdrew_after_a_test_was_tested():
+    """An own test read before the withdrawal speaks about the pool, and nothing is reported of the person."""
+    gone = Member("T1", Finding.NEGATIVE, tests=1, withdrawn=True)
+    found = read(POS, gone, NEG, NEG)
+    assert (found.status, found.reason) == (Status.RERUN, "RERUN_SECOND")
+    assert [one.action for one in found.decisions] == [Action.NOTHING, Action.WAIT, Action.WAIT]
+    positive = read(POS, replace(gone, finding=Finding.POSITIVE), NEG, NEG)
+    assert (positive.status, positive.decisions[0].action) == (Status.EXPLAINED, Action.NOTHING)
+
+
 def test_no_pool_clears_over_a_single_test():
     """A member that was tested singly keeps its own result, also when its pool is negative."""
     found = read(NEG, POS, GREY, NEG)
