@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -49,6 +50,7 @@ def test_it_serves_web_and_bridge_until_it_is_told_to_stop(tmp_path: Path):
                     except urllib.error.URLError as error:
                         if not isinstance(error.reason, ConnectionRefusedError):
                             raise
+                        time.sleep(0.05)
                 assert answer == 200
                 process.send_signal(signal.SIGTERM)
                 rest = process.communicate(timeout=60)[1]

@@ -73,6 +73,7 @@ def printed(view: ReportView | PlateView, language: str = "both") -> bytes:
     return as_pdf(view, language) if isinstance(view, ReportView) else as_worksheet(view, language)
 
 
+@cache
 def squeezed(pdf: bytes) -> str:
     """The text of a PDF without white space: wrapped lines join again."""
     return "".join("".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages).split())
@@ -86,6 +87,7 @@ def holds(pdf: bytes, *phrases: str) -> bool:
     return True
 
 
+@cache
 def rectangles(pdf: bytes) -> list[tuple[float, float, float, float]]:
     """Every filled rectangle of the first page as (x, y, width, height) in millimetres from the top left."""
     page = PdfReader(BytesIO(pdf)).pages[0]
