@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -22,15 +23,18 @@ from lis.schema import amendment, pool_member, recall, tube, tube_person
 from lis.tube import Tube, TubeState, move
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from lis.db import Unit
 
 
-_Row = tuple[Any, ...]
+_Row = Sequence[Any]
 
 SLICE: Final = 5_000
 """Rows of the log read at once: few enough to stay in the processor's cache."""
+
+AT_ONCE: Final = 1_000
+"""Rows of the log in one text of JSON."""
 
 
 def rows(
@@ -60,7 +64,9 @@ def rows(
         cursor.close()
 
 
-def _read_ahead(read: Callable[[int], list[_Row]], starts: Sequence[int]) -> Iterator[list[_Row]]:
+def _read_ahead(
+    read: Callable[[int], list[tuple[Any, ...]]], starts: Sequence[int]
+) -> Iterator[list[tuple[Any, ...]]]:
     """The slices in order, each asked for while the one before it is folded: a server works meanwhile."""
     with ThreadPoolExecutor(1) as beside:
         waiting = [beside.submit(read, start) for start in starts[:1]]
@@ -163,6 +169,30 @@ def _reader(name: str) -> Callable[[_Row], Any]:
 _READERS: Final = {name: (KINDS[name], _reader(name), name in LINKED) for name in KINDS}
 
 
+def _packed(conn: Connection) -> Iterator[Sequence[Any]]:
+    """The packed log in order.
+
+    The embedded database hands a thousand rows over as one text of JSON: making Python values of it takes
+    two thirds of the time of making them column by column.
+    """
+    if conn.dialect.name != "sqlite":
+        yield from rows(conn, FOLDED)
+        return
+    every = f"json_group_array(json_array({', '.join(FOLDED)}))"
+    cursor = _cursor(conn)
+    try:
+        cursor.execute("SELECT MIN(event_id), MAX(event_id) FROM event")
+        first, last = cursor.fetchone()
+        for start in range(first, last + 1, AT_ONCE) if last is not None else ():
+            where = f"event_id >= {start} AND event_id < {start + AT_ONCE}"
+            cursor.execute(f"SELECT {every} FROM event WHERE {where}")  # noqa: S608 - our own words
+            found: list[list[Any]] = json.loads(cursor.fetchone()[0])
+            found.sort(key=itemgetter(0))  # they come so, but nothing promises it
+            yield from found
+    finally:
+        cursor.close()
+
+
 class _Folding:
     """A tube while the log is read: it has the fields of a :class:`~lis.tube.Tube` and changes in place."""
 
@@ -201,7 +231,7 @@ def _folded(conn: Connection) -> tuple[dict[str, _Folding], Links]:
     """All tubes (their moments are text) and the rows beside them, in one pass over the log."""
     state: dict[str, _Folding] = {}
     links = Links()
-    for row in rows(conn, FOLDED):
+    for row in _packed(conn):
         tube_id = row[1]
         kind, read, linked = _READERS[row[3]]
         fact = read(row)
