@@ -47,7 +47,7 @@ def test_a_single_target_is_extracted_again_then_collected_again_then_positive(b
     bench.cycle([first], {first: SINGLE_TARGET})
     tube = bench.tube(first)
     assert (tube.state, tube.test, tube.reason) == (TubeState.AWAITING_RETEST, "re-extract", "single-target")
-    assert (tube.outcome, tube.priority) == ("borderline", 40)
+    assert (tube.outcome, tube.priority) == ("borderline", 40 + 2)  # two hours on the plate
     bench.cycle([first], {first: SINGLE_TARGET})
     assert bench.tube(first).state is TubeState.AWAITING_RECOLLECTION
     assert recalls(bench) == [(first, "张1")]
@@ -253,7 +253,7 @@ def test_an_invalid_mixed_tube_is_extracted_once_more(bench: Bench):
     mixed = bench.mixed(5)
     bench.cycle([mixed], {mixed: INVALID})
     tube = bench.tube(mixed)
-    assert (tube.state, tube.test, tube.priority) == (TubeState.AWAITING_RETEST, "re-extract", 60)
+    assert (tube.state, tube.test, tube.priority) == (TubeState.AWAITING_RETEST, "re-extract", 60 + 2)
     bench.cycle([mixed])
     sign(bench, mixed, "rosa")
     assert len(bench.reports(mixed)) == 5

@@ -357,6 +357,10 @@ def test_a_failed_extraction_control_voids_its_batch_though_the_run_is_good(
     assert {(tube.state, tube.test) for tube in now.values()} == {("awaiting_retest", "re-extract")}
 
 
+BESIDE_STRONG = {"S1", "S2"}
+"""Positives that lie beside wells at least ten cycles earlier than they: extracted again before they are told."""
+
+
 def test_with_good_controls_the_cdc_plate_ends_as_published(bench: Bench, tmp_path: Path, capsys):
     """Controls as the protocol wants them, specimens untouched: every tube ends as the published calls say."""
     plate, tubes = cdc_plate(bench)
@@ -381,8 +385,15 @@ def test_with_good_controls_the_cdc_plate_ends_as_published(bench: Bench, tmp_pa
             )
             assert tube.due_at is not None
         elif outcome == "positive":
-            assert (tube.state, tube.result, tube.signatures) == ("in_review", "positive", 0)
+            if sample in BESIDE_STRONG:
+                assert (tube.state, tube.test, tube.reason) == (
+                    "awaiting_retest",
+                    "re-extract",
+                    "beside-strong",
+                )
+            else:
+                assert (tube.state, tube.result, tube.signatures) == ("in_review", "positive", 0)
         else:
             assert tube.result == "negative"
             assert tube.state in {"in_review", "released"}
-    assert len(waiting) == 5
+    assert len(waiting) == 5 + len(BESIDE_STRONG)
