@@ -528,6 +528,35 @@ _CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
 }
 """Event -> what it changes besides the state."""
 
+READS: Final[dict[type, tuple[str, ...]]] = {
+    e.Registered: ("tube_kind", "capacity", "tier", "site", "sampled_at", "due_at"),
+    e.PersonBound: ("place",),
+    e.Sealed: ("count", "reason"),
+    e.Received: ("rack", "position", "due_at"),
+    e.HeldUnknown: ("hold_number", "rack", "position"),
+    e.HeldDamaged: ("reason",),
+    e.HoldCleared: ("reason",),
+    e.Rejected: ("reason",),
+    e.PoolFormed: ("capacity", "tier", "due_at", "to_confirm"),
+    e.JoinedPool: ("pool_id",),
+    e.AliquotConfirmed: ("other_tube",),
+    e.Withdrawn: ("reason",),
+    e.HeldForPool: ("reason",),
+    e.Plated: ("plate_id", "well", "assay", "test"),
+    e.Called: ("outcome", "rule"),
+    e.Voided: ("test", "reason", "priority"),
+    e.RetestOrdered: ("test", "reason", "priority", "due_at"),
+    e.RecollectionOrdered: ("reason", "count"),
+    e.Concluded: ("result", "reason"),
+    e.Resolved: ("reason",),
+    e.Released: ("result",),
+    e.Amended: ("result",),
+    e.Stored: ("rack", "position"),
+    e.Discarded: ("reason",),
+}
+"""Event -> its fields that a move reads; of events not listed, none. Whoever reads a million rows back
+need not ask for the others, and asking for one that is not here fails at once."""
+
 _MOVES: Final = {
     (state, kind): (target, KIND_RULES.get(kind), _CHANGES[kind])
     for (state, kind), target in TRANSITIONS.items()

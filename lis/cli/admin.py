@@ -43,15 +43,15 @@ def verify_command(data: Path | None, *, as_json: bool) -> None:
 @data_option
 @json_option
 def rebuild_command(data: Path | None, *, as_json: bool) -> None:
-    """Write the tube table anew from the log (after a repair; the log itself is never changed)."""
+    """Make the tube table say what the log says (the log itself is never changed)."""
     from lis import ledger
 
     with _open(data) as lab, lab.database.write(OPERATOR) as unit:
-        count = ledger.rebuild(unit)
+        done = ledger.rebuild(unit)
     if as_json:
-        print_json({"tubes": count})
+        print_json(done._asdict())
     else:
-        click.echo(f"{count} tubes rebuilt")
+        click.echo(f"{done.tubes} tubes rebuilt, {done.corrected} rows put right")
 
 
 @click.command("export")

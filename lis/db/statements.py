@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Boolean, Column, Connection, Executable, Table, Text, bindparam, literal
@@ -222,6 +223,10 @@ def _defaults(table: Table, names: tuple[str, ...]) -> tuple[tuple[str, Any], ..
     )
 
 
+TOGETHER: Final = 10
+"""Rows in one statement on the embedded database: most of what a statement costs is paid once for them."""
+
+
 def insert_tuples(
     conn: Connection, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
 ) -> None:
@@ -232,7 +237,11 @@ def insert_tuples(
     cursor = conn.connection.cursor()
     try:
         if sqlite:
-            cursor.executemany(_insert_text(table.name, names, "?"), values)
+            whole = len(values) - len(values) % TOGETHER
+            tens: Any = (list(chain(*values[i : i + TOGETHER])) for i in range(0, whole, TOGETHER))
+            if whole:
+                cursor.executemany(_insert_text(table.name, names, "?", TOGETHER), tens)
+            cursor.executemany(_insert_text(table.name, names, "?"), values[whole:])
         elif len(values) == 1:  # bytes go as they are; COPY would spell them out
             cursor.execute(_insert_text(table.name, names, "%s"), values[0])
         else:
@@ -248,9 +257,9 @@ def _moments(table: Table, names: tuple[str, ...]) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=256)
-def _insert_text(table: str, names: tuple[str, ...], mark: str) -> str:
-    marks = ", ".join([mark] * len(names))
-    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - our own names
+def _insert_text(table: str, names: tuple[str, ...], mark: str, rows: int = 1) -> str:
+    marks = ", ".join([f"({', '.join([mark] * len(names))})"] * rows)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES {marks}"  # noqa: S608 - our own names
 
 
 def _copy(cursor: Any, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:

@@ -7,7 +7,8 @@ row that does not fit.
 """
 
 from lis.db import GENESIS
-from lis.ledger.folding import fact_of, fold, rebuild, rows
+from lis.ledger.folding import fact_of, fold, rows
+from lis.ledger.rebuilding import Rebuilt, rebuild
 from lis.ledger.rows import (
     CHUNK,
     HEAD,
@@ -34,6 +35,7 @@ __all__ = [
     "HEAD",
     "SHAPE",
     "Entry",
+    "Rebuilt",
     "Recorded",
     "Verdict",
     "append",

@@ -11,7 +11,8 @@ from lis.clock import from_text
 from lis.db import GENESIS
 from lis.errors import Conflict, IllegalMove
 from lis.ledger.amending import AMENDMENTS
-from lis.ledger.folding import MEMBERS, PERSONS, RECALLS, Links, fact_of, is_linked, rows
+from lis.ledger.folding import Links, fact_of, is_linked, rows
+from lis.ledger.rebuilding import MEMBERS, PERSONS, RECALLS
 from lis.ledger.rows import SHAPE, TUBE_COLUMNS, as_tube, head_of, link
 from lis.schema import amendment, pool_member, recall, tube, tube_person
 from lis.tube import Tube, evolve
@@ -96,7 +97,7 @@ def _row_problem(row: Sequence[Any], number: int, digest: str, state: dict[str, 
         fact = fact_of(row)
         moved = evolve(state.get(tube_id) or Tube(tube_id), fact, from_text(row[4]))
         if is_linked(row):
-            links.add(row, fact)
+            links.add(tube_id, fact, row[4], row[5])
     except (IllegalMove, Conflict, KeyError, TypeError, ValueError) as error:
         return f"row {number} cannot follow what came before: {error}"
     if moved.seq != row[2]:

@@ -72,7 +72,7 @@ def test_a_spoilt_tube_table_is_rebuilt_from_the_log(data: Path, capsys: pytest.
     raw.close()
     assert called(capsys, "verify-log", "--data", str(data))[0] == 1
     status, out, _ = called(capsys, "rebuild", "--data", str(data), "--json")
-    assert (status, json.loads(out)) == (0, {"tubes": 3})
+    assert (status, json.loads(out)) == (0, {"tubes": 3, "corrected": 3})
     assert called(capsys, "verify-log", "--data", str(data))[0] == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from lis import events as e
 from lis.errors import IllegalMove
 from lis.events import KINDS, TubeKind
-from lis.tube import _CHANGES, KIND_RULES, NEXT_STEP, TRANSITIONS, Tube, TubeState, diagram, evolve
+from lis.tube import _CHANGES, KIND_RULES, NEXT_STEP, READS, TRANSITIONS, Tube, TubeState, diagram, evolve
 
 AT = datetime(2022, 12, 21, 8, 0, tzinfo=UTC)
 EXAMPLES = [
@@ -62,6 +63,29 @@ def standing(state: TubeState, kind: TubeKind = TubeKind.SINGLE) -> Tube:
 def test_every_event_has_an_example_and_an_effect():
     """No event can be added without saying what it changes and without being walked by the tests below."""
     assert {type(example) for example in EXAMPLES} == set(KINDS.values()) == set(_CHANGES)
+
+
+class Watched:
+    """Hands on the fields of an event and remembers which were asked for."""
+
+    def __init__(self, event: object) -> None:
+        self.event, self.asked = event, set()
+
+    def __getattr__(self, name: str) -> object:
+        self.asked.add(name)
+        return getattr(self.event, name)
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: type(event).__name__)
+def test_a_move_reads_the_fields_it_says_it_reads(event: object):
+    """Nothing that changes a tube can be left out when the log is read back, and nothing else is fetched."""
+    asked = set()
+    for tube in (Tube("T1"), Tube("T1", capacity=2, open_aliquots=1), Tube("T1", persons=1, capacity=1)):
+        watched = Watched(event)
+        with contextlib.suppress(IllegalMove):
+            _CHANGES[type(event)](tube, watched, AT)
+        asked |= watched.asked
+    assert asked == set(READS.get(type(event), ()))
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: type(event).__name__)
