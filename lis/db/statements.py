@@ -228,10 +228,15 @@ TOGETHER: Final = 10
 
 
 def insert_tuples(
-    conn: Connection, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+    conn: Connection,
+    table: Table,
+    names: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+    *,
+    plain: bool = False,
 ) -> None:
-    """Add rows given as values of ``names``; moments may be datetimes or their text."""
-    moments = _moments(table, names)
+    """Add rows given as values of ``names``; moments may be datetimes or, in ``plain`` rows, are text."""
+    moments = () if plain else _moments(table, names)
     values = [_stored(row, moments) for row in rows] if moments else rows
     sqlite = conn.dialect.name == "sqlite"
     cursor = conn.connection.cursor()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import sys
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -195,7 +196,7 @@ def fold(conn: Connection) -> dict[str, Tube]:
     Raises:
         IllegalMove: the log itself holds a move that cannot be.
     """
-    with without_collection():
+    with undisturbed():
         return {code: as_stored_tube(as_row_of(one)) for code, one in folded(conn)[0].items()}
 
 
@@ -224,15 +225,21 @@ def folded(conn: Connection) -> tuple[dict[str, Folding], Links]:
     return state, links
 
 
+SWITCH_S: Final = 0.0002
+"""How long the reader beside a fold waits for the interpreter; 5 ms, the default, would be its whole time."""
+
+
 @contextlib.contextmanager
-def without_collection() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Python would look for cycles again and again while millions of objects are made; there are none."""
-    was = gc.isenabled()
+    collecting, interval = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
+    sys.setswitchinterval(SWITCH_S)
     try:
         yield
     finally:
-        if was:
+        sys.setswitchinterval(interval)
+        if collecting:
             gc.enable()
 
 

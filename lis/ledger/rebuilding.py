@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Table
@@ -11,8 +12,8 @@ from sqlalchemy.schema import AddConstraint, DropConstraint
 from lis.clock import to_text
 from lis.db import insert_tuples
 from lis.ledger.amending import AMENDMENTS
-from lis.ledger.folding import as_row_of, cursor_of, folded, without_collection
-from lis.schema import Moment, amendment, pool_member, recall, tube, tube_person
+from lis.ledger.folding import as_row_of, cursor_of, folded, undisturbed
+from lis.schema import amendment, pool_member, recall, tube, tube_person
 from lis.tube import Tube
 
 if TYPE_CHECKING:
@@ -54,14 +55,14 @@ def rebuild(unit: Unit) -> Rebuilt:
         IllegalMove: the log itself holds a move that cannot be.
     """
     conn = unit.conn
-    with without_collection():
+    with undisturbed():
         state, links = folded(conn)
         wanted: tuple[tuple[Table, Sequence[str], Iterable[tuple[Any, ...]]], ...] = (
             (tube, Tube._fields, (as_row_of(one) for one in state.values())),
             (tube_person, PERSONS, ((*key, who) for key, who in links.persons.items())),
             (pool_member, MEMBERS, ((*key, code) for key, code in links.members.items())),
-            (recall, RECALLS, ((*key, *rest) for key, rest in links.recalls.items())),
-            (amendment, AMENDMENTS, ((*key, *one) for key, one in links.amendments.items())),
+            (recall, RECALLS, (_plain((*key, *rest)) for key, rest in links.recalls.items())),
+            (amendment, AMENDMENTS, (_plain((*key, *one)) for key, one in links.amendments.items())),
         )
         corrected = sum(_put_right(conn, table, names, rows) for table, names, rows in wanted)
     return Rebuilt(len(state), corrected)
@@ -70,8 +71,7 @@ def rebuild(unit: Unit) -> Rebuilt:
 def _put_right(conn: Connection, table: Table, names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> int:
     """Make ``table`` hold ``rows`` and no others; returns how many rows were wrong, missing or too many."""
     width = len(table.primary_key)
-    moments = [i for i, name in enumerate(names) if isinstance(table.c[name].type, Moment)]
-    missing = {row[:width]: _plain(row, moments) for row in rows}
+    missing = {row[:width]: row for row in rows}
     right, wrong = 0, []
     for row in _stored_rows(conn, table, names):
         key = row[:width]
@@ -84,15 +84,13 @@ def _put_right(conn: Connection, table: Table, names: Sequence[str], rows: Itera
     new = list(missing.values())
     with _indexed_afterwards(conn, table) if len(new) > right else contextlib.nullcontext():
         for start in range(0, len(new), AT_ONCE):
-            insert_tuples(conn, table, tuple(names), new[start : start + AT_ONCE])
+            insert_tuples(conn, table, tuple(names), new[start : start + AT_ONCE], plain=True)
     return len(missing) + len(set(wrong) - missing.keys())
 
 
-def _plain(row: tuple[Any, ...], moments: Sequence[int]) -> tuple[Any, ...]:
+def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """A row as the table keeps it: moments as text."""
-    if all(row[i] is None or isinstance(row[i], str) for i in moments):
-        return row
-    return tuple(to_text(v) if i in moments and v is not None else v for i, v in enumerate(row))
+    return tuple(to_text(value) if isinstance(value, datetime) else value for value in row)
 
 
 def _stored_rows(conn: Connection, table: Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

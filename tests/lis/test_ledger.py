@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import sys
 from datetime import datetime, timedelta
 from operator import itemgetter
 
@@ -309,9 +310,11 @@ def test_folding_leaves_the_collector_of_the_process_as_it_was(database: Databas
     write_day(database, 1)
     for switch, state in ((gc.disable, False), (gc.enable, True)):
         switch()
+        interval = sys.getswitchinterval()
         with database.read() as conn:
             ledger.fold(conn)
         assert gc.isenabled() is state
+        assert sys.getswitchinterval() == interval
 
 
 def test_recalls_are_opened_and_closed_by_events(database: Database):
