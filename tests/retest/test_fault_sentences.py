@@ -17,6 +17,8 @@ GONE = object()  # the key, or the row, is taken out
 ASSAY = [
     ("cutof", 3, "unknown-key", "cutof", "the key 'cutof' is not known here. Remove or correct it."),
     ("target.0.dyes", "FAM", "unknown-key", "target[A].dyes", "the key 'dyes' is not known here. Did you mean 'dye'? Remove or correct it."),
+    ("target.1.gray", {}, "unknown-key", "target[B].gray", "the key 'gray' is not known here. Did you mean 'grey'? Remove or correct it."),
+    ("target.0.grey.needs_curve", True, "unknown-key", "target[A].grey.needs_curve", "the key 'needs_curve' is not known here. Remove or correct it."),
     ("source", GONE, "missing-key", "source", "the key 'source' is missing. Add it."),
     ("version", 1, "not-a-text", "version", "1 is not a text. Write words in quotes."),
     ("name", "  ", "not-a-text", "name", "'  ' is not a text. Write words in quotes."),

@@ -37,6 +37,8 @@ def sample(hours, n=None, orf=None, name="", valid=True, day=0, **curves):
         (NINE, [sample(0), sample(12), sample(24)], "discharge-met"),
         (NINE, [sample(0)], "discharge-too-soon"),
         (NINE, [], "discharge-no-test"),
+        (NINE, [sample(0, 20.0)], "discharge-below"),
+        (NINE, [sample(0, 20.0), sample(12, valid=False)], "discharge-below"),
         (NINE, [sample(0, valid=False), sample(24)], "discharge-too-soon"),
         (NINE, [sample(0), sample(12, 20.0, valid=False), sample(24)], "discharge-met"),
         (NINE, [sample(0, valid=False)], "discharge-no-test"),
