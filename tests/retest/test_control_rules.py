@@ -166,6 +166,15 @@ def test_controls_use_the_cutoff_of_the_instrument(synthetic):
     ]
 
 
+def test_controls_use_the_cutoff_of_the_laboratory(content):
+    """A laboratory that has a cutoff of its own judges its controls by it."""
+    content["override"][0] |= {"instruments": [], "laboratories": ["Lab L"]}
+    rules = AssayRules.from_mapping(content)
+    late = control("PC", 28.0, 30.0, 27.0)
+    assert judged(rules, NTC, late, EC1, EC2)[1] == []
+    assert judged(rules, NTC, late, EC1, EC2, laboratory="lab l")[1] == [("run", "", "B", "control-late")]
+
+
 def test_a_control_with_a_foreign_target_is_refused(synthetic):
     """A reading of a target the assay does not have is an error, as for specimens."""
     with pytest.raises(ReadingError):

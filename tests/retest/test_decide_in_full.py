@@ -261,3 +261,52 @@ def test_an_invalid_test_leaves_nothing_open_behind_a_negative():
     rules = CaseRules(KIT, Policy.from_mapping(CHINA | {"ladder": strict}))
     assert decide(case("inv neg"), rules) == Conclude("negative", "negative-on-repeat")
     assert decide(case("inv inv neg"), rules) == Conclude("negative", "negative-on-repeat")
+
+
+def own_ladders():
+    """A kit with a ladder of its own for one grey row, and for the row that is invalid."""
+    content = tomllib.loads((PACKAGE / "assays" / "kinghawk.toml").read_text("utf-8"))
+    row = next(row for row in content["decision"] if row["id"] == "grey")
+    content["decision"].insert(content["decision"].index(row), row | {"id": "grey-n", "only": ["N"]})
+    content["ladder"]["grey-n"] = {"steps": ["re-amplify", "second-kit"], "end": "invalid", "negatives": 2}
+    content["ladder"]["no-signal-no-control"] = {
+        "steps": ["second-kit"],
+        "end": "inconclusive",
+        "negatives": 1,
+    }
+    return CaseRules(AssayRules.from_mapping(content), PLAIN.policy)
+
+
+def test_a_row_with_a_ladder_of_its_own_follows_it():
+    """How often a row must be negative, what is tried and how it ends stands in the kit's ladder for it."""
+    grey_n, invalid, negative = (Call.borderline, "grey-n"), RULE_OF["inv"], RULE_OF["neg"]
+
+    def after(*findings):
+        own = tuple(Finding("S", f"R{i}", *one, "first") for i, one in enumerate(findings))
+        return decide(Case(Material.single, own), own_ladders())
+
+    assert after(grey_n) == Retest("re-amplify", "grey", AGAIN, 1.0)
+    assert after(grey_n, negative) == Retest("second-kit", "grey", AGAIN, 1.0)
+    assert after(grey_n, negative, negative) == Conclude("negative", "negative-on-repeat")
+    assert after(RULE_OF["grey"], negative) == Conclude("negative", "negative-on-repeat")
+    assert after(invalid) == Retest("second-kit", "invalid", AGAIN, 1.0)
+    assert after(invalid, invalid) == Conclude("inconclusive", "repeats-ended")
+
+
+def test_every_negative_specimen_after_the_positive_one_counts():
+    """Where two negative specimens are asked for, the one right after the positive is the first of them."""
+    specimens = CHINA["specimens"] | {"negatives_after_positive": 2, "max_specimens": 9}
+    rules = CaseRules(KIT, Policy.from_mapping(CHINA | {"specimens": specimens}))
+
+    def last_of(words):
+        tubes = [Finding(f"S{i}", "R", *RULE_OF[word], "first") for i, word in enumerate(words.split())]
+        return decide(Case(Material.single, (tubes[-1],), earlier=tuple(tubes[:-1])), rules)
+
+    again = Recollect("contradictory-specimens", 24.0)
+    assert last_of("pos neg") == again
+    assert last_of("neg pos neg") == again
+    assert last_of("pos neg pos neg") == again
+    assert last_of("pos neg neg") == Conclude("negative", "negative-earlier-finding")
+    assert last_of("pos pos neg neg") == Conclude("negative", "negative-earlier-finding")
+    assert last_of("pos inv neg neg") == Conclude("negative", "negative-earlier-finding")
+    assert last_of("pos inv neg") == again

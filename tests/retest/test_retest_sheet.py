@@ -143,6 +143,9 @@ def test_a_low_cutoff_still_has_a_clean_value(content):
     lines = boundary_sheet(AssayRules.from_mapping(content))
     values = {r.cq for line in lines for r in line.readings if r.target == "B" and r.cq is not None}
     assert min(values) == 6.0
+    content["target"][1]["detected"]["ct"] = 34.567
+    lines = boundary_sheet(AssayRules.from_mapping(content))
+    assert 24.57 in {r.cq for line in lines for r in line.readings if r.target == "B"}
     content["target"][1]["detected"]["ct"] = 30.0
     lines = boundary_sheet(AssayRules.from_mapping(content))
     assert {r.cq for line in lines for r in line.readings if r.target == "B"} == {

@@ -1,10 +1,12 @@
+import hashlib
 import json
 import tomllib
+from datetime import date
 
 import pytest
 
 from retest import AssayRules, Call, Material, Next, Reading, RulesError, interpret
-from retest.checked import line_of
+from retest.checked import digest, line_of
 from retest.words import BORDERLINE_KINDS
 
 
@@ -72,6 +74,14 @@ def test_digest_ignores_comments_and_order_but_not_numbers(content):
     content["target"][1]["detected"]["ct"] = 38.5
     content["override"].clear()
     assert AssayRules.from_mapping(content, "a").digest != one.digest
+
+
+def test_a_digest_of_yesterday_is_the_digest_of_today():
+    """Results carry the digest for years: the same content must always give the same one."""
+    content = {"b": [1, 2.5, True], "a": {"名": "灰区", "since": date(2022, 12, 7)}}
+    written = '{"a":{"since":"2022-12-07","名":"灰区"},"b":[1,2.5,true]}'
+    assert digest(content) == hashlib.sha256(written.encode("utf-8")).hexdigest()
+    assert digest(content) == "8a2a3012e40b52b1536be803939dde9fea1e8488381efcbe25ec83482aad1a5e"
 
 
 def test_syntax_error_names_file_and_line():
