@@ -17,6 +17,7 @@ GONE = object()  # the key, or the row, is taken out
 ASSAY = [
     ("cutof", 3, "unknown-key", "cutof", "the key 'cutof' is not known here. Remove or correct it."),
     ("target.0.dyes", "FAM", "unknown-key", "target[A].dyes", "the key 'dyes' is not known here. Did you mean 'dye'? Remove or correct it."),
+    ("target.1.detected", GONE, "missing-key", "target[B].detected", "the key 'detected' is missing. Add it."),
     ("target.1.gray", {}, "unknown-key", "target[B].gray", "the key 'gray' is not known here. Did you mean 'grey'? Remove or correct it."),
     ("target.0.grey.needs_curve", True, "unknown-key", "target[A].grey.needs_curve", "the key 'needs_curve' is not known here. Remove or correct it."),
     ("source", GONE, "missing-key", "source", "the key 'source' is missing. Add it."),
@@ -156,10 +157,10 @@ def spoilt(content, key, value):
     return content
 
 
-def refusal(rules, content, name=""):
+def refusal(rules, content, *name):
     """What the refusal of a file says: code, place, sentence."""
     with pytest.raises(RulesError) as caught:
-        rules.from_mapping(content, name)
+        rules.from_mapping(content, *name)
     assert str(caught.value) == f"{caught.value.where}: {caught.value.sentence}"
     return caught.value.code, caught.value.where, caught.value.sentence
 
