@@ -52,9 +52,6 @@ def read_bands(section: Section, target: str) -> Bands:
     named = [(DETECTED, detected)] + ([(GREY, grey)] if grey is not None else [])
     if section.has("negative"):
         named.append((NOT_DETECTED, _negative(section.table("negative"))))
-    else:
-        last = max((interval for _, interval in named), key=lambda i: (i.high, i.high_in))
-        named.append((NOT_DETECTED, Interval(last.high, not last.high_in, math.inf, high_in=False)))
     _cover(named, target, section.where)
     return Bands(detected, grey)
 
