@@ -173,7 +173,7 @@ def shipped(name):
 @pytest.mark.parametrize(("key", "value", "code", "place", "sentence"), ASSAY)
 def test_a_fault_of_an_assay_is_told_in_full(content, key, value, code, place, sentence):
     """Who wrote the file reads its place and the remedy, the whole sentence."""
-    assert refusal(AssayRules, spoilt(content, key, value), "kit") == (code, f"kit.{place}", sentence)
+    assert refusal(AssayRules, spoilt(content, key, value), "kit[2]") == (code, f"kit[2].{place}", sentence)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_fault_of_a_policy_is_told_in_full(rules, file, faults):
     """Policy, release rules and the rules of isolation name place and remedy as an assay does."""
     good = shipped(file)
     for key, value, code, place, sentence in faults:
-        assert refusal(rules, spoilt(good, key, value), "own") == (code, f"own.{place}", sentence), key
+        assert refusal(rules, spoilt(good, key, value), "own[2]") == (code, f"own[2].{place}", sentence), key
 
 
 def test_a_file_without_a_name_is_called_by_its_id(content):
@@ -205,6 +205,29 @@ def test_a_file_without_a_name_is_called_by_its_id(content):
     assert refusal(ReleaseRules, spoilt(shipped("release"), "version", 1))[1] == "release.version"
 
 
+@pytest.mark.parametrize(
+    ("rules", "name"),
+    [(Policy, "cdc"), (ReleaseRules, "release"), (DischargeRules, "discharge-cn-8")],
+)
+def test_a_file_read_as_text_is_read_as_its_content(rules, name):
+    """Text and parsed content give equal rules; a fault in the text is told with file, line and key."""
+    text = (POLICIES / f"{name}.toml").read_text("utf-8")
+    assert rules.from_toml(text, "own.toml") == rules.from_mapping(tomllib.loads(text))
+    line = 1 + next(i for i, written in enumerate(text.splitlines()) if written.startswith("version"))
+    wrong = text.replace('version = "', 'version = 1 # "', 1)
+    for called, place in ((("own.toml",), "own.toml"), ((), name)):
+        with pytest.raises(RulesError) as caught:
+            rules.from_toml(wrong, *called)
+        assert (caught.value.code, caught.value.where) == ("not-a-text", f"{place}, line {line}, version")
+        assert caught.value.sentence == "1 is not a text. Write words in quotes."
+    for called, place in ((("own.toml",), "own.toml"), ((), "rules")):
+        with pytest.raises(RulesError) as caught:
+            rules.from_toml("[[rule]", *called)
+        assert (caught.value.code, caught.value.where) == ("toml", place)
+        assert caught.value.sentence.startswith("this is not valid TOML: ")
+        assert caught.value.sentence.endswith(". Correct that line and load the file again.")
+
+
 def test_what_a_file_need_not_say_has_a_harmless_meaning(content):
     """Notes, aliases and switches may be left out; nothing is invented in their place."""
     for rules, good in ((Policy, shipped("china")), (DischargeRules, shipped("discharge-cn-9"))):
@@ -217,6 +240,7 @@ def test_what_a_file_need_not_say_has_a_harmless_meaning(content):
     assert (plain.notes, plain.cycles, plain.replicates, plain.missing) == ("", None, 1, "refuse")
     assert (plain.targets[1].dye, plain.targets[1].aliases, plain.targets[1].curve) == ("", (), "any")
     assert plain.targets[1].bands.grey is None
+    assert {key: ladder.negatives for key, ladder in plain.ladder.items()} == {"borderline": 1, "invalid": 1}
     assert (plain.pooling.max_mixed, plain.off, plain.decision[0].ic) == (plain.pooling.max_n, {}, "any")
     bare = shipped("china")
     for key in (
