@@ -7,7 +7,7 @@ import pytest
 
 from retest import AssayRules, Call, Material, Next, Reading, RulesError, interpret
 from retest.checked import digest, line_of
-from retest.words import BORDERLINE_KINDS
+from retest.words import BORDERLINE_KINDS, KIND_OF_BUILT_IN
 
 
 def refused(content, code, *words):
@@ -203,11 +203,17 @@ def test_two_rows_with_one_id_are_refused(content):
     refused(content, "id-twice", "both")
 
 
-@pytest.mark.parametrize("reserved", ["missing-target", "borderline"])
+@pytest.mark.parametrize("reserved", [*KIND_OF_BUILT_IN, "borderline", "contradictory"])
 def test_built_in_ids_are_reserved(content, reserved):
     """A row cannot take the id of a built-in rule."""
     content["decision"][0]["id"] = reserved
     refused(content, "id-reserved", reserved)
+
+
+def test_a_row_is_asked_about_every_target(synthetic):
+    """A reading that lacks a target meets no row by chance; it is an error."""
+    with pytest.raises(ValueError, match="shorter"):
+        synthetic.decision[3].matches(("A", "B"), ("not-detected",), "detected")
 
 
 def test_a_negative_with_a_signal_is_refused(content):
