@@ -85,6 +85,36 @@ def test_many_are_read_as_each_one_alone(data, rules, place, n, wells):
         assert [STATES[code] for code in batch.states[i]] == [state for _, state in outcome.targets]
 
 
+def at_home():
+    """A shipped kit with cutoffs of one instrument, of one laboratory, and of both together."""
+    content = parsed("kinghawk")
+    content["override"] = [
+        {"target": "N", "source": "made for the tests", "detected": {"op": "<=", "ct": ct}} | place
+        for ct, place in (
+            (30.0, {"instruments": ["CFX96"]}),
+            (32.0, {"laboratories": ["Somewhere"]}),
+            (34.0, {"instruments": ["CFX96"], "laboratories": ["Somewhere"]}),
+        )
+    ]
+    return AssayRules.from_mapping(content)
+
+
+@pytest.mark.parametrize("rules", [*ALL[::3], at_home()], ids=lambda rules: rules.id)
+def test_every_edge_is_read_as_each_one_alone(rules):
+    """At, just below and just above every end of every band, on every instrument, in every laboratory."""
+    for place, bands in rules.by_place.items():
+        ends = {
+            end for b in bands.values() for one in (b.detected, b.grey) if one for end in (one.low, one.high)
+        }
+        cqs = [end + step for end in sorted(ends) if 0 < end < 100 for step in (-0.01, 0.0, 0.01)]
+        wells = np.full((len(cqs), len(rules.targets), rules.replicates), 0.0) + np.array(cqs)[:, None, None]
+        batch = interpret_many(wells, rules, instrument=place[0], laboratory=place[1])
+        for cq, call, states in zip(cqs, batch.calls, batch.states, strict=True):
+            outcome = scalar([[(cq, 0, True)] * rules.replicates for _ in rules.targets], rules, place)
+            assert [STATES[code] for code in states] == [state for _, state in outcome.targets], cq
+            assert CALLS[call] is outcome.call
+
+
 @CALM
 @given(data=st.data(), rules=st.sampled_from(ALL), n=st.integers(0, 6))
 def test_many_are_decided_as_each_one_alone(data, rules, n):
