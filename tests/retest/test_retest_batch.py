@@ -99,20 +99,20 @@ def at_home():
     return AssayRules.from_mapping(content)
 
 
-@pytest.mark.parametrize("rules", [*ALL[::3], at_home()], ids=lambda rules: rules.id)
-def test_every_edge_is_read_as_each_one_alone(rules):
+def test_every_edge_is_read_as_each_one_alone():
     """At, just below and just above every end of every band, on every instrument, in every laboratory."""
-    for place, bands in rules.by_place.items():
-        ends = {
-            end for b in bands.values() for one in (b.detected, b.grey) if one for end in (one.low, one.high)
-        }
-        cqs = [end + step for end in sorted(ends) if 0 < end < 100 for step in (-0.01, 0.0, 0.01)]
-        wells = np.full((len(cqs), len(rules.targets), rules.replicates), 0.0) + np.array(cqs)[:, None, None]
-        batch = interpret_many(wells, rules, instrument=place[0], laboratory=place[1])
-        for cq, call, states in zip(cqs, batch.calls, batch.states, strict=True):
-            outcome = scalar([[(cq, 0, True)] * rules.replicates for _ in rules.targets], rules, place)
-            assert [STATES[code] for code in states] == [state for _, state in outcome.targets], cq
-            assert CALLS[call] is outcome.call
+    for rules in (*ALL[::3], at_home()):
+        for place, bands in rules.by_place.items():
+            held = [one for b in bands.values() for one in (b.detected, b.grey) if one is not None]
+            ends = sorted({end for one in held for end in (one.low, one.high) if 0 < end < 100})
+            cqs = [end + step for end in ends for step in (-0.01, 0.0, 0.01)]
+            shape = (len(cqs), len(rules.targets), rules.replicates)
+            wells = np.broadcast_to(np.array(cqs)[:, None, None], shape)
+            batch = interpret_many(wells, rules, instrument=place[0], laboratory=place[1])
+            for cq, call, states in zip(cqs, batch.calls, batch.states, strict=True):
+                alone = scalar([[(cq, 0, True)] * rules.replicates for _ in rules.targets], rules, place)
+                assert [STATES[code] for code in states] == [state for _, state in alone.targets], cq
+                assert CALLS[call] is alone.call
 
 
 @CALM
