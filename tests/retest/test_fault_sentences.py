@@ -235,7 +235,7 @@ def test_a_fault_of_a_row_is_at_the_line_of_the_row(synthetic_text):
     """A row that is never met is found by its id, and a key is named as it is written."""
     text = synthetic_text + '\n[[decision]]\nid = "never"\nsignal = 0\ncall = "invalid"\n'
     for wrong, code, key, at in (
-        (text, "table-unreachable", "decision[never]", '[[decision]]\nid = "never"'),
+        (text, "table-unreachable", "decision[never]", 'id = "never"'),
         (synthetic_text.replace("[pooling]", "[pooling]\nXX = 1"), "unknown-key", "pooling.XX", "XX = 1"),
         ("XX = 1\n" + synthetic_text, "unknown-key", "XX", "XX = 1"),
     ):
