@@ -17,6 +17,7 @@ from lis.matching import (
     same_instrument,
     serial_in,
 )
+from lis.services.results.charting import chart
 from lis.services.results.deciding import facts_of, is_left, open_pools, pool_of, tally, void
 from lis.services.results.judging import judge, read_wells
 from lis.services.results.keeping import Taken, run_id_of, save_run, verdict_text
@@ -66,8 +67,10 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
     undecided = {one.tube.tube_id: one.decision for one in judged if is_left(one, pools)}
     facts = [fact for one in judged for fact in facts_of(unit, rules, plate, run_id, one, undecided)]
     facts += [(tube.tube_id, void(rules, plate, run_id, well, verdict, tube)) for tube, well in voided]
+    charted = chart(unit, plate, row["device"], measured, valid=verdict.run_valid)
     # apply
-    save_run(unit, plate, Taken(run_id, file_id, row["device"], run, verdict), measured, judged)
+    taken = Taken(run_id, file_id, row["device"], run, verdict, charted)
+    save_run(unit, plate, taken, measured, judged)
     ledger.append(unit, facts, plate.tubes)
     decisions = tally(judged, voided)
     tubes = tuple(sorted(plate.tubes))
@@ -85,11 +88,23 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
         decided_at=unit.now,
         decided_by=unit.actor,
     )
+    _tell(unit, plate, taken, doubt)
+    return done
+
+
+def _tell(unit: Unit, plate: Plate, taken: Taken, doubt: str) -> None:
+    """Raise the alarms of a run: failed controls, a rejection by the charts, a file of another cycler."""
+    verdict, rejected = taken.verdict, taken.charted.rejected
     if not verdict.run_valid or verdict.failed_batches:
         _alarm(unit, "CONTROL_FAILED", plate.plate_id, verdict_text(verdict) or "a control failed")
+    if rejected:
+        sentence = (
+            f"Control charts reject this run ({rejected}). Its results wait for a person: look at the "
+            "charts, and for the cause, before anything of it is released."
+        )
+        _alarm(unit, "QUALITY_REJECTED", plate.plate_id, sentence)
     if doubt:
         _alarm(unit, OTHER_SERIAL, plate.plate_id, doubt)
-    return done
 
 
 def parsed_name(parsed: Parsed) -> str:
