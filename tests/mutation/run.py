@@ -75,8 +75,8 @@ class Bench:
         part.replace(self.scratch / "results.json")
 
 
-def prepare(bench: Bench) -> list[str]:
-    """Copy the project, make the mutants of modules that changed, and name all mutants."""
+def prepare(bench: Bench) -> None:
+    """Copy the project and make the mutants of modules that changed."""
     originals = bench.scratch / "originals" / bench.package
     originals.mkdir(parents=True, exist_ok=True)
     stale = bench.copy / "tests"
@@ -108,14 +108,21 @@ def prepare(bench: Bench) -> list[str]:
         results = {name: one for name, one in results.items() if module_of(name) != path.stem}
         shutil.copy(ROOT / bench.package / path.name, originals / path.name)
     bench.keep(results)
-    return [name for path in sorted(package.glob("*.py")) for name in _mutants(bench.package, path)]
 
 
 def _same(one: Path, other: Path) -> bool:
     return other.exists() and one.read_bytes() == other.read_bytes()
 
 
-def _mutants(package: str, path: Path) -> list[str]:
+def mutants_of(bench: Bench) -> list[str]:
+    """The names of all mutants in the copy."""
+    return [
+        name for path in sorted((bench.copy / bench.package).glob("*.py")) for name in _named(bench, path)
+    ]
+
+
+def _named(bench: Bench, path: Path) -> list[str]:
+    package = bench.package
     module = package if path.stem == "__init__" else f"{package}.{path.stem}"
     found = re.findall(
         r"^ *(?:async )?def (x\w+__mutmut_\d+)\(", path.read_text(encoding="utf-8"), re.MULTILINE
@@ -307,10 +314,11 @@ def main() -> int:
         args.package, (args.scratch or Path(tempfile.gettempdir()) / f"mutation-{args.package}").resolve()
     )
     bench.scratch.mkdir(parents=True, exist_ok=True)
-    mutants = prepare(bench)
     if args.report:
-        print("\n".join(report(bench, mutants)))
+        print("\n".join(report(bench, mutants_of(bench))))
         return 0
+    prepare(bench)
+    mutants = mutants_of(bench)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     picked = chosen(args, mutants, bench.results())
     trial = Trial(bench, picked, time.monotonic() + 60 * args.minutes)
