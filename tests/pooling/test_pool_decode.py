@@ -132,6 +132,8 @@ def test_members_that_cannot_be_tested():
     enough = replace(empty, volume_ul=200.0)
     assert actions(read(POS, None, enough, NEG))[1] is Action.TEST_SINGLY
     assert reasons(read(POS, replace(lost, volume_ul=0.0), None, NEG))[0] == "MISSING"
+    for one in (lost, replace(empty, tube="T1")):
+        assert read(POS, one, NEG, NEG).reason == "UNTESTED_MEMBER"
 
 
 def test_a_negative_pool_needs_neither_tube_nor_volume():
@@ -177,6 +179,8 @@ def test_two_pools_that_share_a_tube():
     assert reasons(found)[2] == "SHARED_TUBE"
     lost = read(NEG, None, None, Member("T3", missing=True), shared=["T3"])
     assert (actions(lost)[2], reasons(lost)[2]) == (Action.RECOLLECT, "MISSING")
+    empty = read(NEG, None, None, Member("T3", volume_ul=199.0), shared=["T3"])
+    assert (actions(empty)[2], reasons(empty)[2]) == (Action.RECOLLECT, "LOW_VOLUME")
     assert pooling.overlaps([POOL]) == ()
 
 

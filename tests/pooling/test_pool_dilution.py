@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pooling
-from pooling import PoolDesignError, Spread
+from pooling import PoolDesignError, Spread, dilution
 from pooling.dilution import MEASURED_SHIFTS
 
 CQS = np.array([18.0, 22.0, 25.0, 28.0, 30.0, 33.0, 35.0, 36.5, 37.5, 39.0])
@@ -219,3 +219,12 @@ def test_small_volumes_and_extreme_cqs_are_numbers_too():
         pooling.read_cqs("30\n100\n", 40.0)
     at_cutoff = pooling.read_cqs("single,pool,size\n20,22,4\n30,32.5,4\n36,38,4\n", 38.0)
     assert at_cutoff.spread == pooling.fit_spread([0.0, 0.5, 0.0])
+
+
+@pytest.mark.parametrize(("bound", "mean", "sd"), [(0.5, 0.0, 1.0), (-2.0, 0.3, 0.7), (4.0, 1.0, 1.5)])
+def test_what_is_known_only_as_later_than_has_the_moments_of_the_normal_tail(bound, mean, sd):
+    """Mean and mean square of a lost pool's shift, against the same integrals summed up."""
+    shifts = np.linspace(bound, bound + 14 * sd, 400_001)
+    weight = np.exp(-(((shifts - mean) / sd) ** 2) / 2)
+    expected = [float((shifts**power * weight).sum() / weight.sum()) for power in (1, 2)]
+    assert dilution._beyond(bound, mean, sd) == pytest.approx(expected, rel=1e-4)

@@ -73,7 +73,7 @@ def test_tubes_of_several_sizes_are_read_together():
     """Evidence from 10:1 and single tubes adds up: the joint interval is narrower than either alone."""
     mixed, single = tally(10, 1000, 96), tally(1, 4000, 40)
     joint = positivity([mixed, single])
-    assert joint.method == "grid"
+    assert (joint.method, joint.tested, joint.positive) == ("grid", 5000, 136)
     for alone in (positivity([mixed]), positivity([single])):
         assert joint.high - joint.low < alone.high - alone.low
 
@@ -92,6 +92,7 @@ def test_very_many_tubes_use_wilson():
     many = positivity([tally(1, 1_000_000, 100_000)])
     assert (few.method, many.method) == ("beta", "wilson")
     assert (few.low, few.high) == pytest.approx((many.low, many.high), abs=1e-6)
+    assert many.estimate == pytest.approx(few.estimate, abs=1e-6)
     assert positivity([tally(10, 1_000_000, 0)]).low == 0
 
 
