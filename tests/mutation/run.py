@@ -7,7 +7,7 @@ fails or when the tests take longer than ten times their usual time (at least te
 all of them pass, or when no test reaches it.
 
     python tests/mutation/run.py pooling --sample 400 --seed 1     # a uniform sample of all mutants
-    python tests/mutation/run.py pooling --modules decode form     # every mutant of these modules
+    python tests/mutation/run.py pooling --modules decode form     # what was not run yet of these, in this order
     python tests/mutation/run.py pooling --survivors               # those that survived before, again
     python tests/mutation/run.py retest --minutes 10               # what was not run yet, in random order
     python tests/mutation/run.py pooling --report                  # the table, and each survivor as a diff
@@ -286,14 +286,13 @@ def chosen(args: argparse.Namespace, mutants: list[str], results: Results) -> li
     dice = random.Random(args.seed)
     if args.sample:
         return dice.sample(mutants, min(args.sample, len(mutants)))
-    if args.survivors:
-        mutants = [one for one in mutants if one in results and not results[one]["killed"]]
-    elif args.modules:
-        mutants = [one for one in mutants if module_of(one) in args.modules]
-    else:
-        mutants = [one for one in mutants if one not in results]
+    mutants = [one for one in mutants if args.survivors == (one in results and not results[one]["killed"])]
     dice.shuffle(mutants)
-    return mutants
+    if args.survivors:
+        return mutants
+    modules = args.modules or list({module_of(one) for one in mutants})
+    fresh = [one for one in mutants if one not in results and module_of(one) in modules]
+    return sorted(fresh, key=lambda one: modules.index(module_of(one))) if args.modules else fresh
 
 
 def main() -> int:
@@ -305,7 +304,7 @@ def main() -> int:
     parser.add_argument("--scratch", type=Path, help="folder for the copy, the mutants and the results")
     parser.add_argument("--sample", type=int, help="so many mutants, drawn uniformly from all")
     parser.add_argument("--seed", type=int, default=1, help="of the sample and of the order")
-    parser.add_argument("--modules", nargs="+", help="every mutant of these modules")
+    parser.add_argument("--modules", nargs="+", help="only these modules, one after the other")
     parser.add_argument("--survivors", action="store_true", help="those that survived before")
     parser.add_argument("--minutes", type=float, default=600.0, help="stop after so long")
     parser.add_argument("--report", action="store_true", help="run nothing, print what is known")
