@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import importlib
 import json
 import os
@@ -152,8 +153,11 @@ class Trial:
 
     def pytest_collection(self) -> None:
         """No example found for one mutant may help to kill another."""
-        settings = importlib.import_module("hypothesis").settings
-        settings.register_profile("mutation", settings.default, database=None, print_blob=False)
+        hypothesis = importlib.import_module("hypothesis")
+        settings, phase = hypothesis.settings, hypothesis.Phase
+        # One failing example is enough: it is neither made small nor explained.
+        phases = (phase.explicit, phase.generate)
+        settings.register_profile("mutation", settings.default, database=None, phases=phases)
         settings.load_profile("mutation")
 
     def pytest_runtestloop(self, session: Any) -> bool:
@@ -161,6 +165,8 @@ class Trial:
         items = {item.nodeid: item for item in session.items}
         self.reached, self.seconds = self._baseline(list(items.values()))
         results = self.bench.results()
+        gc.collect()
+        gc.freeze()  # what is frozen is not copied into every child by its collector
         for number, mutant in enumerate(self.mutants, 1):
             if time.monotonic() > self.until:
                 print(f"time is over: {len(self.mutants) - number + 1} not run")
@@ -327,6 +333,8 @@ def main() -> int:
         "-q",
         "-x",
         "--hypothesis-seed=0",
+        "--tb=native",
+        "--assert=plain",
         "-p",
         "no:xdist",
         "-p",
