@@ -130,6 +130,12 @@ def test_advice(current, places, tested, positive, mode, reason):
     assert f"{current}:1" in found.sentence_zh
 
 
+def test_just_enough_tubes_are_enough():
+    """The smallest number of tubes that an advice may rest on is enough for one; one tube less is not."""
+    reasons = [advise([tally(1, tested, 0)], 10, AdviceRules(min_tested=200)).reason for tested in (199, 200)]
+    assert reasons == ["too-few", "best"]
+
+
 def test_ten_to_one_stops_saving_at_its_break_even():
     """With 10:1 and single as the only modes, the change comes just above 20.57 % and not below."""
     rules = AdviceRules(modes=(10, 1), margin=0.001, min_tested=1)
