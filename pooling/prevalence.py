@@ -198,12 +198,13 @@ def beta_quantile(share: float, a: float, b: float) -> float:
 
 
 def wilson(tested: int, positive: int, confidence: float) -> tuple[float, float]:
-    """Wilson score interval of a share."""
+    """Wilson score interval of a share; none and all have an end that is exactly 0 or 1."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share, spread = positive / tested, z * z / tested
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * sqrt(share * (1 - share) / tested + spread / (4 * tested))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Rounding must not move such an end: a tenth root makes a fortieth of what is 1e-16 of a tube.
+    return (middle - half if positive else 0.0), (middle + half if positive < tested else 1.0)
 
 
 def positivity(window: Sequence[Tally], confidence: float = 0.95) -> Positivity:

@@ -1,5 +1,6 @@
 """Positivity and the advice to pool: exact intervals, no turning round twice a day."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import comb, pi, sin
 
@@ -74,6 +75,7 @@ def test_tubes_of_several_sizes_are_read_together():
     mixed, single = tally(10, 1000, 96), tally(1, 4000, 40)
     joint = positivity([mixed, single])
     assert (joint.method, joint.tested, joint.positive) == ("grid", 5000, 136)
+    assert joint.estimate == pytest.approx(0.0101, abs=2e-4)
     for alone in (positivity([mixed]), positivity([single])):
         assert joint.high - joint.low < alone.high - alone.low
 
@@ -94,6 +96,14 @@ def test_very_many_tubes_use_wilson():
     assert (few.low, few.high) == pytest.approx((many.low, many.high), abs=1e-6)
     assert many.estimate == pytest.approx(few.estimate, abs=1e-6)
     assert positivity([tally(10, 1_000_000, 0)]).low == 0
+
+
+def test_a_share_of_very_many_tubes_stays_a_share():
+    """All positive or none of a million: rounding moves no end of the interval beyond the estimate, 0 or 1."""
+    for tested in range(1_000_000, 1_000_040):
+        for positive in (0, tested):
+            seen = positivity([tally(10, tested, positive)])
+            assert 0.0 <= seen.low <= seen.estimate <= seen.high <= 1.0
 
 
 def test_wilson_known_value():
@@ -253,6 +263,10 @@ def test_costs_at_both_ends_of_the_interval():
         {"invalid": -0.1},
         {"round_hours": -1.0},
         {"again_hours": -1.0},
+        {"confidence": 0.0},
+        {"confidence": 1.0},
+        {"min_tested": 0},
+        {"modes": (10, 1, 0)},
     ],
 )
 def test_impossible_advice_rules_are_refused(change):
@@ -266,3 +280,23 @@ def test_the_window_ends_are_kept_exactly():
     """A tally exactly `days` old has left the window; one of this moment is in it."""
     old, now, young = tally(1, 10, 1, days_ago=7), tally(1, 10, 1), tally(1, 10, 1, days_ago=6.999)
     assert rolling([old, now, young], NOW, 7) == (now, young)
+
+
+def test_advice_rules_just_at_their_limits_are_accepted():
+    """No hour of delay, no grey and no invalid tube, a single tube of evidence: unusual, but possible."""
+    for hours in (0.0, 0.5):
+        rules = AdviceRules(
+            round_hours=hours, again_hours=hours, grey=0.0, invalid=0.0, min_tested=1, modes=(1,)
+        )
+        assert rules.round_hours == hours
+
+
+@pytest.mark.parametrize("short", [None, "tests_per_person", "at_low", "at_high"])
+def test_a_change_saves_the_margin_at_the_estimate_and_at_both_ends(short):
+    """A quarter of a test saved everywhere is enough for a margin of a quarter; less at one place is not."""
+    costs = {"tests_per_person": 0.5, "at_low": 0.5, "at_high": 0.5}
+    now = pooling.ModeCost(10, **costs, tubes_per_person=1.0, called_back=0.0, hours=6.0, missed_per_100k=0.0)
+    cheaper = {name: 0.25 + (name == short) * 0.125 for name in costs}
+    best = replace(now, mode=5, **cheaper)
+    found = prevalence._reason(seen_at(0.1), best, now, AdviceRules(margin=0.25))
+    assert found == ("not-sure" if short else "cheaper")
