@@ -203,7 +203,7 @@ def wilson(tested: int, positive: int, confidence: float) -> tuple[float, float]
     share, spread = positive / tested, z * z / tested
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * sqrt(share * (1 - share) / tested + spread / (4 * tested))
-    # Rounding must not move such an end: a tenth root makes a fortieth of what is 1e-16 of a tube.
+    # Rounding must not move such an end: the tenth root of 1e-16 of the tubes is 2.5 % of the persons.
     return (middle - half if positive else 0.0), (middle + half if positive < tested else 1.0)
 
 
