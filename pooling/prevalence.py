@@ -171,8 +171,8 @@ def rolling(tallies: Sequence[Tally], now: datetime, days: float) -> tuple[Tally
 
 def beta_cdf(x: float, a: float, b: float) -> float:
     """Regularised incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22)."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
+    if x <= 0:
+        return 0.0
     if x > (a + 1) / (a + b + 2):
         return 1 - beta_cdf(1 - x, b, a)
     fraction = 1.0
@@ -235,7 +235,7 @@ def positivity(window: Sequence[Tally], confidence: float = 0.95) -> Positivity:
 
 def _grid_quantiles(window: Sequence[Tally], tails: tuple[float, ...]) -> tuple[float, ...]:
     """Posterior quantiles of p on a log-odds grid: once over all of it, once where the mass is."""
-    odds = np.linspace(-20.0, 12.0, 4001)
+    odds = np.linspace(-20.0, 20.0, 5001)
     for _ in range(2):
         log_q = -np.logaddexp(0.0, odds)
         log_p = odds + log_q

@@ -80,12 +80,12 @@ def test_tubes_of_several_sizes_are_read_together():
         assert joint.high - joint.low < alone.high - alone.low
 
 
-@pytest.mark.parametrize(("tested", "positive"), [(200, 3), (5000, 900), (300_000, 30_000)])
+@pytest.mark.parametrize(("tested", "positive"), [(200, 3), (5000, 900), (300_000, 30_000), (3, 0), (3, 3)])
 def test_the_grid_agrees_with_the_exact_interval(tested, positive):
-    """Where the exact answer is known the grid gives it, for few tubes and for very many."""
+    """Where the exact answer is known the grid gives it: for few tubes and very many, for none and all positive."""
     exact = positivity([tally(1, tested, positive)])
     low, middle, high = prevalence._grid_quantiles([tally(1, tested, positive)], (0.025, 0.5, 0.975))
-    assert (low, middle, high) == pytest.approx((exact.low, exact.estimate, exact.high), rel=2e-3)
+    assert (low, middle, high) == pytest.approx((exact.low, exact.estimate, exact.high), rel=2e-3, abs=2e-4)
 
 
 def test_very_many_tubes_use_wilson():
@@ -215,6 +215,15 @@ def test_the_retest_load_of_ten_in_one(prevalence, row):
     assert (single.mode, single.tests_per_person, single.tubes_per_person, single.called_back) == (1, 1, 1, 0)
 
 
+def test_grey_and_invalid_tubes_come_back_without_anybody_infected():
+    """Of tubes without an infected person come back: 10 % invalid, and of the rest 1 - .9 x .8 wrong or grey."""
+    rules = AdviceRules(accuracy=Accuracy(0.8, 0.9), grey=0.2, invalid=0.1)
+    ten = pooling.mode_costs(seen_at(0.0), rules)[0]
+    assert ten.called_back == pytest.approx(0.1 + 0.9 * (1 - 0.9 * 0.8))
+    everybody = pooling.mode_costs(seen_at(1.0), rules)[0]
+    assert everybody.called_back == pytest.approx(0.1 + 0.9 * 0.8)
+
+
 def test_hours_tubes_and_missed_positives_of_each_mode():
     """What a switch costs is shown whole: tests, tubes, hours, persons called back, persons missed."""
     accuracy = Accuracy(0.95, 0.99, {5: 0.95, 10: 0.9})
@@ -250,6 +259,7 @@ def test_costs_at_both_ends_of_the_interval():
         for share, known in ((advice.positivity.low, cost.at_low), (advice.positivity.high, cost.at_high)):
             assert known == pytest.approx(pooling.two_stage(share, cost.mode).tests_per_person)
         assert cost.at_low < cost.tests_per_person < cost.at_high
+    assert advise(window, 10, AdviceRules(confidence=0.5)).positivity == positivity(window, 0.5)
     everybody = pooling.mode_costs(seen_at(1.0), AdviceRules())
     assert [cost.tests_per_person for cost in everybody] == pytest.approx([1.1, 1.2, 1.0])
 
