@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pooling
-from pooling import Accuracy, PoolDesignError
+from pooling import Accuracy, PoolDesignError, hierarchy
 from pooling.hierarchy import cheapest_cut, persons, stages_of
 
 STAGES = (Accuracy(0.85, 0.97), Accuracy(0.9, 0.95), Accuracy(0.96, 0.99), Accuracy(0.98, 0.985))
@@ -202,6 +202,25 @@ def test_without_a_floor_only_the_cost_counts():
     stages = (Accuracy(), Accuracy(detection={2: 0.95, 16: 0.6}), Accuracy())
     assert max(pooling.best_parts(0.01, 16, stages)) > 1
     assert pooling.best_parts(0.01, 16, stages, 1.0) == (1,) * 16
+
+
+def test_a_floor_is_kept_by_the_whole_procedure():
+    """Sub-pools that find exactly the floor are allowed; a weak single test counts against it, not for it."""
+    stages = (Accuracy(), Accuracy(0.5), Accuracy(0.5))
+    assert max(pooling.best_parts(0.01, 16, stages, 0.25)) > 1
+    assert max(pooling.best_parts(0.01, 16, stages, 0.26)) == 1
+    beyond = pooling.best_parts(0.01, 16, stages, 0.6)
+    assert beyond == pooling.best_parts(0.01, 16, stages)
+
+
+@pytest.mark.parametrize("parts", [(4, 4), (5, 3), (3, 3, 2), (4, 2, 1, 1), (2, 1, 1, 1, 1, 1, 1)])
+def test_the_search_counts_what_the_closed_form_counts(parts):
+    """One first pool and its parts, each stage wrong in its own way: the two ways to the figure agree."""
+    stages = (Accuracy(0.9, 0.7), Accuracy(0.8, 0.6, {2: 0.9, 8: 0.7}), Accuracy(0.95, 0.9))
+    costs = hierarchy._part_costs(0.93, 8, stages)
+    assert 1 + sum(costs[part - 1] for part in parts) == pytest.approx(
+        pooling.three_stage(0.07, parts, stages).tests
+    )
 
 
 trees = st.recursive(
