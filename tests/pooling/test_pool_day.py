@@ -208,3 +208,10 @@ def test_a_test_as_good_as_chance_is_counted():
     """Se + Sp of exactly 1 says nothing and is no error: a coin opens the pool of three, 1 + 3/2 tests."""
     found = pooling.split_risks([0.1, 0.2, 0.3], 3, Accuracy(0.5, 0.5))
     assert (found.pools, found.expected_tests) == (((0, 1, 2),), pytest.approx(2.5))
+
+
+def test_a_day_without_tubes_takes_no_test():
+    """Nothing to test: no test is certain, none is too many."""
+    day = pooling.day_tests([], 0.1)
+    assert (day.persons, day.mean, day.quantile(0.9)) == (0, 0.0, 0)
+    assert (day.more_than(-1), day.more_than(0)) == (1.0, 0.0)
