@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import hashlib
+from datetime import date, timedelta
 from importlib import resources
 
 import pytest
 
 import pooling
 from pooling import Mode, PoolPolicyError
+from pooling.checked import digest
 
 TEXT = (resources.files("pooling") / "benches" / "standard.toml").read_text(encoding="utf-8")
 
@@ -42,6 +44,14 @@ def test_a_digest_covers_what_is_said_and_not_how_it_is_written(shipped):
     digests = {pooling.policy_from_toml(text, "x").digest for text in (policy, f"# a note\n{policy}")}
     assert len(digests) == 1
     assert digests != {pooling.policy_from_toml(policy.replace("max_n = 20", "max_n = 19"), "x").digest}
+
+
+def test_the_digest_of_a_content_never_changes():
+    """Results name the digest of the rules they were read by: the canonical form is fixed to the letter."""
+    content = {"b": [1, 2.5, "试管"], "a": {"d": date(2022, 12, 14), "c": True}}
+    canonical = '{"a":{"c":true,"d":"2022-12-14"},"b":[1,2.5,"试管"]}'
+    assert digest(content) == hashlib.sha256(canonical.encode()).hexdigest()
+    assert digest(content) == "9201a00d895dd9d3f504c14624b29a82befe27dc53115749f06f11338fdc4d2b"
 
 
 WRONG = [
@@ -275,6 +285,7 @@ REFUSED = [
         "reserve_ul = 249.5",
         "own.volume.reserve_ul: 249.5 is less than one single test (250).",
     ),
+    ('tiers = ["a"]', "tiers = 3", "own.singly.tiers: 3 is not a list of texts; write a list of texts."),
     ('["A1"]', '["A1", "I1", "J1"]', "own.worklist.reserved: I1 is no well; write A1 to H12."),
     ("[20, 1]", "[20, true, 1]", "own.advice.modes: [20, True, 1] are not whole numbers; write [10, 5, 1]."),
     ("20 = 0.9", '20 = "x"', "own.advice.mixed.detection.20: 'x' is not a share; write a share."),

@@ -387,3 +387,7 @@ def test_nothing_is_called_cheapest_that_is_not():
     """Where no pool saves, and where only single tests were asked for, no size above the cap is praised."""
     assert [one.code for one in design(0.4, max_size=2).refused] == ["NO_SAVING"]
     assert design(0.0001, stages=1).refused == ()
+    assert [(one.size, one.code) for one in design(0.3, max_size=2).refused] == [
+        (2, "NO_SAVING"),
+        (3, "ABOVE_CAP"),
+    ]
