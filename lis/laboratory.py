@@ -25,6 +25,7 @@ from lis.privacy import Vault
 from lis.services import inbox, pools, reports, results
 from lis.services.reports import Held, Issued
 from lis.services.results import Ingested, Parsed
+from pooling import policy_from_toml
 from retest import AssayRules
 
 if TYPE_CHECKING:
@@ -293,6 +294,7 @@ def report_view(lab: Laboratory, report_id: str) -> printing.ReportView:
         person = queries.people(conn, [row["person_id"]])[row["person_id"]]
         original = queries.report_row(conn, row["amends"]) if row["amends"] else None
         readings = queries.readings_of_tube(conn, row["tube_id"])
+        statement = _pool_statement(conn, row)
     return printing.ReportView(
         report_id=row["report_id"],
         version=row["version"],
@@ -310,6 +312,7 @@ def report_view(lab: Laboratory, report_id: str) -> printing.ReportView:
         result=row["result"],
         assay=row["assay"],
         assay_version=row["assay_version"],
+        pool_statement=statement,
         targets=_targets(row, readings),
         sampled_at=row["sampled_at"],
         received_at=row["received_at"],
@@ -320,6 +323,15 @@ def report_view(lab: Laboratory, report_id: str) -> printing.ReportView:
         verify_url=f"{lab.settings.public_url}/verify/{row['report_id']}?seal={row['seal'][:16]}",
         seal=row["seal"],
     )
+
+
+def _pool_statement(conn: Connection, row: Mapping[str, Any]) -> tuple[str, str]:
+    """What the policy that held when the report was issued wants on it: Chinese, English."""
+    name, version = row["pool_policy"], row["pool_policy_version"]
+    if not name:
+        return "", ""
+    policy = policy_from_toml(queries.rule_text(conn, "pool-policy", name, version) or "", name)
+    return policy.statement_zh, policy.statement
 
 
 def _targets(

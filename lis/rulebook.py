@@ -128,6 +128,32 @@ class Rulebook:
         size = min(rules.size, most)
         return replace(rules, max_n=most, size=size, min_n=min(rules.min_n, size))
 
+    def mixing(self, persons: int) -> None:
+        """Whether the swabs of this many persons may share a tube here.
+
+        Raises:
+            Refused: ``MIXING_NOT_ALLOWED`` or ``MIXED_TOO_MANY``: no rule here for such a tube.
+        """
+        duties = self.pool_policy.modes.get(Mode.MIXED)
+        if duties is None:
+            raise Refused(
+                "MIXING_NOT_ALLOWED",
+                f"Policy {self.pool_policy.id} has no rule for tubes mixed at collection. "
+                "Give every person a tube of their own.",
+                policy=self.pool_policy.id,
+            )
+        if persons > duties.max_n:
+            raise Refused(
+                "MIXED_TOO_MANY",
+                f"Policy {self.pool_policy.id} allows {duties.max_n} persons in a mixed tube, not {persons}. "
+                "Take a smaller tube.",
+                policy=self.pool_policy.id,
+            )
+
+    def assay_file(self, assay: AssayRules) -> tuple[str, str, str, str, str]:
+        """(kind, id, version, digest, text) of the file of an assay."""
+        return "assay", assay.id, assay.version, assay.digest, self.texts[assay.id]
+
     def pool_files(self) -> Iterator[tuple[str, str, str, str, str]]:
         """(kind, id, version, digest, text) of the two files that speak about pools."""
         for kind, one in (("pool-rules", self.pool), ("pool-policy", self.pool_policy)):

@@ -330,6 +330,8 @@ report = Table(
     Column("tests", Integer, nullable=False),
     Column("assay", Text, nullable=False),
     Column("assay_version", Text, nullable=False),
+    Column("pool_policy", Text, nullable=False, default=""),
+    Column("pool_policy_version", Text, nullable=False, default=""),
     Column("sampled_at", Moment),
     Column("received_at", Moment),
     Column("issued_at", Moment, nullable=False),
@@ -343,7 +345,8 @@ report = Table(
     Index("ix_report_issued_at", "issued_at"),
 )
 """Issued reports, never changed: an amendment is a new row that names the one it corrects. ``due_at`` is
-what was promised; ``signed_by`` are accounts, ``signed_names`` (a line each) the names they bore then."""
+what was promised; ``signed_by`` are accounts, ``signed_names`` (a line each) the names they bore then;
+``pool_policy`` is the jurisdiction's on tests of several persons, and empty on those of one."""
 
 amendment = Table(
     "amendment",

@@ -38,7 +38,10 @@ def as_json(view: ReportView) -> dict[str, Any]:
     document["mode_text"] = _both(f"mode.{view.mode}", n=view.places)
     document["result_text"] = _both(view.result)
     document["targets"] = [{"name": name, "cq": cq} for name, cq in _targets(view)]
-    document["statements"] = [_both(key, n=view.places) for key in (*_pooling(view), "answers")]
+    document["statements"] = [
+        *([dict(zip(("zh", "en"), view.pool_statement, strict=True))] if _required(view, "both") else []),
+        *(_both(key, n=view.places) for key in (*_pooling(view), "answers")),
+    ]
     document["signed_by"] = list(view.signed_by)
     document["signed_names"] = list(view.signed_names or view.signed_by)
     document["unprintable"] = list(unprintable(view))
@@ -78,6 +81,16 @@ def _pooling(view: ReportView) -> tuple[str, ...]:
     if view.mode == "single":
         return ()
     return (f"statement.{view.mode}", *(() if view.result == "negative" else (f"follow.{view.mode}",)))
+
+
+def _required(view: ReportView, language: Language) -> tuple[str, ...]:
+    """What the jurisdiction wants a person tested together with others to read, unless it is said anyway."""
+    if view.mode == "single":
+        return ()
+    said = " ".join(parts(f"statement.{view.mode}", "both", n=view.places))
+    chinese, english = view.pool_statement
+    wanted = {"zh": (chinese,), "en": (english,), "both": (chinese, english)}[language]
+    return () if english in said else tuple(wanted)
 
 
 def _targets(view: ReportView) -> tuple[tuple[str, float | None], ...]:
@@ -190,6 +203,7 @@ def _small_print(pdf: FPDF, view: ReportView, language: Language, y: float) -> f
     method = parts("method", language, assay=view.assay, version=view.assay_version)
     y = _paragraphs(pdf, y, method, Style(9, GREY))
     pooling = [text for key in _pooling(view) for text in parts(key, language, n=view.places)]
+    pooling[:0] = _required(view, language)
     if pooling:
         y = _box(pdf, y + 2, [(text, Style(9)) for text in pooling], (240, 243, 247), (60, 92, 130)) + 1
     lost = unprintable(view)

@@ -45,6 +45,8 @@ class ReportView:
         result: outcome for this person.
         assay: name of the test.
         assay_version: version of the rules by which it was read.
+        pool_statement: what the jurisdiction wants on every report of a pooled test, (Chinese, English);
+            empty where it wants nothing.
         targets: (name, Cq in cycles, None if not detected); shown unless the result is negative or invalid.
         sampled_at: UTC, None if not recorded.
         received_at: UTC, None if not recorded.
@@ -73,6 +75,7 @@ class ReportView:
     amends: str = ""
     reason: str = ""
     original_result: Result | None = None
+    pool_statement: tuple[str, str] = ("", "")
     targets: tuple[tuple[str, float | None], ...] = ()
     sampled_at: datetime | None = None
     received_at: datetime | None = None

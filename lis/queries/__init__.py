@@ -50,6 +50,7 @@ from lis.queries.persons import (
 )
 from lis.queries.plates import (
     LotTally,
+    keep_rules,
     lot_tallies,
     plate_row,
     plates,
@@ -154,6 +155,7 @@ __all__ = [
     "households",
     "insert_people",
     "insert_rows",
+    "keep_rules",
     "latest_reports",
     "lot_tallies",
     "misplaced_readings",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from lis.db import Prepared, among
+from lis.db import Prepared, among, insert_many
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
 from lis.schema import event, plate, plate_well, pool_member, reading, rulebook, run
 
@@ -146,6 +146,27 @@ def rule_digest(conn: Connection, kind: str, name: str, version: str) -> str | N
         rulebook.c.kind == kind, rulebook.c.name == name, rulebook.c.version == version
     )
     return conn.execute(found).scalar_one_or_none()
+
+
+RuleText = tuple[str, str, str, str, str]
+"""Kind, id, version, digest and text of a rule file."""
+
+
+def keep_rules(conn: Connection, speaking: Iterable[RuleText], now: datetime) -> None:
+    """Keep rule files as they speak now, so that these versions stay known whatever happens to the files."""
+    rows = [
+        {
+            "kind": kind,
+            "name": name,
+            "version": version,
+            "digest": digest,
+            "content": text,
+            "loaded_at": now,
+        }
+        for kind, name, version, digest, text in speaking
+        if rule_digest(conn, kind, name, version) is None
+    ]
+    insert_many(conn, rulebook, rows)
 
 
 def rule_versions(conn: Connection, kind: str) -> list[Row]:

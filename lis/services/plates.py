@@ -143,25 +143,11 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
     _check_controls(plate_id, assay, rows)
     _check_kits(_second_kits(unit, rules, tubes.values()), assay)
     # apply
-    _remember(unit, rules, assay)
+    queries.keep_rules(unit.conn, [rules.assay_file(assay)], unit.now)
     queries.insert_rows(unit.conn, "plate", [_plate_row(unit, plate_id, template, assay, order.lot)])
     queries.insert_rows(unit.conn, "plate_well", rows)
     ledger.append(unit, facts.values())
     return plate_id
-
-
-def _remember(unit: Unit, rules: Rulebook, assay: AssayRules) -> None:
-    """Keep the rule file as it is now, so that this version stays loadable whatever happens to the file."""
-    if queries.rule_text(unit.conn, "assay", assay.id, assay.version) is None:
-        row = {
-            "kind": "assay",
-            "name": assay.id,
-            "version": assay.version,
-            "digest": assay.digest,
-            "content": rules.texts[assay.id],
-            "loaded_at": unit.now,
-        }
-        queries.insert_rows(unit.conn, "rulebook", [row])
 
 
 def _plate_row(

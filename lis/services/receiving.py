@@ -63,7 +63,8 @@ def register(unit: Unit, vault: Vault, rules: Rulebook, orders: Sequence[TubeDat
 
     Raises:
         Invalid: a barcode, tier, count or document number is malformed.
-        Refused: a tube is in use already, a person is twice in one tube.
+        Refused: a tube is in use already, a person is twice in one tube, or the jurisdiction knows no tubes
+            mixed at collection for so many.
     """
     # gather
     codes = [barcodes.parse(order.barcode, barcodes.TUBE) for order in orders]
@@ -103,6 +104,8 @@ def _register_one(
         raise Invalid(
             "PLACES", f"A {order.kind} tube for {order.places} persons does not exist; use 1, or 5, 10, 20."
         )
+    if order.kind == TubeKind.MIXED:
+        rules.mixing(order.places)
     sampled = order.sampled_at or unit.now
     due = rules.due_at(order.tier, sampled, None)
     facts: list[Recorded] = [

@@ -370,11 +370,14 @@ def _issue(
     for tube in tubes:
         code = tube.tube_id
         signed = {name: names[name] for name in (*signers.get(code, ()), *signing)}
-        own = [_report_row(unit, tube, who, evidence[code], signed, next(numbers)) for who in people[code]]
+        found = evidence[code]
+        own = [_report_row(unit, rules, tube, who, found, signed, next(numbers)) for who in people[code]]
         rows += own
         by_tube[code] = tuple(row["report_id"] for row in own)
         facts += [(code, e.Reviewed("accept", name)) for name in signing]
         facts.append((code, e.Released(tube.result, len(own), ledger.seal_of([row["seal"] for row in own]))))
+    if any(row["pool_policy"] for row in rows):
+        queries.keep_rules(unit.conn, rules.pool_files(), unit.now)
     queries.insert_rows(unit.conn, "report", rows)
     ledger.append(unit, facts, {tube.tube_id: tube for tube in tubes})
     _close_recalls(unit, rules, tubes, people)
@@ -382,8 +385,16 @@ def _issue(
 
 
 def _report_row(
-    unit: Unit, tube: Tube, person: str, evidence: _Evidence, signed: Mapping[str, str], number: int
+    unit: Unit,
+    rules: Rulebook,
+    tube: Tube,
+    person: str,
+    evidence: _Evidence,
+    signed: Mapping[str, str],
+    number: int,
 ) -> dict[str, Any]:
+    mode = "pool" if evidence.pool else tube.kind.value
+    together = mode != TubeKind.SINGLE
     row = {
         "report_id": f"R{unit.now:%y%m%d}-{number:07d}",
         "version": 1,
@@ -391,11 +402,13 @@ def _report_row(
         "tube_id": tube.tube_id,
         "person_id": person,
         "result": tube.result,
-        "mode": "pool" if evidence.pool else tube.kind.value,
+        "mode": mode,
         "places": evidence.places,
         "tests": tube.tests,
         "assay": evidence.assay,
         "assay_version": evidence.version,
+        "pool_policy": rules.pool_policy.id if together else "",
+        "pool_policy_version": rules.pool_policy.version if together else "",
         "sampled_at": tube.sampled_at,
         "received_at": tube.received_at,
         "issued_at": unit.now,

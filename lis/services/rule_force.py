@@ -123,9 +123,7 @@ def _refuse_edited(conn: Connection, new: AssayRules, old: AssayRules | None) ->
 
 def _keep(unit: Unit, rules: AssayRules, text: str) -> None:
     """Keep the content, so that this version stays loadable whatever happens to its file."""
-    if queries.rule_text(unit.conn, "assay", rules.id, rules.version) is None:
-        row = {"kind": "assay", "name": rules.id, "version": rules.version, "digest": rules.digest}
-        queries.insert_rows(unit.conn, "rulebook", [row | {"content": text, "loaded_at": unit.now}])
+    queries.keep_rules(unit.conn, [("assay", rules.id, rules.version, rules.digest, text)], unit.now)
 
 
 def install(folder: Path, rules: AssayRules, text: str) -> Path:

@@ -12,6 +12,8 @@ from lis import events as e
 from lis import ledger, queries, rulebook
 from lis.clock import FixedClock
 from lis.errors import LisError
+from lis.laboratory import report_view
+from lis.printing import as_json
 from lis.services import pools, receiving, reports
 from lis.tube import TubeState
 from pooling import UNEXPLAINED
@@ -400,6 +402,50 @@ def test_a_jurisdiction_without_laboratory_pools_forms_none(
     with pytest.raises(LisError) as error:
         form(bench, bench.singles(3))
     assert error.value.code == "POOLING_NOT_ALLOWED"
+    bench.lab.close()
+
+
+@pytest.mark.parametrize(
+    ("jurisdiction", "places", "code"),
+    [("cdc", 5, "MIXING_NOT_ALLOWED"), ("fda-swab", 20, "MIXED_TOO_MANY"), ("fda-swab", 10, "")],
+)
+def test_persons_share_a_tube_only_where_the_jurisdiction_knows_it(
+    make_bench, jurisdiction: str, places: int, code: str
+):
+    """A tube mixed at collection is refused, unregistered, where no rule says what becomes of its persons."""
+    bench = make_bench(jurisdiction=jurisdiction)
+    order = bench.mixed_order(places)
+    if not code:
+        assert bench.register(order) == [order.barcode]
+        return
+    with pytest.raises(LisError) as error:
+        bench.register(order)
+    assert (error.value.code, error.value.details["policy"]) == (code, jurisdiction)
+    assert bench.tube(order.barcode).state is TubeState.ABSENT
+
+
+def test_a_report_keeps_the_statement_of_the_policy_that_held_when_it_was_issued(
+    tmp_path: Path, database_url: str, clock: FixedClock
+):
+    """What the jurisdiction wants said of pooled tests is on their reports as it was then, and on no others."""
+    bench = open_bench(tmp_path, database_url, clock)
+    mixed, single = bench.mixed(5), bench.singles(1)[0]
+    bench.cycle([mixed, single])
+    reports = {code: bench.reports(code)[0]["report_id"] for code in (mixed, single)}
+    wanted = bench.lab.rules.pool_policy
+    bench.lab.close()
+    own_rules(
+        tmp_path,
+        ('en = "Tested in a mixed sample', 'en = "Other words'),
+        ('version = "1"', 'version = "2"'),
+        kind="pool-policies",
+        name="china",
+    )
+    bench = open_bench(tmp_path, database_url, clock)
+    assert bench.lab.rules.pool_policy.statement.startswith("Other words")
+    said = {code: as_json(report_view(bench.lab, number))["statements"] for code, number in reports.items()}
+    assert said[mixed][0] == {"zh": wanted.statement_zh, "en": wanted.statement}
+    assert all(one["en"] != wanted.statement for one in said[single])
     bench.lab.close()
 
 

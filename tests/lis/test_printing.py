@@ -201,6 +201,24 @@ def test_a_pooled_result_says_so_with_the_true_number(mode, places):
     assert LOW_LOAD_EN in as_json(view)["statements"][0]["en"]
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_jurisdictions_statement_is_printed_on_every_pooled_report(language: str):
+    """Paper and JSON say in the report's language what the policy wants said, whatever the result."""
+    wanted = ("本结果用于人群筛查。", "The result serves screening.")
+    view = replace(REPORT, mode="mixed", places=10, pool_statement=wanted)
+    shown = squeezed(as_pdf(view, language))
+    for own, text_ in zip(("zh", "en"), wanted, strict=True):
+        assert ("".join(text_.split()) in shown) is (language in (own, "both"))
+    assert as_json(view)["statements"][0] == {"zh": wanted[0], "en": wanted[1]}
+
+
+def test_a_statement_that_is_said_anyway_is_not_printed_twice():
+    """FDA's sentence about low viral loads is part of what every pooled report says."""
+    view = replace(REPORT, mode="pool", places=5, pool_statement=(LOW_LOAD_ZH, LOW_LOAD_EN))
+    assert as_json(view)["statements"] == as_json(replace(view, pool_statement=("", "")))["statements"]
+    assert squeezed(as_pdf(view, "en")).count("".join(LOW_LOAD_EN.split())) == 1
+
+
 def test_a_single_tube_carries_no_pooling_statement():
     """The statement on pooled testing would be false on a report of a single tube."""
     found = squeezed(printed(REPORT))

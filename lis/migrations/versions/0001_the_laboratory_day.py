@@ -256,6 +256,8 @@ def upgrade() -> None:
         sa.Column("tests", sa.Integer(), nullable=False),
         sa.Column("assay", sa.Text(), nullable=False),
         sa.Column("assay_version", sa.Text(), nullable=False),
+        sa.Column("pool_policy", sa.Text(), nullable=False),
+        sa.Column("pool_policy_version", sa.Text(), nullable=False),
         sa.Column("sampled_at", sa.String(length=27), nullable=True),
         sa.Column("received_at", sa.String(length=27), nullable=True),
         sa.Column("issued_at", sa.String(length=27), nullable=False),

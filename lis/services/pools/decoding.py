@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from lis import events as e
 from lis import ledger, queries
 from lis.events import TubeKind
-from lis.services.pools.facts import Marks, marks, remember
+from lis.services.pools.facts import Marks, marks
 from lis.tube import Tube, TubeState
 from pooling import (
     UNEXPLAINED,
@@ -89,7 +89,7 @@ def settle_pools(
         alarms += _alarms(unit, case, facts, rules)
     # apply
     if facts:
-        remember(unit, rules)
+        queries.keep_rules(unit.conn, rules.pool_files(), unit.now)
         ledger.append(unit, facts)
     if alarms:
         queries.insert_rows(unit.conn, "alarm", alarms)

@@ -1,4 +1,4 @@
-"""What is known about tubes that may be, or were, pooled; and the rules that speak, kept as they are."""
+"""What is known about tubes that may be, or were, pooled."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from lis.db import Unit
     from lis.rulebook import Rulebook
     from lis.tube import Tube
-    from retest import AssayRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +56,3 @@ def recalled(conn: Connection, tubes: Iterable[Tube]) -> set[str]:
     people = queries.people_of(conn, [tube.tube_id for tube in tubes if tube.kind is TubeKind.SINGLE])
     held = queries.recalls_of(conn, [person for many in people.values() for person in many])
     return {code for code, many in people.items() if any(person in held for person in many)}
-
-
-def remember(unit: Unit, rules: Rulebook, assay: AssayRules | None = None) -> None:
-    """Keep the rule files that speak now, so that these versions stay known whatever happens to the files."""
-    speaking = list(rules.pool_files())
-    if assay is not None:
-        speaking.append(("assay", assay.id, assay.version, assay.digest, rules.texts[assay.id]))
-    rows = [
-        {
-            "kind": kind,
-            "name": name,
-            "version": version,
-            "digest": digest,
-            "content": text,
-            "loaded_at": unit.now,
-        }
-        for kind, name, version, digest, text in speaking
-        if queries.rule_digest(unit.conn, kind, name, version) is None
-    ]
-    if rows:
-        queries.insert_rows(unit.conn, "rulebook", rows)

@@ -10,7 +10,7 @@ from lis import barcodes, ledger, queries
 from lis import events as e
 from lis.errors import Invalid, Refused
 from lis.events import TubeKind
-from lis.services.pools.facts import Marks, marks, recalled, remember
+from lis.services.pools.facts import Marks, marks, recalled
 from lis.tube import Tube, TubeState, illegal_sentence
 from pooling import Individual, LabPool, Waiting, check_members, form_pools, refuse_tube
 from pooling.worklist import WELLS
@@ -227,7 +227,7 @@ def form_many(
             worst = refusals[0]
             raise Refused(worst.code, worst.sentence, tube=worst.tube)
     # apply
-    remember(unit, rules, kit)
+    queries.keep_rules(unit.conn, (*rules.pool_files(), rules.assay_file(kit)), unit.now)
     listed = f"PW{queries.next_number(unit.conn, 'worklist'):06d}"
     scan = rules.pool.confirm if confirm is None else confirm
     facts: list[ledger.Recorded] = []
