@@ -175,7 +175,7 @@ class Trial:
             results[mutant] = self._try(mutant, [items[one] for one in tests])
             if number % 20 == 0 or number == len(self.mutants):
                 self.bench.keep(results)
-                print(number, "run,", total(results, self.mutants), flush=True)
+                print(number, "run,", total(results, self.mutants[:number]), flush=True)
         self.bench.keep(results)
         return True
 
