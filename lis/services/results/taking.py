@@ -22,6 +22,7 @@ from lis.services.results.deciding import facts_of, is_left, open_pools, pool_of
 from lis.services.results.judging import judge, read_wells
 from lis.services.results.keeping import Taken, run_id_of, save_run, verdict_text
 from lis.services.results.shapes import Ingested, Parsed, Plate
+from lis.services.results.splashing import examined
 from lis.tube import NEXT_STEP, TubeState
 from retest import ReadingError
 
@@ -55,6 +56,7 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
         measured = match(run, plate.plate_id, plate.wells, plate.assay, parsed.curves)
         if doubt:  # a person's file: taken over, and held by the release rules until somebody looked
             measured = {well: _flagged(many, OTHER_SERIAL) for well, many in measured.items()}
+        measured, crowded = examined(plate, measured, run.block)
         verdict = judge(rules, plate, run, measured)
         judged, voided = read_wells(unit, rules, plate, run, measured, verdict)
     except Mismatch as error:
@@ -88,12 +90,12 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
         decided_at=unit.now,
         decided_by=unit.actor,
     )
-    _tell(unit, plate, taken, doubt)
+    _tell(unit, plate, taken, doubt, crowded)
     return done
 
 
-def _tell(unit: Unit, plate: Plate, taken: Taken, doubt: str) -> None:
-    """Raise the alarms of a run: failed controls, a rejection by the charts, a file of another cycler."""
+def _tell(unit: Unit, plate: Plate, taken: Taken, doubt: str, crowded: str) -> None:
+    """Raise the alarms of a run: failed controls, rejecting charts, another cycler, crowded positives."""
     verdict, rejected = taken.verdict, taken.charted.rejected
     if not verdict.run_valid or verdict.failed_batches:
         _alarm(unit, "CONTROL_FAILED", plate.plate_id, verdict_text(verdict) or "a control failed")
@@ -105,6 +107,8 @@ def _tell(unit: Unit, plate: Plate, taken: Taken, doubt: str) -> None:
         _alarm(unit, "QUALITY_REJECTED", plate.plate_id, sentence)
     if doubt:
         _alarm(unit, OTHER_SERIAL, plate.plate_id, doubt)
+    if crowded:
+        _alarm(unit, "POSITIVES_CROWDED", plate.plate_id, crowded)
 
 
 def parsed_name(parsed: Parsed) -> str:
