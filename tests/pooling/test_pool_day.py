@@ -202,3 +202,16 @@ def test_the_accuracy_of_the_assay_cuts_the_day():
     assert pooling.pools_of_day(30, 20, 0.01, weak) == pooling.split_tubes(30, 0.01, 20, weak).sizes
     assert pooling.pools_of_day(30, 20, 0.01, weak) != pooling.pools_of_day(30, 20, 0.01)
     assert pooling.pools_of_day(4, 2, 0.01) == (2, 2)
+
+
+def test_a_test_as_good_as_chance_is_counted():
+    """Se + Sp of exactly 1 says nothing and is no error: a coin opens the pool of three, 1 + 3/2 tests."""
+    found = pooling.split_risks([0.1, 0.2, 0.3], 3, Accuracy(0.5, 0.5))
+    assert (found.pools, found.expected_tests) == (((0, 1, 2),), pytest.approx(2.5))
+
+
+def test_a_day_without_tubes_takes_no_test():
+    """Nothing to test: no test is certain, none is too many."""
+    day = pooling.day_tests([], 0.1)
+    assert (day.persons, day.mean, day.quantile(0.9)) == (0, 0.0, 0)
+    assert (day.more_than(-1), day.more_than(0)) == (1.0, 0.0)

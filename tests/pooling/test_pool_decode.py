@@ -1,6 +1,7 @@
 """What a pool's reading means for each of its members."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -132,6 +133,8 @@ def test_members_that_cannot_be_tested():
     enough = replace(empty, volume_ul=200.0)
     assert actions(read(POS, None, enough, NEG))[1] is Action.TEST_SINGLY
     assert reasons(read(POS, replace(lost, volume_ul=0.0), None, NEG))[0] == "MISSING"
+    for one in (lost, replace(empty, tube="T1")):
+        assert read(POS, one, NEG, NEG).reason == "UNTESTED_MEMBER"
 
 
 def test_a_negative_pool_needs_neither_tube_nor_volume():
@@ -177,6 +180,8 @@ def test_two_pools_that_share_a_tube():
     assert reasons(found)[2] == "SHARED_TUBE"
     lost = read(NEG, None, None, Member("T3", missing=True), shared=["T3"])
     assert (actions(lost)[2], reasons(lost)[2]) == (Action.RECOLLECT, "MISSING")
+    empty = read(NEG, None, None, Member("T3", volume_ul=199.0), shared=["T3"])
+    assert (actions(empty)[2], reasons(empty)[2]) == (Action.RECOLLECT, "LOW_VOLUME")
     assert pooling.overlaps([POOL]) == ()
 
 
@@ -211,10 +216,10 @@ members = st.builds(
     lambda finding, tests, missing, withdrawn, volume: Member(
         "", finding, max(tests, finding is not None), missing, withdrawn, volume
     ),
-    st.sampled_from([None, *Finding]),
+    st.sampled_from([None, None, NEG, NEG, *Finding]),
     st.integers(0, 2),
-    st.booleans(),
-    st.booleans(),
+    st.sampled_from([False, False, False, True]),
+    st.sampled_from([False, False, False, True]),
     st.sampled_from([None, 50.0, 500.0]),
 )
 readings = st.builds(
@@ -306,10 +311,25 @@ def test_facts_that_do_not_fit_are_refused(call, code, word):
 
 
 def test_every_decision_names_its_member():
-    """Held, repeated and overlapping tubes are named in the decision and in both sentences."""
-    for found in (read(POS, NEG, NEG, NEG), read(POS, NEG, NEG, NEG, second=POS)):
-        assert [one.who for one in found.decisions] == list(NAMES)
-        assert all(one.who in one.sentence and one.who in one.sentence_zh for one in found.decisions)
+    """Whatever one member and the pool read, each decision and the pool are named, in both sentences."""
+    seen = set()
+    for pool, second, finding, missing, withdrawn, volume, other, shared in product(
+        [None, *Finding],
+        [None, NEG, POS],
+        [None, *Finding],
+        *[[False, True]] * 2,
+        [None, 50.0],
+        [NEG, None],
+        ["", "T1"],
+    ):
+        one = Member("T1", finding, int(finding is not None), missing, withdrawn, volume)
+        found = read(pool, one, other, other, second=second, shared=[shared])
+        assert [decision.who for decision in found.decisions] == list(NAMES)
+        assert all(decision.who in decision.sentence for decision in found.decisions)
+        assert all(decision.who in decision.sentence_zh for decision in found.decisions)
+        assert (found.tube, "L1" in found.sentence, "L1" in found.sentence_zh) == ("L1", True, True)
+        seen.update(reasons(found))
+    assert seen == set(MEMBER_WORDS) - {"MIXED_RECOLLECT", "MIXED_RE_EXTRACT"}
     (overlap,) = pooling.overlaps([POOL, LabPool("L2", (Individual("T3"), Individual("T4")))])
     assert "T3" in overlap.sentence
     assert "T3" in overlap.sentence_zh

@@ -322,3 +322,72 @@ def test_volumes_may_be_just_at_their_limits():
 def test_small_volumes_are_volumes():
     """Less than a microlitre is a volume; nothing is not."""
     assert Volume(0.9, pool_ul=0.2, single_ul=0.1, dead_ul=0.0, smallest_ul=0.01).objection((2,)) is None
+
+
+def test_dilution_counts_also_where_stages_differ():
+    """Sensitivity given per stage does not make the measured loss by dilution disappear."""
+    found = design(0.01, size=10, sensitivity=(0.9, 0.95), detection={10: 0.8})
+    assert found.sensitivity == pytest.approx(0.9 * 0.8 * 0.95)
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_a_specimen_on_its_own_has_the_accuracy_of_the_last_stage(stages):
+    """Asked for a size of one, the answer is that of the single test, however many stages there are."""
+    given = (0.7, 0.8, 0.9)[:stages]
+    found = design(0.05, size=1, stages=stages, sensitivity=given, specificity=given)
+    assert (found.sensitivity, found.specificity, found.stages) == (given[-1], given[-1], 1)
+
+
+def test_limits_of_the_question_are_allowed():
+    """The largest cap and size and the smallest validation are questions with an answer; one more is not."""
+    assert design(1e-5, max_size=1000).size == 317
+    assert design(0.01, size=1000, max_size=1000).size == 1000
+    nobody = design(0.1, validated=1)
+    assert nobody.size == 1
+    assert "NOT_VALIDATED" in {one.code for one in nobody.refused}
+    with pytest.raises(PoolDesignError, match="A pool of 2 is not possible with 1 stage"):
+        design(0.1, size=2, stages=1)
+
+
+def test_sub_pools_of_two_are_sub_pools():
+    """A tube that also enters a pool of two needs its aliquot for it, and the design has three stages."""
+    detection = {2: 0.99, 3: 0.5, 8: 0.9}
+    found = design(0.01, size=8, stages=3, detection=detection, volume=Volume(750.0))
+    assert (found.layout, found.stages, found.refused) == ((2, 2, 2, 2), 3, ())
+    short = design(0.01, size=8, stages=3, detection=detection, volume=Volume(749.0))
+    assert [one.code for one in short.refused] == ["SHORT_VOLUME"]
+
+
+SURE = Accuracy(1.0, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("found", "honest"),
+    [
+        (design(0.1, size=32, specificity=0.9, sensitivity=0.8, min_sensitivity=0), two_stage(0.1, 32, SURE)),
+        (
+            design(0.25, size=20, stages=3, specificity=0.9, sensitivity=0.7, min_sensitivity=0),
+            pooling.three_stage(0.25, (16, 4), SURE),
+        ),
+        (
+            design(0.25, array=(8, 8), max_size=64, specificity=0.9, sensitivity=0.6, min_sensitivity=0),
+            pooling.array(0.25, 8, 8, SURE),
+        ),
+    ],
+    ids=["two stages", "three stages", "array"],
+)
+def test_the_honest_cost_keeps_the_false_positives(found, honest):
+    """If no positive pool was missed, the pools that read positive by mistake would still be there."""
+    (refused,) = found.refused
+    assert (refused.code, honest.tests_per_person > 1 > found.tests_per_person) == ("MISSED_POOLS", True)
+    assert f"if none was missed: {honest.tests_per_person:.4f} tests" in refused.sentence
+
+
+def test_nothing_is_called_cheapest_that_is_not():
+    """Where no pool saves, and where only single tests were asked for, no size above the cap is praised."""
+    assert [one.code for one in design(0.4, max_size=2).refused] == ["NO_SAVING"]
+    assert design(0.0001, stages=1).refused == ()
+    assert [(one.size, one.code) for one in design(0.3, max_size=2).refused] == [
+        (2, "NO_SAVING"),
+        (3, "ABOVE_CAP"),
+    ]

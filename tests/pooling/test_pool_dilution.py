@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pooling
-from pooling import PoolDesignError, Spread
+from pooling import PoolDesignError, Spread, dilution
 from pooling.dilution import MEASURED_SHIFTS
 
 CQS = np.array([18.0, 22.0, 25.0, 28.0, 30.0, 33.0, 35.0, 36.5, 37.5, 39.0])
@@ -78,6 +78,14 @@ def test_a_larger_pool_never_finds_more(cqs, sd, first, more):
     """With any Cqs and any spread the share found falls with the size, and never exceeds one."""
     found = pooling.detection_by_size(np.array(cqs), 50.0, (first, first + more), Spread(0.0, sd, 0))
     assert 0 < found[first + more] <= found[first] <= 1
+
+
+def test_detection_by_size_is_detection_at_log2_of_the_size():
+    """The spread of real pools counts for every size, as it does for a given shift."""
+    cqs, spread = np.array([34.0, 36.0, 37.0]), Spread(0.2, 1.5, 9)
+    assert pooling.detection_by_size(cqs, 38.0, (4, 8), spread) == pooling.detection(
+        cqs, 38.0, {4: 2.0, 8: 3.0}, spread
+    )
 
 
 def test_a_size_that_finds_nothing_is_said():
@@ -219,3 +227,14 @@ def test_small_volumes_and_extreme_cqs_are_numbers_too():
         pooling.read_cqs("30\n100\n", 40.0)
     at_cutoff = pooling.read_cqs("single,pool,size\n20,22,4\n30,32.5,4\n36,38,4\n", 38.0)
     assert at_cutoff.spread == pooling.fit_spread([0.0, 0.5, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("bound", "mean", "sd"), [(0.5, 0.0, 1.0), (-2.0, 0.3, 0.7), (4.0, 1.0, 1.5), (9.0, 0.0, 1.0)]
+)
+def test_what_is_known_only_as_later_than_has_the_moments_of_the_normal_tail(bound, mean, sd):
+    """Mean and mean square of a lost pool's shift, against the same integrals summed up."""
+    shifts = np.linspace(bound, bound + 14 * sd, 400_001)
+    weight = np.exp(-(((shifts - mean) / sd) ** 2) / 2)
+    expected = [float((shifts**power * weight).sum() / weight.sum()) for power in (1, 2)]
+    assert dilution._beyond(bound, mean, sd) == pytest.approx(expected, rel=5e-4)

@@ -101,9 +101,31 @@ def test_earliest_due_first_and_households_together():
     """The most urgent tube is in the first pool, and brings the rest of its household with it."""
     line = tubes(8)
     line[7] = tube("T07", due=10.0, household="H1")
-    line[2] = tube("T02", due=20.0, household="H1")
+    line[2] = tube("T02", due=30.0, household="H1")
+    line[5] = tube("T05", due=9.0)
     (pool,) = form_pools(line, RULES, NOW).pools
-    assert pool.members == ("T07", "T02", "T00", "T01", "T03")
+    assert pool.members == ("T05", "T07", "T02", "T00", "T01")
+
+
+def test_a_household_is_one_of_its_site():
+    """Two sites may use the same number for a household: those persons do not live together."""
+    line = [
+        tube("T1", due=1.0, household="H1"),
+        tube("T2", due=3.0, household="H1", site="S2"),
+        tube("T3", due=2.0),
+    ]
+    (pool,) = form_pools(line, RULES, NOW).pools
+    assert pool.members == ("T1", "T3", "T2")
+
+
+def test_limits_of_time_and_volume_belong_to_what_they_limit():
+    """A tube exactly at its lead time goes now, one a second away waits; no reserve at all may be meant."""
+    (pool,) = form_pools(tubes(3, due=8.0), RULES, NOW).pools
+    assert pool.reason == "due"
+    assert form_pools(tubes(3, due=8.001), RULES, NOW).pools == ()
+    for reserve in (0.0, 0.5):
+        rules = PoolRules(aliquot_ul=100.0, reserve_ul=reserve)
+        assert refuse_tube(tube("A", volume_ul=100.0 + reserve), rules) is None
 
 
 def test_the_same_tube_twice_is_pooled_once():

@@ -1,5 +1,6 @@
 """Positivity and the advice to pool: exact intervals, no turning round twice a day."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import comb, pi, sin
 
@@ -73,17 +74,18 @@ def test_tubes_of_several_sizes_are_read_together():
     """Evidence from 10:1 and single tubes adds up: the joint interval is narrower than either alone."""
     mixed, single = tally(10, 1000, 96), tally(1, 4000, 40)
     joint = positivity([mixed, single])
-    assert joint.method == "grid"
+    assert (joint.method, joint.tested, joint.positive) == ("grid", 5000, 136)
+    assert joint.estimate == pytest.approx(0.0101, abs=2e-4)
     for alone in (positivity([mixed]), positivity([single])):
         assert joint.high - joint.low < alone.high - alone.low
 
 
-@pytest.mark.parametrize(("tested", "positive"), [(200, 3), (5000, 900), (300_000, 30_000)])
+@pytest.mark.parametrize(("tested", "positive"), [(200, 3), (5000, 900), (300_000, 30_000), (3, 0), (3, 3)])
 def test_the_grid_agrees_with_the_exact_interval(tested, positive):
-    """Where the exact answer is known the grid gives it, for few tubes and for very many."""
+    """Where the exact answer is known the grid gives it: for few tubes and very many, for none and all positive."""
     exact = positivity([tally(1, tested, positive)])
     low, middle, high = prevalence._grid_quantiles([tally(1, tested, positive)], (0.025, 0.5, 0.975))
-    assert (low, middle, high) == pytest.approx((exact.low, exact.estimate, exact.high), rel=2e-3)
+    assert (low, middle, high) == pytest.approx((exact.low, exact.estimate, exact.high), rel=2e-3, abs=2e-4)
 
 
 def test_very_many_tubes_use_wilson():
@@ -92,7 +94,16 @@ def test_very_many_tubes_use_wilson():
     many = positivity([tally(1, 1_000_000, 100_000)])
     assert (few.method, many.method) == ("beta", "wilson")
     assert (few.low, few.high) == pytest.approx((many.low, many.high), abs=1e-6)
+    assert many.estimate == pytest.approx(few.estimate, abs=1e-6)
     assert positivity([tally(10, 1_000_000, 0)]).low == 0
+
+
+def test_a_share_of_very_many_tubes_stays_a_share():
+    """All positive or none of a million: rounding moves no end of the interval beyond the estimate, 0 or 1."""
+    for tested in range(1_000_000, 1_000_040):
+        for positive in (0, tested):
+            seen = positivity([tally(10, tested, positive)])
+            assert 0.0 <= seen.low <= seen.estimate <= seen.high <= 1.0
 
 
 def test_wilson_known_value():
@@ -127,6 +138,12 @@ def test_advice(current, places, tested, positive, mode, reason):
     assert [cost.mode for cost in found.costs] == [10, 5, 1]
     assert f"{current}:1" in found.sentence
     assert f"{current}:1" in found.sentence_zh
+
+
+def test_just_enough_tubes_are_enough():
+    """The smallest number of tubes that an advice may rest on is enough for one; one tube less is not."""
+    reasons = [advise([tally(1, tested, 0)], 10, AdviceRules(min_tested=200)).reason for tested in (199, 200)]
+    assert reasons == ["too-few", "best"]
 
 
 def test_ten_to_one_stops_saving_at_its_break_even():
@@ -198,6 +215,15 @@ def test_the_retest_load_of_ten_in_one(prevalence, row):
     assert (single.mode, single.tests_per_person, single.tubes_per_person, single.called_back) == (1, 1, 1, 0)
 
 
+def test_grey_and_invalid_tubes_come_back_without_anybody_infected():
+    """Of tubes without an infected person come back: 10 % invalid, and of the rest 1 - .9 x .8 wrong or grey."""
+    rules = AdviceRules(accuracy=Accuracy(0.8, 0.9), grey=0.2, invalid=0.1)
+    ten = pooling.mode_costs(seen_at(0.0), rules)[0]
+    assert ten.called_back == pytest.approx(0.1 + 0.9 * (1 - 0.9 * 0.8))
+    everybody = pooling.mode_costs(seen_at(1.0), rules)[0]
+    assert everybody.called_back == pytest.approx(0.1 + 0.9 * 0.8)
+
+
 def test_hours_tubes_and_missed_positives_of_each_mode():
     """What a switch costs is shown whole: tests, tubes, hours, persons called back, persons missed."""
     accuracy = Accuracy(0.95, 0.99, {5: 0.95, 10: 0.9})
@@ -233,6 +259,7 @@ def test_costs_at_both_ends_of_the_interval():
         for share, known in ((advice.positivity.low, cost.at_low), (advice.positivity.high, cost.at_high)):
             assert known == pytest.approx(pooling.two_stage(share, cost.mode).tests_per_person)
         assert cost.at_low < cost.tests_per_person < cost.at_high
+    assert advise(window, 10, AdviceRules(confidence=0.5)).positivity == positivity(window, 0.5)
     everybody = pooling.mode_costs(seen_at(1.0), AdviceRules())
     assert [cost.tests_per_person for cost in everybody] == pytest.approx([1.1, 1.2, 1.0])
 
@@ -246,6 +273,10 @@ def test_costs_at_both_ends_of_the_interval():
         {"invalid": -0.1},
         {"round_hours": -1.0},
         {"again_hours": -1.0},
+        {"confidence": 0.0},
+        {"confidence": 1.0},
+        {"min_tested": 0},
+        {"modes": (10, 1, 0)},
     ],
 )
 def test_impossible_advice_rules_are_refused(change):
@@ -259,3 +290,23 @@ def test_the_window_ends_are_kept_exactly():
     """A tally exactly `days` old has left the window; one of this moment is in it."""
     old, now, young = tally(1, 10, 1, days_ago=7), tally(1, 10, 1), tally(1, 10, 1, days_ago=6.999)
     assert rolling([old, now, young], NOW, 7) == (now, young)
+
+
+def test_advice_rules_just_at_their_limits_are_accepted():
+    """No hour of delay, no grey and no invalid tube, a single tube of evidence: unusual, but possible."""
+    for hours in (0.0, 0.5):
+        rules = AdviceRules(
+            round_hours=hours, again_hours=hours, grey=0.0, invalid=0.0, min_tested=1, modes=(1,)
+        )
+        assert rules.round_hours == hours
+
+
+@pytest.mark.parametrize("short", [None, "tests_per_person", "at_low", "at_high"])
+def test_a_change_saves_the_margin_at_the_estimate_and_at_both_ends(short):
+    """A quarter of a test saved everywhere is enough for a margin of a quarter; less at one place is not."""
+    costs = {"tests_per_person": 0.5, "at_low": 0.5, "at_high": 0.5}
+    now = pooling.ModeCost(10, **costs, tubes_per_person=1.0, called_back=0.0, hours=6.0, missed_per_100k=0.0)
+    cheaper = {name: 0.25 + (name == short) * 0.125 for name in costs}
+    best = replace(now, mode=5, **cheaper)
+    found = prevalence._reason(seen_at(0.1), best, now, AdviceRules(margin=0.25))
+    assert found == ("not-sure" if short else "cheaper")

@@ -431,6 +431,11 @@ POLICY_SENTENCES = [
         "[[statement]]",
         "bad.toml.statement: [{'en': 'Pooled.', 'zh': '混检。'}] is not a table; write a table.",
     ),
+    (
+        "[mode.mixed.medium_ml]\n10 = 6",
+        "medium_ml = 3",
+        "bad.toml.mode.mixed.medium_ml: 3 is not a table; write a table.",
+    ),
     ('source = "a test"', "source = 1", "bad.toml.source: 1 is not a text; write a text."),
     ('notes = "synthetic"', "notes = 1", "bad.toml.notes: 1 is not a text; write a text."),
     ('name = "Here"', "name = 1", "bad.toml.name: 1 is not a text; write a text."),
@@ -508,6 +513,26 @@ def test_a_policy_without_modes_says_which_there_are():
     assert str(caught.value) == (
         "bad.toml.mode: no mode is given; add [mode.mixed], [mode.pool] or [mode.dual]."
     )
+
+
+@pytest.mark.parametrize(
+    ("modes", "sentence"),
+    [
+        ("", "bad.toml.mode: the key 'mode' is missing; add a table."),
+        ("[mode]\nmixed = 3", "bad.toml.mode.mixed: 3 is not a table; write a table."),
+    ],
+)
+def test_a_mode_is_a_table(modes, sentence):
+    """A policy without modes, or with a number for one, says what belongs there."""
+    with pytest.raises(pooling.PoolPolicyError) as caught:
+        pooling.policy_from_toml(POLICY[: POLICY.index("[mode.mixed]")] + modes, "bad.toml")
+    assert str(caught.value) == sentence
+
+
+def test_less_than_a_millilitre_of_medium_is_a_volume():
+    """Small tubes exist: half a millilitre for two persons is read as it stands."""
+    policy = pooling.policy_from_toml(POLICY.replace("10 = 6", "2 = 0.5\n1 = 0.3"), "small.toml")
+    assert policy.modes[pooling.Mode.MIXED].medium_ml == {2: 0.5, 1: 0.3}
 
 
 def waiting(name, **more):
@@ -653,6 +678,13 @@ ADVICE = [
         "best",
         "At a positivity of 0.51% (0.42%-0.62%), 10:1 is the cheapest; keep it.",
         "阳性率 0.51% (0.42%-0.62%),10:1 用检最少,维持。",
+    ),
+    (
+        (10, 2000, 440),
+        10,
+        "not-sure",
+        "Positivity 2.45% (2.23%-2.69%): 5:1 may need fewer tests (0.317 / 0.320); not sure, keep 10:1.",
+        "阳性率 2.45% (2.23%-2.69%),5:1 可能少于 10:1(人均 0.317 / 0.320),但把握不足,维持。",
     ),
     (
         (1, 1000, 210),

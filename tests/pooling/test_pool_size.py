@@ -261,3 +261,22 @@ def test_impossible_questions_are_refused(call, code):
         call()
     assert caught.value.code == code
     assert str(caught.value).endswith(".")
+
+
+def test_detection_is_interpolated_over_the_cycles_of_dilution():
+    """Half way in log2(size) is half way in the loss: below the smallest size measured, and between two."""
+    accuracy = Accuracy(0.9, 1.0, {4: 0.9, 16: 0.7, 32: 0.7})
+    shares = [accuracy.pool_sensitivity(size) / 0.9 for size in (1, 2, 4, 8, 16, 20, 32)]
+    assert shares == pytest.approx([1.0, 0.95, 0.9, 0.8, 0.7, 0.7, 0.7])
+    assert Accuracy(detection={2: 1.0}).pool_sensitivity(2) == 1.0
+
+
+def test_predictive_values_of_an_imperfect_assay():
+    """At 10 %, Se 80 % and Sp 90 %: 80 of 170 positives and 810 of 830 negatives of 1,000 persons are right."""
+    assert pools.predictive_values(0.1, 0.8, 0.9) == pytest.approx((80 / 170, 810 / 830))
+
+
+def test_single_testing_is_a_pool_of_one():
+    """One person, one test, the accuracy of the test, and one member to test: whichever way it is asked."""
+    alone = pools.Performance(1, 1.0, 0.9, 0.9, 0.8, (1,))
+    assert pools.singly(Accuracy(0.9, 0.8)) == pools.two_stage(0.1, 1, Accuracy(0.9, 0.8)) == alone

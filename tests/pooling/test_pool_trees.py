@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pooling
-from pooling import Accuracy, PoolDesignError
+from pooling import Accuracy, PoolDesignError, hierarchy
 from pooling.hierarchy import cheapest_cut, persons, stages_of
 
 STAGES = (Accuracy(0.85, 0.97), Accuracy(0.9, 0.95), Accuracy(0.96, 0.99), Accuracy(0.98, 0.985))
@@ -176,6 +176,51 @@ def test_cheapest_cut_prefers_no_part_beyond_its_list():
     assert cheapest_cut(5, [1.0]) == ((1,) * 5, 5.0)
     assert cheapest_cut(5, [1.0, 1.0]) == ((2, 2, 1), 3.0)
     assert cheapest_cut(7, [9.0, 9.0, 1.0, 1.0]) == ((4, 3), 2.0)
+
+
+def test_a_part_that_saves_nothing_is_not_made():
+    """At equal cost the smaller parts are taken: fewer persons share a test, and nothing is paid for it."""
+    assert cheapest_cut(4, [1.0, 2.0, 3.0, 4.0]) == ((1, 1, 1, 1), 4.0)
+    assert cheapest_cut(6, [5.0, 1.0, 9.0, 2.0, 9.0, 3.0]) == ((2, 2, 2), 3.0)
+
+
+def test_a_single_test_has_the_accuracy_of_the_last_stage():
+    """Of a tree with fewer stages than accuracies given, the last is the single test's, not the next in line."""
+    first, middle, last = Accuracy(0.9, 0.99), Accuracy(0.5, 0.6), Accuracy(0.8, 0.97)
+    given, meant = (
+        pooling.tree_performance(0.05, 5, stages) for stages in ((first, middle, last), (first, last))
+    )
+    assert given == meant
+    assert meant.sensitivity == pytest.approx(0.9 * 0.8)
+    assert pooling.tree_performance(0.05, 1, (first, middle, last)).sensitivity == 0.8
+    found = pooling.design(0.05, size=1, sensitivity=(0.9, 0.8), specificity=(0.99, 0.97))
+    assert (found.sensitivity, found.specificity) == (0.8, 0.97)
+
+
+def test_without_a_floor_only_the_cost_counts():
+    """Sub-pools that lose by dilution are left out for a floor's sake, and taken when there is none."""
+    stages = (Accuracy(), Accuracy(detection={2: 0.95, 16: 0.6}), Accuracy())
+    assert max(pooling.best_parts(0.01, 16, stages)) > 1
+    assert pooling.best_parts(0.01, 16, stages, 1.0) == (1,) * 16
+
+
+def test_a_floor_is_kept_by_the_whole_procedure():
+    """Sub-pools that find exactly the floor are allowed; a weak single test counts against it, not for it."""
+    stages = (Accuracy(), Accuracy(0.5), Accuracy(0.5))
+    assert max(pooling.best_parts(0.01, 16, stages, 0.25)) > 1
+    assert max(pooling.best_parts(0.01, 16, stages, 0.26)) == 1
+    beyond = pooling.best_parts(0.01, 16, stages, 0.6)
+    assert beyond == pooling.best_parts(0.01, 16, stages)
+
+
+@pytest.mark.parametrize("parts", [(4, 4), (5, 3), (3, 3, 2), (4, 2, 1, 1), (2, 1, 1, 1, 1, 1, 1)])
+def test_the_search_counts_what_the_closed_form_counts(parts):
+    """One first pool and its parts, each stage wrong in its own way: the two ways to the figure agree."""
+    stages = (Accuracy(0.9, 0.7), Accuracy(0.8, 0.6, {2: 0.9, 8: 0.7}), Accuracy(0.95, 0.9))
+    costs = hierarchy._part_costs(0.93, 8, stages)
+    assert 1 + sum(costs[part - 1] for part in parts) == pytest.approx(
+        pooling.three_stage(0.07, parts, stages).tests
+    )
 
 
 trees = st.recursive(

@@ -36,6 +36,7 @@ def test_two_pools_step_by_step():
         (5, "L2", "B1", "T5", "E1"),
     ]
     assert {(row.destination_plate, row.source_rack, row.volume_ul) for row in rows} == {(1, 1, 50.0)}
+    assert pooling.worklist(pools_of(2), 0.5)[1].volume_ul == 0.5
 
 
 def test_reserved_wells_and_further_plates():
