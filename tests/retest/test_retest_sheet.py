@@ -33,6 +33,8 @@ def test_every_rule_of_every_shipped_assay_is_on_its_sheet(name):
     rows = {line.tested for line in lines if line.part == "decision"}
     assert rows == {row.id for row in rules.decision}
     assert all(line.tested == line.outcome.rule for line in lines if line.part != "cutoff")
+    assert all((line.side in ("below", "at", "above")) == (line.part == "cutoff") for line in lines)
+    assert {line.side for line in lines if line.part != "cutoff"} == {""}
     built_in = {line.tested for line in lines if line.part == "built-in"}
     assert {"missing-target", "curve-flat", "curve-without-cq"} <= built_in <= set(KIND_OF_BUILT_IN)
     assert ("curve-atypical" in built_in) == any(
@@ -84,6 +86,16 @@ def test_the_cutoffs_of_other_instruments_are_tested_there():
     there = said(rules, instrument="7500 fast dx")
     assert {row[0] for row in there} == {"N1 < 37"}
     assert [row[3] for row in there] == ["positive", "negative", "negative"]
+
+
+def test_another_cutoff_of_the_second_target_is_tested_too(synthetic):
+    """B has its own cutoff on Cycler X and A has none: there the sheet tests B, and only B."""
+    there = said(synthetic, instrument="cycler x")
+    assert {row[0] for row in there} == {"B < 30"}
+    assert [(row[1], row[3]) for row in there] == [
+        ("below", "borderline"), ("at", "negative"), ("above", "negative"),
+        ("below", "positive"), ("at", "borderline"), ("above", "borderline"),
+    ]  # fmt: skip
 
 
 def test_grey_that_only_one_place_knows_is_shown_there(content):
