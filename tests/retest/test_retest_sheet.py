@@ -98,6 +98,26 @@ def test_another_cutoff_of_the_second_target_is_tested_too(synthetic):
     ]  # fmt: skip
 
 
+def test_a_kit_whose_control_comes_first_has_the_same_lines(content):
+    """The order of the targets in the file changes the columns, never which rules are shown."""
+    content["override"].clear()
+
+    def shown():
+        lines = boundary_sheet(AssayRules.from_mapping(content))
+        return {
+            (line.tested, line.side, frozenset((r.target, r.cq, r.curve) for r in line.readings))
+            for line in lines
+        }
+
+    before = shown()
+    content["target"].insert(0, content["target"].pop())
+    assert shown() == before
+    edges = {"A < 37", "A grey < 40", "B <= 38", "IC <= 35"}
+    assert edges == {tested for tested, side, _ in before if side}
+    grey = [readings for tested, side, readings in before if tested == "grey"]
+    assert all(("A", 38.5, None) in readings for readings in grey)
+
+
 def test_grey_that_only_one_place_knows_is_shown_there(content):
     """A grey band of one laboratory is reached by readings of that laboratory, and named with it."""
     content["target"][0].pop("grey")
