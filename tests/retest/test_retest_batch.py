@@ -1,5 +1,6 @@
 import copy
 import tomllib
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,22 @@ def at_home():
         )
     ]
     return AssayRules.from_mapping(content)
+
+
+def test_two_controls_wherever_they_stand_are_read_as_each_one_alone():
+    """Both controls must have worked, whether they stand before, between or behind the targets."""
+    content = parsed("cdc-2019-ncov-n1n2rp")
+    content.pop("control")
+    n1, n2, rp = content["target"]
+    other = rp | {"name": "other", "aliases": []}
+    cqs = list(product((np.nan, 25.0, 40.5), repeat=4))
+    for order in ([rp, other, n1, n2], [n1, rp, n2, other], [other, n1, n2, rp]):
+        rules = AssayRules.from_mapping(content | {"target": order})
+        batch = interpret_many(cqs, rules)
+        for row, call, rule in zip(cqs, batch.calls, batch.rules, strict=True):
+            wells = [[(None if np.isnan(cq) else cq, 0, True)] for cq in row]
+            alone = scalar(wells, rules, ("", ""))
+            assert (CALLS[call], batch.rule_ids[rule]) == (alone.call, alone.rule), row
 
 
 def test_every_edge_is_read_as_each_one_alone():

@@ -98,6 +98,17 @@ def test_another_cutoff_of_the_second_target_is_tested_too(synthetic):
     ]  # fmt: skip
 
 
+def test_a_place_is_instrument_and_laboratory(content):
+    """A cutoff of one instrument in one laboratory is printed with both; plain cells stand without quotes."""
+    content["override"][0]["laboratories"] = ["Lab L"]
+    rules = AssayRules.from_mapping(content)
+    places = {cells(rules, 1, line)[4] for line in boundary_sheet(rules)}
+    assert places == {"", "cycler x / lab l"}
+    first, second, *_ = as_csv(rules).splitlines()
+    assert first.startswith("assay,version,sha256,line,part,tested,side,place,A,B,IC,call,")
+    assert second.startswith(f"synthetic,7,{rules.digest},1,cutoff,A < 37,below,,36.99,—,25.00,")
+
+
 def test_a_kit_whose_control_comes_first_has_the_same_lines(content):
     """The order of the targets in the file changes the columns, never which rules are shown."""
     content["override"].clear()
