@@ -169,6 +169,32 @@ def test_a_plain_table_needs_no_curves_and_no_wells():
     assert interpret_many(np.empty((0, 3)), rules).calls.shape == (0,)
 
 
+def test_every_different_case_gets_its_own_decision():
+    """Every call in every tube, for some persons and of every tier: no two cases are taken for one another."""
+    rules = CaseRules(AssayRules.from_mapping(parsed("kinghawk")), CHINA)
+    cqs = (
+        (25.0, 25.0, 25.0),
+        (39.0, 39.0, 25.0),
+        (25.0, np.nan, 25.0),
+        (np.nan, np.nan, 25.0),
+        (np.nan,) * 3,
+    )
+    tiers = ("", "fever", "inpatient")
+    cases = list(product(range(len(cqs)), range(3), range(1, 13), range(3)))
+    batch = interpret_many([cqs[one[0]] for one in cases], rules.assay)
+    materials, persons, codes = ([one[at] for one in cases] for at in (1, 2, 3))
+    which, decisions = decide_many(
+        batch, rules, materials=materials, persons=persons, tiers=tiers, tier_codes=codes
+    )
+    plain, plainly = decide_many(batch, rules)
+    for i, (_, material, n, tier) in enumerate(cases):
+        call, rule, held = CALLS[batch.calls[i]], batch.rule_ids[batch.rules[i]], tuple(Material)[material]
+        finding = Finding("S", "R", call, rule, "first", material=held)
+        assert decisions[which[i]] == decide(Case(held, (finding,), persons=n, tier=tiers[tier]), rules)
+        single = Finding("S", "R", call, rule, "first")
+        assert plainly[plain[i]] == decide(Case(Material.single, (single,)), rules)
+
+
 def test_curves_may_be_given_for_a_table_without_wells():
     """A two-dimensional table of curves belongs to a two-dimensional table of Cq."""
     rules = AssayRules.from_mapping(parsed("cdc-2019-ncov-n1n2rp"))
