@@ -69,6 +69,11 @@ def rates(results: Iterable[Counted], dimension: Dimension) -> tuple[Rate, ...]:
         name = getattr(result, dimension)
         tested[name] += 1
         failed[name] += result.failed
+    return compared(dimension, tested, failed)
+
+
+def compared(dimension: Dimension, tested: Counter[str], failed: Counter[str]) -> tuple[Rate, ...]:
+    """The same from counts: name -> results, and name -> those of them that failed."""
     made = [_rate(dimension, name, failed, tested) for name in tested]
     return tuple(sorted(made, key=lambda rate: (not rate.high, -rate.rate, rate.name)))
 

@@ -94,6 +94,10 @@ _RULES: Final[dict[str, tuple[int, Callable[[Sequence[float]], bool]]]] = {
 }
 
 
+LONGEST: Final = max(length for length, _ in _RULES.values())
+"""Points that the longest rule looks at."""
+
+
 # -- series ---------------------------------------------------------------------------------------
 
 

@@ -51,6 +51,7 @@ PERMISSIONS: Final[dict[str, frozenset[Role]]] = {
     "release": frozenset({Role.REVIEWER, Role.MANAGER}),
     "amend": frozenset({Role.REVIEWER, Role.MANAGER}),
     "discard": frozenset({Role.REVIEWER, Role.MANAGER}),
+    "quality": frozenset({Role.REVIEWER, Role.MANAGER}),
     "export": frozenset({Role.MANAGER, Role.ADMINISTRATOR}),
     "accounts": frozenset({Role.ADMINISTRATOR}),
     "devices": frozenset({Role.ADMINISTRATOR}),

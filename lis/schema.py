@@ -293,9 +293,50 @@ run = Table(
     Column("lot", Text, nullable=False, default=""),
     Column("tested", Integer, nullable=False, default=0),
     Column("alone", Text, nullable=False, default=""),
+    Column("inconclusive", Integer, nullable=False, default=0),
+    Column("invalid", Integer, nullable=False, default=0),
+    Column("quality", Text, nullable=False, default=""),
     Index("ix_run_plate_id", "plate_id"),
     Index("ix_run_read_at", "read_at"),
 )
+"""A file that was taken over. ``tested`` specimens, of which so many ended ``inconclusive`` or ``invalid``;
+``alone`` is target:count of single targets; ``quality`` names the control charts that reject the run."""
+
+quality_point = Table(
+    "quality_point",
+    metadata,
+    Column("run_id", ForeignKey("run.run_id"), primary_key=True),
+    Column("level", String(8), primary_key=True),
+    Column("target", String(80), primary_key=True),
+    Column("instrument", String(80), nullable=False),
+    Column("assay", Text, nullable=False),
+    Column("lot", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("value", Float),
+    Column("valid", Boolean, nullable=False),
+    Column("broken", Text, nullable=False),
+    Index("ix_quality_point_series", "instrument", "assay", "lot", "at"),
+)
+"""One control of one run: the median Cq of its wells, NULL where none came up. ``broken`` (comma-separated)
+are the Westgard rules that this point broke when it was read, by the values then in force. Append-only."""
+
+quality_target = Table(
+    "quality_target",
+    metadata,
+    Column("instrument", String(80), primary_key=True),
+    Column("assay", String(80), primary_key=True),
+    Column("lot", String(80), primary_key=True),
+    Column("level", String(8), primary_key=True),
+    Column("target", String(80), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("mean", Float, nullable=False),
+    Column("sd", Float, nullable=False),
+    Column("runs", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("set_at", Moment, nullable=False),
+    Column("set_by", String(80), nullable=False),
+)
+"""What a control should measure, as a named person set it; the newest version is in force. Append-only."""
 
 reading = Table(
     "reading",
@@ -445,7 +486,10 @@ counter = Table(
 )
 """Serial numbers that must never repeat: hold tray, pools, plates, reports."""
 
-EVIDENCE: Final = ("event", "file", "reading", "report", "rulebook")
+EVIDENCE: Final = (
+    *("event", "file", "reading", "report", "rulebook"),
+    *("quality_point", "quality_target"),
+)
 """Tables whose rows are never changed and never deleted."""
 
 

@@ -34,7 +34,6 @@ class Bands:
 
     detected: Interval
     grey: Interval | None
-    needs_curve: bool  # a grey repeat is positive only with an S-shaped curve
 
     def state(self, cq: float) -> str:
         """`detected`, `grey` or `not-detected` for a Cq above 0 (cycles)."""
@@ -48,18 +47,13 @@ class Bands:
 def read_bands(section: Section, target: str) -> Bands:
     """Read `detected`, `grey` and `negative` of a target and prove that they fit together."""
     detected = _detected(section.table("detected") if section.has("detected") else section.raw("detected"))
-    grey_section = section.table("grey")
-    grey = _grey(grey_section) if section.has("grey") else None
-    needs_curve = grey_section.flag("needs_curve", default=True)
-    grey_section.close()
+    written = section.table("grey")
+    grey = _grey(written) if section.has("grey") else None
     named = [(DETECTED, detected)] + ([(GREY, grey)] if grey is not None else [])
     if section.has("negative"):
         named.append((NOT_DETECTED, _negative(section.table("negative"))))
-    else:
-        last = max((interval for _, interval in named), key=lambda i: (i.high, i.high_in))
-        named.append((NOT_DETECTED, Interval(last.high, not last.high_in, math.inf, high_in=False)))
     _cover(named, target, section.where)
-    return Bands(detected, grey, needs_curve)
+    return Bands(detected, grey)
 
 
 def _detected(section: Section) -> Interval:
@@ -75,7 +69,9 @@ def _grey(section: Section) -> Interval:
         raise section.refuse(
             "high", "band-empty", f"the grey band ends at {high:g} before it begins at {low:g}."
         )
-    return Interval(low, section.flag("low_inclusive"), high, section.flag("high_inclusive"))
+    grey = Interval(low, section.flag("low_inclusive"), high, section.flag("high_inclusive"))
+    section.close()
+    return grey
 
 
 def _negative(section: Section) -> Interval:

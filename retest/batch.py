@@ -231,7 +231,6 @@ def decide_many(
     persons: ArrayLike | None = None,
     tiers: Sequence[str] = ("",),
     tier_codes: ArrayLike | None = None,
-    curves: ArrayLike | None = None,
 ) -> tuple[NDArray[np.intp], tuple[Decision, ...]]:
     """What happens next with each specimen of a batch that is read for the first time.
 
@@ -244,13 +243,12 @@ def decide_many(
         persons: persons who wait for each specimen; 1 when not given.
         tiers: the urgency tiers that `tier_codes` speaks of.
         tier_codes: one code a specimen, an index of `tiers`.
-        curves: verdict on the curve that decides, coded as for `interpret_many`.
 
     Returns:
         One index a specimen, and the decisions that they are indices of.
     """
     n = len(batch.calls)
-    given = ((batch.calls, 0), (batch.rules, 0), (materials, 0), (persons, 1), (tier_codes, 0), (curves, 0))
+    given = ((batch.calls, 0), (batch.rules, 0), (materials, 0), (persons, 1), (tier_codes, 0))
     columns = [_column(codes, n, default) for codes, default in given]
     number = np.zeros(n, dtype=np.int64)
     for column in columns:
@@ -267,8 +265,7 @@ def _column(given: ArrayLike | None, n: int, default: int) -> NDArray[np.int64]:
 
 
 def _first_decision(batch: Batch, rules: CaseRules, tiers: Sequence[str], codes: Sequence[int]) -> Decision:
-    call, rule, material, persons, tier, curve = codes
+    call, rule, material, persons, tier = codes
     held = tuple(Material)[material]
-    verdict = CURVES[curve - 1] if curve else None
-    finding = Finding("-", "-", CALLS[call], batch.rule_ids[rule], "first", verdict, material=held)
+    finding = Finding("-", "-", CALLS[call], batch.rule_ids[rule], "first", material=held)
     return decide(Case(held, (finding,), persons=persons, tier=tiers[tier]), rules)

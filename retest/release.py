@@ -50,6 +50,7 @@ class ReleaseFacts:
         controls_present: every required control was on the plate.
         file_complete: the instrument file was read to its end without a missing well.
         assay_validated: the laboratory has validated this assay version for this material and size.
+        quality: the control charts that reject the run, in words; empty: none does.
         flags: instrument flags on the specimen's wells.
         curves: curve verdict of every target of the virus (not the internal control).
         ic_cq: latest Cq (cycles) of the internal control; None: none detected.
@@ -70,6 +71,7 @@ class ReleaseFacts:
     controls_present: bool
     file_complete: bool
     assay_validated: bool
+    quality: str = ""
     flags: tuple[str, ...] = ()
     curves: tuple[str | None, ...] = ()
     ic_cq: float | None = None
@@ -120,6 +122,7 @@ _ALWAYS_ON: Final[Mapping[str, Callable[[ReleaseFacts], bool]]] = {
     "batch-valid": lambda facts: not facts.batch_valid,
     "controls-present": lambda facts: not facts.controls_present,
     "file-complete": lambda facts: not facts.file_complete,
+    "control-chart": lambda facts: bool(facts.quality),
     # the doubts of the cycler, and ours: a Cq that its curve contradicts, a file of another cycler
     "instrument-flags": lambda facts: bool(facts.flags),
 }

@@ -22,7 +22,7 @@ The TOML format of an assay file (`retest/assays/*.toml`)
     aliases = ["2019-nCoV_N1"]        # optional; other spellings, capitals do not matter
     curve = "any"                     # optional; "sigmoid": an atypical curve is not a clean positive
     detected = { op = "<", ct = 40.0 }      # or "<=", or { op = "any" }: every Cq is detected
-    grey = { low = 37.0, low_inclusive = true, high = 40.0, high_inclusive = false, needs_curve = true }
+    grey = { low = 37.0, low_inclusive = true, high = 40.0, high_inclusive = false }
     negative = { op = ">=", ct = 40.0 }     # optional; else all that is left above
 
     [[override]]                      # cutoffs belong to (kit, instrument, laboratory)

@@ -37,3 +37,8 @@ def one_row(conn: Connection, found: Select[Any]) -> Row | None:
 def all_rows(conn: Connection, found: Select[Any]) -> list[Row]:
     """The rows found, in their order."""
     return [dict(row) for row in conn.execute(found).mappings()]
+
+
+def counted(text: str) -> dict[str, int]:
+    """``target:count`` pairs, comma-separated, as they are kept of a run."""
+    return {name: int(n) for name, _, n in (one.rpartition(":") for one in text.split(",") if one)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, bindparam, func, select
 
 from lis.db import Prepared, among, insert_many
-from lis.queries.common import PAGE, Row, all_rows, one_row, parts
+from lis.queries.common import PAGE, Row, all_rows, counted, one_row, parts
 from lis.schema import event, plate, plate_well, pool_member, reading, rulebook, run
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def lot_tallies(conn: Connection, assay: str, since: datetime) -> list[LotTally]
         LotTally(
             lot,
             tested,
-            {name: int(n) for name, _, n in (one.rpartition(":") for one in alone.split(",") if one)},
+            counted(alone),
         )
         for lot, tested, alone in _LOTS.rows(conn, of_assay=assay, since=since)
     ]

@@ -290,6 +290,7 @@ def _facts(  # noqa: PLR0913 - the facts of one result
         controls_present=bool(run.row["valid"]) or "missing" not in run.row["verdict"],
         file_complete=True,  # an incomplete file never becomes a run
         assay_validated=assay.pooling.fits(material, places),
+        quality=run.row["quality"],
         flags=(*(flag for r in viral for flag in _doubts(r)), *_contradictions(run, own, viral)),
         curves=tuple(r["curve"] or None for r in viral),
         ic_cq=None if not internal or None in internal else max(internal),

@@ -13,7 +13,19 @@ from starlette.staticfiles import StaticFiles
 from lis import db
 from lis.errors import LisError, NotSignedIn
 from lis.laboratory import Laboratory
-from lis.web import api, api_admin, api_plates, api_pools, metrics, pages, pages_bench, pages_pools, problems
+from lis.web import (
+    api,
+    api_admin,
+    api_plates,
+    api_pools,
+    api_quality,
+    metrics,
+    pages,
+    pages_bench,
+    pages_pools,
+    pages_quality,
+    problems,
+)
 from lis.web.border import Border
 from lis.web.sessions import Sessions, Throttle
 
@@ -42,10 +54,12 @@ def create_app(lab: Laboratory) -> FastAPI:
     app.include_router(api.router)
     app.include_router(api_plates.router)
     app.include_router(api_pools.router)
+    app.include_router(api_quality.router)
     app.include_router(api_admin.open_router)
     app.include_router(pages.router)
     app.include_router(pages_bench.router)
     app.include_router(pages_pools.router)
+    app.include_router(pages_quality.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.mount("/docs-static", StaticFiles(directory=_docs_assets()), name="docs-static")
     for kind in (LisError, RequestValidationError, HTTPException):

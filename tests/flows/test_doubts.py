@@ -5,10 +5,15 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
+import pytest
 from bench import Bench
 
+from lis import queries
+from lis.matching import LoadedWell, Measured
 from lis.services.plates import PlateOrder, WellOrder
 from lis.services.results.doubting import LOT_DAYS
+from lis.services.results.shapes import Plate
+from lis.services.results.splashing import examined
 from lis.tube import TubeState
 
 FLOOD = {"ORF1ab": 14.0, "N": 14.5}
@@ -90,6 +95,77 @@ def test_a_lot_is_compared_by_its_runs_of_the_last_weeks_only(bench: Bench):
     assert bench.tube(late).reason == "single-target"
     for code in crowd(bench, "", 6):
         assert bench.tube(code).reason == "single-target"
+
+
+def flags_of(bench: Bench, code: str) -> set[str]:
+    """What is flagged on the readings of a tube."""
+    with bench.lab.database.read() as conn:
+        rows = queries.readings_of_tube(conn, code)
+    return {flag for row in rows for flag in row["flags"].split(",") if flag}
+
+
+def alarms(bench: Bench) -> list[str]:
+    """Codes of open alarms."""
+    with bench.lab.database.read() as conn:
+        return [row["code"] for row in queries.open_alarms(conn)]
+
+
+def test_a_suspected_splash_names_its_source_on_the_reading(bench: Bench):
+    """The reviewer sees from which well a signal may have come; wells far away, and negatives, bear no flag."""
+    strong, beside, far, empty = bench.singles(4)
+    run(
+        bench,
+        {"B2": strong, "C3": beside, "E9": far, "B3": empty},
+        {strong: FLOOD, beside: WEAK, far: WEAK},
+    )
+    assert flags_of(bench, beside) == {"BESIDE_STRONG:B2"}
+    assert flags_of(bench, strong) | flags_of(bench, far) | flags_of(bench, empty) == set()
+    assert alarms(bench) == []
+
+
+def test_positives_that_crowd_together_raise_an_alarm(bench: Bench):
+    """More touching positives than chance explains are flagged, and their plate is named, once."""
+    free = bench.lab.rules.template("").sample_wells("column")
+    codes = bench.singles(60)
+    near = dict(zip(free, codes, strict=False))
+    crowded = [near[well] for well in ("C4", "C5", "D4", "D5", "E4")]
+    run(bench, near, {code: {"ORF1ab": 30.0, "N": 30.5} for code in crowded})
+    assert all(flags_of(bench, code) == {"CROWDED"} for code in crowded)
+    assert alarms(bench) == ["POSITIVES_CROWDED"]
+    assert all(bench.tube(code).result == "positive" for code in crowded)  # a flag is no verdict
+    assert bench.check().ok
+
+
+@pytest.mark.parametrize(
+    ("batches", "found"), [(("X1", "X2", "X3", "X4"), {"SOURCE_PLATE_STRONG:A1"}), (("X1",) * 4, set())]
+)
+def test_a_neighbour_on_the_source_plate_is_found_on_a_stamped_plate(
+    make_bench, batches: tuple[str, ...], found: set[str]
+):
+    """Wells two apart on 384 lay side by side on the 96-well plate that was stamped, if one was."""
+    plain = make_bench()
+    assert plain.lab.rules.template("").size == 96
+    wells = [f"{row}{column}" for row in "ABCD" for column in range(1, 9)]
+    loaded = tuple(
+        LoadedWell(
+            well, tube=well, control="", batch=batches[2 * (i // 8 % 2) + i % 2], test="first", targets=()
+        )
+        for i, well in enumerate(wells)
+    )
+    assay = plain.lab.rules.assay("daan-2019-ncov")
+    plate = Plate("P1", assay, loaded, {}, "c")
+    cqs = {"A1": 14.0, "A3": 30.0}
+    measured = {
+        well: tuple(
+            Measured(well, target, "FAM", cqs.get(well), "", "", "", (), well) for target in ("ORF1ab", "N")
+        )
+        for well in wells
+    }
+    marks, crowd = examined(plate, measured, 384)
+    assert {flag for one in marks["A3"] for flag in one.flags} == found
+    assert crowd == ""
+    small, _ = examined(plate, measured, 0)  # no well beyond a plate of 96: taken for one
+    assert all(not one.flags for one in small["A3"])
 
 
 def test_a_retest_of_a_tube_that_waited_longer_comes_first(bench: Bench):

@@ -34,7 +34,7 @@ OLDEST = "(SELECT min(report_id) FROM report)"
 LAST_TUBE = "(SELECT max(tube_id) FROM tube)"
 COPY = (
     "INSERT INTO report SELECT 'R1', version, amends, tube_id, person_id, result, mode, places, tests, assay, "
-    "assay_version, sampled_at, received_at, issued_at, due_at, signed_by, signed_names, reason, seal FROM report "
+    "assay_version, pool_policy, pool_policy_version, sampled_at, received_at, issued_at, due_at, signed_by, signed_names, reason, seal FROM report "
 )
 ADD = "INSERT INTO plate_well SELECT plate_id, 'H5', {0}, NULL, batch, test, '' FROM plate_well WHERE well = 'C1'"
 ATTACKS = {

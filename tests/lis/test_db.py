@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from bench import Bench
-from sqlalchemy import event, inspect, text
+from sqlalchemy import event, inspect, select, text
 
 import lis.migrations
 from lis import db, ledger, queries, schema
@@ -20,7 +20,7 @@ from lis.clock import FixedClock
 from lis.db import Database, migrate
 from lis.errors import Busy, Conflict, LisError, StorageFull
 from lis.events import HeldUnknown
-from lis.services import receiving
+from lis.services import quality, receiving
 
 WORD = "nothing was written"
 HELD = HeldUnknown(1, "", "")
@@ -188,8 +188,12 @@ def test_an_error_of_the_database_is_told_in_words(database: Database):
 
 @pytest.mark.parametrize("table", schema.EVIDENCE)
 def test_evidence_is_append_only(bench: Bench, table: str):
-    """Events, files, readings, reports and rules refuse UPDATE and DELETE, whoever asks through SQL."""
+    """Events, files, readings, reports, rules and control values refuse UPDATE and DELETE, whoever asks by SQL."""
     bench.cycle(bench.singles())
+    with bench.lab.database.write("rosa") as unit:
+        row = unit.conn.execute(select(schema.quality_point)).mappings().first()
+        series = queries.Series(*(row[name] for name in queries.Series._fields))
+        quality.set_target(unit, series, 25.0, 0.2, "validation")
     column = next(iter(schema.metadata.tables[table].c)).name
     for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):
         with pytest.raises(LisError, match="append-only"), bench.lab.database.write("eve") as unit:

@@ -555,3 +555,25 @@ def test_password_is_never_answered(small):
     answer = small.client().post("/api/v1/sign-in", json={"name": "anna", "password": PASSWORD})
     assert PASSWORD not in answer.text
     assert "argon2" not in answer.text
+
+
+def test_control_charts_are_read_by_all_and_set_by_reviewers(served):
+    """Everybody sees what the controls measured; who says what they should measure is kept by name."""
+    anna, bo = served.person("anna"), served.person("bo")
+    receive(anna, *range(1, 4))
+    upload(anna, run_file(served, plate(anna), {}), "run.txt")
+    found = anna.get("/api/v1/quality").json()
+    chart = next(one for one in found["charts"] if (one["level"], one["target"]) == ("PC", "N"))
+    assert (len(chart["points"]), chart["expected"], found["enough"]) == (1, None, 20)
+    named = {name: chart[name] for name in ("instrument", "assay", "lot", "level", "target")}
+    target = "/api/v1/quality/targets"
+    problem(anna.post(target, named), 403, "ROLE")
+    problem(bo.post(target, named), 409, "QUALITY_FEW")
+    problem(bo.post(target, named | {"mean": 25.0}), 422, "QUALITY_VALUES")
+    problem(bo.post(target, named | {"target": "M"}), 404, "QUALITY_SERIES")
+    made = bo.ok(target, named | {"mean": 25.0, "sd": 0.3, "reason": "kit validation"})
+    assert (made["set_by"], made["version"], made["mean"]) == ("bo", 1, 25.0)
+    again = next(one for one in anna.get("/api/v1/quality?days=1").json()["charts"] if one["expected"])
+    assert again["expected"]["reason"] == "kit validation"
+    assert {name: again[name] for name in named} == named
+    assert [rate["tested"] for rate in found["rates"]["instrument"]] == [3]

@@ -24,7 +24,7 @@ role = "target"
 aliases = ["gene A"]
 curve = "sigmoid"
 detected = { op = "<", ct = 37.0 }
-grey = { low = 37.0, low_inclusive = true, high = 40.0, high_inclusive = false, needs_curve = true }
+grey = { low = 37.0, low_inclusive = true, high = 40.0, high_inclusive = false }
 negative = { op = ">=", ct = 40.0 }
 
 [[target]]

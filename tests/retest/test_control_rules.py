@@ -2,7 +2,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retest import ControlReading, Reading, ReadingError, judge_plate
+from retest import REASONS, AssayRules, ControlFailure, ControlReading, Reading, ReadingError, judge_plate
+from retest.controls import missing_controls
 
 # A busy machine must not fail a property.
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -116,6 +117,45 @@ def test_every_failure_speaks_both_languages(synthetic):
         assert failure.zh.endswith("。")
 
 
+def test_a_failure_names_the_well_and_the_control_as_it_was_read(synthetic):
+    """Who stands at the cycler is told which well failed, for which target and why, in both languages."""
+    ec = control("HSC", 39.0, None, 27.0, "X2", "C7")
+    verdict, _ = judged(synthetic, NTC, PC, EC1, ec)
+    assert verdict.failures == (
+        ControlFailure("extraction", "X2", "HSC", "C7", "A", "control-signal", *REASONS["control-signal"]),
+    )
+    verdict, _ = judged(synthetic, NTC, PC, EC1)
+    assert verdict.failures == (
+        ControlFailure("extraction", "X2", "EC", "", "", "control-missing", *REASONS["control-missing"]),
+    )
+
+
+def test_a_plate_that_lacks_controls_is_told_which(synthetic):
+    """Before a run starts the technician reads what is missing, where, and what would not count."""
+    missing = missing_controls(
+        [(" nc ", ""), ("HSC", "X2"), ("PC", "X1"), ("?", "")], synthetic, {"X2", "X1"}
+    )
+    assert [(one.rule.kind, one.batch, one.found) for one in missing] == [("EC", "X1", 0)]
+    assert missing[0].sentence == (
+        "Extraction batch X1 has 0 of 1 controls EC that the assay requires; "
+        "no result of its specimens would count."
+    )
+    [ntc, *batches] = missing_controls([("PC", "")], synthetic, ["X2", "X1"])
+    assert ntc.sentence == (
+        "The plate has 0 of 1 controls NTC that the assay requires; no result of any specimen would count."
+    )
+    assert [(one.rule.kind, one.batch) for one in batches] == [("EC", "X1"), ("EC", "X2")]
+    assert missing_controls([("NTC", ""), ("PC", "")], synthetic, []) == ()
+
+
+def test_two_controls_where_two_are_asked_for(content):
+    """One of two is reported as one of two; a control that is only judged when present is never missing."""
+    content["control"][1]["min"], content["control"][2]["min"] = 2, 0
+    rules = AssayRules.from_mapping(content)
+    missing = missing_controls([("NTC", ""), ("PC", ""), ("EC", "X9")], rules, ["X1"])
+    assert [(one.rule.kind, one.batch, one.found) for one in missing] == [("PC", "", 1)]
+
+
 def test_controls_use_the_cutoff_of_the_instrument(synthetic):
     """A positive control that is late for this cycler fails on it."""
     assert judged(synthetic, NTC, PC, EC1, EC2, instrument="Cycler X")[1] == []
@@ -124,6 +164,15 @@ def test_controls_use_the_cutoff_of_the_instrument(synthetic):
     assert judged(synthetic, NTC, late, EC1, EC2, instrument="Cycler X")[1] == [
         ("run", "", "B", "control-late")
     ]
+
+
+def test_controls_use_the_cutoff_of_the_laboratory(content):
+    """A laboratory that has a cutoff of its own judges its controls by it."""
+    content["override"][0] |= {"instruments": [], "laboratories": ["Lab L"]}
+    rules = AssayRules.from_mapping(content)
+    late = control("PC", 28.0, 30.0, 27.0)
+    assert judged(rules, NTC, late, EC1, EC2)[1] == []
+    assert judged(rules, NTC, late, EC1, EC2, laboratory="lab l")[1] == [("run", "", "B", "control-late")]
 
 
 def test_a_control_with_a_foreign_target_is_refused(synthetic):

@@ -239,7 +239,10 @@ def test_unknown_target_is_refused():
         interpret([Reading("ORF8", 20.0)], ALL["cdc-2019-ncov-n1n2rp"])
     assert caught.value.code == "unknown-target"
     assert caught.value.where == "ORF8"
-    assert "N1, N2, RP" in caught.value.sentence
+    assert caught.value.sentence == (
+        "assay cdc-2019-ncov-n1n2rp has no target of this name, only N1, N2, RP. "
+        "Choose the right assay or add an alias."
+    )
 
 
 def test_aliases_and_capitals_lead_to_the_target():
@@ -254,8 +257,10 @@ def test_impossible_cq_is_refused(cq):
     with pytest.raises(ReadingError) as caught:
         Reading("N1", cq)
     assert caught.value.code == "cq-refused"
-    assert f"Cq {cq!r} is no cycle" in caught.value.sentence
-    assert str(caught.value) == f"N1: {caught.value.sentence}"
+    assert str(caught.value) == (
+        f"N1: Cq {cq!r} is no cycle. Undetermined is written as an empty value; check the file."
+    )
+    assert str(caught.value) == f"{caught.value.where}: {caught.value.sentence}"
 
 
 def test_unknown_curve_word_is_refused():
@@ -263,7 +268,8 @@ def test_unknown_curve_word_is_refused():
     with pytest.raises(ReadingError) as caught:
         Reading("N1", 20.0, "wavy")
     assert caught.value.code == "curve-refused"
-    assert caught.value.sentence == "curve verdict 'wavy' is not one of sigmoid, flat, atypical."
+    assert str(caught.value) == "N1: curve verdict 'wavy' is not one of sigmoid, flat, atypical."
+    assert (caught.value.where, caught.value.sentence) == tuple(str(caught.value).split(": ", 1))
 
 
 def test_a_number_on_a_flat_curve_is_neither_positive_nor_negative():

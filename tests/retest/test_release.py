@@ -40,6 +40,7 @@ LOCKED = (
     "batch-valid",
     "controls-present",
     "file-complete",
+    "control-chart",
     "instrument-flags",
 )
 
@@ -74,6 +75,7 @@ def test_a_plain_negative_leaves_without_a_person(release):
         ("controls-present", {}, {"controls_present": False}),
         ("file-complete", {}, {"file_complete": False}),
         ("assay-validated", {}, {"assay_validated": False}),
+        ("control-chart", {"quality": ""}, {"quality": "PC N: 1-3s"}),
         ("instrument-flags", {"flags": ()}, {"flags": ("HIGHSD",)}),
         ("curve", {"curves": ("flat", None)}, {"curves": ("flat", "sigmoid")}),
         ("curve", {"curves": ()}, {"curves": ("atypical",)}),

@@ -95,18 +95,17 @@ def test_many_are_decided_as_each_one_alone(data, rules, n):
     materials = [data.draw(st.integers(0, 2)) for _ in range(n)]
     persons = [data.draw(st.integers(1, 20)) for _ in range(n)]
     codes = [data.draw(st.integers(0, 2)) for _ in range(n)]
-    curves = [data.draw(st.integers(0, 3)) for _ in range(n)]
     batch = interpret_many(np.repeat(cqs[:, :, None], rules.replicates, axis=2), rules)
     case_rules = CaseRules(rules, CHINA)
     which, decisions = decide_many(
-        batch, case_rules, materials=materials, persons=persons, tiers=tiers, tier_codes=codes, curves=curves
+        batch, case_rules, materials=materials, persons=persons, tiers=tiers, tier_codes=codes
     )
     assert len(which) == n
     for i in range(n):
         material = tuple(Material)[materials[i]]
         finding = Finding(
             "S", "R", CALLS[batch.calls[i]], batch.rule_ids[batch.rules[i]], "first",
-            CURVES[curves[i] - 1] if curves[i] else None, material=material,
+            material=material,
         )  # fmt: skip
         case = Case(material, (finding,), persons=persons[i], tier=tiers[codes[i]])
         assert decisions[which[i]] == decide(case, case_rules)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retest import REASONS, DischargeRules, DischargeTest, Reading, RulesError, discharge
+from retest import REASONS, Discharge, DischargeRules, DischargeTest, Reading, RulesError, discharge
 
 FOLDER = Path(__file__).resolve().parents[2] / "retest" / "policies"
 NINE, EIGHT, HOME = (
@@ -37,6 +37,8 @@ def sample(hours, n=None, orf=None, name="", valid=True, day=0, **curves):
         (NINE, [sample(0), sample(12), sample(24)], "discharge-met"),
         (NINE, [sample(0)], "discharge-too-soon"),
         (NINE, [], "discharge-no-test"),
+        (NINE, [sample(0, 20.0)], "discharge-below"),
+        (NINE, [sample(0, 20.0), sample(12, valid=False)], "discharge-below"),
         (NINE, [sample(0, valid=False), sample(24)], "discharge-too-soon"),
         (NINE, [sample(0), sample(12, 20.0, valid=False), sample(24)], "discharge-met"),
         (NINE, [sample(0, valid=False)], "discharge-no-test"),
@@ -92,7 +94,7 @@ def test_more_tests_than_two_can_be_asked_for():
     content["discharge"]["tests"] = 3
     three = DischargeRules.from_mapping(content)
     found = discharge([sample(0), sample(24)], three)
-    assert (found.met, found.reason, found.not_before) == (False, "discharge-too-few", None)
+    assert found == Discharge(False, "discharge-too-few", ("T0", "T24"), None)
     assert discharge([sample(0), sample(1), sample(24)], three).met
     content["discharge"]["tests"] = 1
     assert discharge([sample(0)], DischargeRules.from_mapping(content)).met

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retest import EvidenceRules, LotCount, beside_strong, lot_clusters
+from retest import Evidence, EvidenceRules, LotCount, beside_strong, lot_clusters
 from retest.evidence import binomial_tail
 
 RULES = EvidenceRules("re-extract", 18.0, 0.0, "second-kit", 0.001, 0.001, 5)
@@ -27,7 +27,8 @@ def test_every_well_around_a_strong_one_is_suspected():
 
 def test_the_limit_of_strong_is_inclusive():
     """Cq 18.00 is strong, 18.01 is not; both spellings of a well are the same place."""
-    assert wells(beside_strong({"A01": 18.0, "A2": 30.0}, RULES)) == {"A2": ("A01", 18.0)}
+    found = beside_strong({"A01": 18.0, "A2": 30.0}, RULES)
+    assert found == {"A2": Evidence("beside-strong", "A01", 18.0)}
     assert beside_strong({"A01": 18.01, "A2": 30.0}, RULES) == {}
     assert beside_strong({"A9": 15.0, "B10": 30.0}, RULES).keys() == {"B10"}
     assert beside_strong({"A1": 15.0, "A3": 30.0}, RULES) == {}
@@ -86,6 +87,14 @@ def test_a_small_count_is_never_a_cluster():
     assert lot_clusters([LotCount("L1", "N", 0, 0)], RULES) == {}
 
 
+def test_a_lot_at_the_very_limit_of_chance_is_not_blamed():
+    """A lot is crowded when chance makes such a count more rarely than the limit, not as rarely."""
+    one = [LotCount("L1", "N", 1000, 8)]
+    chance = lot_clusters(one, RULES)["L1", "N"].figure
+    assert lot_clusters(one, replace(RULES, lot_alpha=chance)) == {}
+    assert lot_clusters(one, replace(RULES, lot_alpha=math.nextafter(chance, 1)))
+
+
 def test_looking_at_many_lots_needs_stronger_evidence():
     """The same count that names one lot alone is chance among a hundred."""
     one = LotCount("L0", "N", 1000, 8)
@@ -108,8 +117,8 @@ def test_the_binomial_tail_equals_its_definition(k, n, p):
 
 def test_small_tails_are_exact_in_relation():
     """A probability of 1e-30 is not rounded to 0."""
-    assert binomial_tail(12, 200, 0.0005) == pytest.approx(exact_tail(12, 200, 0.0005), rel=1e-9)
-    assert binomial_tail(40, 150, 0.01) == pytest.approx(exact_tail(40, 150, 0.01), rel=1e-9)
+    for k, n, p in ((12, 200, 0.0005), (40, 150, 0.01)):
+        assert binomial_tail(k, n, p) == pytest.approx(exact_tail(k, n, p), rel=1e-9, abs=0)
 
 
 def test_the_ends_of_the_tail():
@@ -117,6 +126,7 @@ def test_the_ends_of_the_tail():
     assert binomial_tail(0, 10, 0.2) == 1.0
     assert binomial_tail(11, 10, 0.2) == 0.0
     assert binomial_tail(1, 10, 0.0) == 0.0
+    assert binomial_tail(900, 1000, 1e-5) == 0.0  # smaller than any number there is
     assert binomial_tail(10, 10, 1.0) == 1.0
     assert binomial_tail(10, 10, 0.5) == pytest.approx(0.5**10)
 

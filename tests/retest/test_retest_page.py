@@ -82,7 +82,7 @@ def test_counts_limits_and_switches_are_said(policy, release, content):
     assert "detected <= 1" in page
     assert "grey >= 1; needs B" in page
     assert "| `none` (off) | signal 0; control detected | negative |" in page
-    assert "| `none` | controls in doubt |" in page
+    assert "\n\n| switched off | reason |\n|---|---|\n| `none` | controls in doubt |\n" in page
     assert "A absent; B absent, tolerated from 40; IC any" in page
     assert "A detected from 20 to 33" in page
     assert "37 <= Ct < 40" in page

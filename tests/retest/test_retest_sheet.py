@@ -32,7 +32,7 @@ def test_every_rule_of_every_shipped_assay_is_on_its_sheet(name):
     lines = boundary_sheet(rules)
     rows = {line.tested for line in lines if line.part == "decision"}
     assert rows == {row.id for row in rules.decision}
-    assert all(line.tested == line.outcome.rule for line in lines if line.part == "decision")
+    assert all(line.tested == line.outcome.rule for line in lines if line.part != "cutoff")
     built_in = {line.tested for line in lines if line.part == "built-in"}
     assert {"missing-target", "curve-flat", "curve-without-cq"} <= built_in <= set(KIND_OF_BUILT_IN)
     assert ("curve-atypical" in built_in) == any(
@@ -143,6 +143,18 @@ def test_a_low_cutoff_still_has_a_clean_value(content):
     lines = boundary_sheet(AssayRules.from_mapping(content))
     values = {r.cq for line in lines for r in line.readings if r.target == "B" and r.cq is not None}
     assert min(values) == 6.0
+    content["target"][1]["detected"]["ct"] = 35.5
+    lines = boundary_sheet(AssayRules.from_mapping(content))
+    assert {r.cq for line in lines for r in line.readings if r.target == "B"} == {
+        None,
+        25.0,
+        35.49,
+        35.5,
+        35.51,
+    }
+    content["target"][1]["detected"]["ct"] = 34.567
+    lines = boundary_sheet(AssayRules.from_mapping(content))
+    assert 24.57 in {r.cq for line in lines for r in line.readings if r.target == "B"}
     content["target"][1]["detected"]["ct"] = 30.0
     lines = boundary_sheet(AssayRules.from_mapping(content))
     assert {r.cq for line in lines for r in line.readings if r.target == "B"} == {
@@ -181,6 +193,9 @@ def test_the_csv_holds_every_line_with_the_version():
 def test_cells_show_wells_curves_and_nothing():
     """A Cq with two digits, a dash for undetermined, the curve behind it, a slash between wells."""
     rules = ALL["cdc-2019-ncov-n1n2rp"]
+    assert header(rules) == (
+        "line", "part", "tested", "side", "place", "N1", "N2", "RP", "call", "结果", "rule", "next", "下一步",
+    )  # fmt: skip
     named = {
         line.tested: dict(zip(header(rules), cells(rules, 7, line), strict=True))
         for line in boundary_sheet(rules)

@@ -1,11 +1,13 @@
+import hashlib
 import json
 import tomllib
+from datetime import date
 
 import pytest
 
 from retest import AssayRules, Call, Material, Next, Reading, RulesError, interpret
-from retest.checked import line_of
-from retest.words import BORDERLINE_KINDS
+from retest.checked import digest, line_of
+from retest.words import BORDERLINE_KINDS, KIND_OF_BUILT_IN
 
 
 def refused(content, code, *words):
@@ -72,6 +74,14 @@ def test_digest_ignores_comments_and_order_but_not_numbers(content):
     content["target"][1]["detected"]["ct"] = 38.5
     content["override"].clear()
     assert AssayRules.from_mapping(content, "a").digest != one.digest
+
+
+def test_a_digest_of_yesterday_is_the_digest_of_today():
+    """Results carry the digest for years: the same content must always give the same one."""
+    content = {"b": [1, 2.5, True], "a": {"名": "灰区", "since": date(2022, 12, 7)}}
+    written = '{"a":{"since":"2022-12-07","名":"灰区"},"b":[1,2.5,true]}'
+    assert digest(content) == hashlib.sha256(written.encode("utf-8")).hexdigest()
+    assert digest(content) == "8a2a3012e40b52b1536be803939dde9fea1e8488381efcbe25ec83482aad1a5e"
 
 
 def test_syntax_error_names_file_and_line():
@@ -193,11 +203,17 @@ def test_two_rows_with_one_id_are_refused(content):
     refused(content, "id-twice", "both")
 
 
-@pytest.mark.parametrize("reserved", ["missing-target", "borderline"])
+@pytest.mark.parametrize("reserved", [*KIND_OF_BUILT_IN, "borderline", "contradictory"])
 def test_built_in_ids_are_reserved(content, reserved):
     """A row cannot take the id of a built-in rule."""
     content["decision"][0]["id"] = reserved
     refused(content, "id-reserved", reserved)
+
+
+def test_a_row_is_asked_about_every_target(synthetic):
+    """A reading that lacks a target meets no row by chance; it is an error."""
+    with pytest.raises(ValueError, match="shorter"):
+        synthetic.decision[3].matches(("A", "B"), ("not-detected",), "detected")
 
 
 def test_a_negative_with_a_signal_is_refused(content):

@@ -45,3 +45,14 @@ def test_more_persons_wait_more_urgently(persons, tier):
     more = priority_of_void(CHINA, persons + 1, tier) - priority_of_void(CHINA, persons, tier)
     assert more == CHINA.priority["per_person"]
     assert priority_of_void(CHINA, persons, tier) >= CHINA.priority["retest"]
+
+
+def test_the_priority_of_a_test_that_is_owed():
+    """It is that of a retest, five more for every further person, and that of the tier."""
+    retest, each = CHINA.priority["retest"], CHINA.priority["per_person"]
+    assert each > 0
+    for persons, further in ((0, 0), (1, 0), (2, 1), (10, 9)):
+        assert priority_of_void(CHINA, persons, "") == retest + each * further
+        for tier, more in CHINA.tier.items():
+            assert priority_of_void(CHINA, persons, tier) == retest + each * further + more
+    assert priority_of_void(CHINA, 1, "no such tier") == retest

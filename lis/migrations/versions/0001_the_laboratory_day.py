@@ -390,6 +390,9 @@ def upgrade() -> None:
         sa.Column("lot", sa.Text(), nullable=False),
         sa.Column("tested", sa.Integer(), nullable=False),
         sa.Column("alone", sa.Text(), nullable=False),
+        sa.Column("inconclusive", sa.Integer(), nullable=False),
+        sa.Column("invalid", sa.Integer(), nullable=False),
+        sa.Column("quality", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["file_id"], ["file.file_id"], name=op.f("fk_run_file_id")),
         sa.ForeignKeyConstraint(["plate_id"], ["plate.plate_id"], name=op.f("fk_run_plate_id")),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_run")),
@@ -422,6 +425,48 @@ def upgrade() -> None:
         batch_op.create_index("ix_tube_person_person_id", ["person_id"], unique=False)
 
     op.create_table(
+        "quality_target",
+        sa.Column("instrument", sa.String(length=80), nullable=False),
+        sa.Column("assay", sa.String(length=80), nullable=False),
+        sa.Column("lot", sa.String(length=80), nullable=False),
+        sa.Column("level", sa.String(length=8), nullable=False),
+        sa.Column("target", sa.String(length=80), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("mean", sa.Float(), nullable=False),
+        sa.Column("sd", sa.Float(), nullable=False),
+        sa.Column("runs", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("set_at", sa.String(length=27), nullable=False),
+        sa.Column("set_by", sa.String(length=80), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "instrument",
+            "assay",
+            "lot",
+            "level",
+            "target",
+            "version",
+            name=op.f("pk_quality_target"),
+        ),
+    )
+    op.create_table(
+        "quality_point",
+        sa.Column("run_id", sa.String(length=64), nullable=False),
+        sa.Column("level", sa.String(length=8), nullable=False),
+        sa.Column("target", sa.String(length=80), nullable=False),
+        sa.Column("instrument", sa.String(length=80), nullable=False),
+        sa.Column("assay", sa.Text(), nullable=False),
+        sa.Column("lot", sa.Text(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("value", sa.Float(), nullable=True),
+        sa.Column("valid", sa.Boolean(), nullable=False),
+        sa.Column("broken", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_quality_point_run_id")),
+        sa.PrimaryKeyConstraint("run_id", "level", "target", name=op.f("pk_quality_point")),
+    )
+    with op.batch_alter_table("quality_point", schema=None) as batch_op:
+        batch_op.create_index("ix_quality_point_series", ["instrument", "assay", "lot", "at"], unique=False)
+
+    op.create_table(
         "reading",
         sa.Column("run_id", sa.String(length=64), nullable=False),
         sa.Column("well", sa.String(length=4), nullable=False),
@@ -447,6 +492,11 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back."""
+    with op.batch_alter_table("quality_point", schema=None) as batch_op:
+        batch_op.drop_index("ix_quality_point_series")
+
+    op.drop_table("quality_point")
+    op.drop_table("quality_target")
     with op.batch_alter_table("reading", schema=None) as batch_op:
         batch_op.drop_index("ix_reading_tube_id")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lis import ledger, queries
+from retest import Call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from instruments import RunFile
     from lis.db import Unit
     from lis.matching import LoadedWell, Measured
+    from lis.services.results.charting import Charted
     from lis.services.results.shapes import Judged, Plate
     from retest import PlateVerdict
 
@@ -26,13 +28,14 @@ def run_id_of(file_id: str, plate_id: str, measured: Mapping[str, tuple[Measured
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A file that was taken over: which run it is, of which plate, and what its controls said."""
+    """A file that was taken over: which run it is, and what its controls and their charts say."""
 
     run_id: str
     file_id: str
     device: str
     run: RunFile
     verdict: PlateVerdict
+    charted: Charted
 
 
 def save_run(
@@ -44,6 +47,7 @@ def save_run(
 ) -> None:
     """Keep a run with its readings, and with what lots are compared by; close its plate."""
     alone = Counter(one.alone for one in judged if one.alone)
+    calls = Counter(one.outcome.call for one in judged)
     text = verdict_text(done.verdict)
     row = {
         "run_id": done.run_id,
@@ -62,8 +66,13 @@ def save_run(
         "lot": plate.lot,
         "tested": len(judged),
         "alone": ",".join(f"{target}:{count}" for target, count in sorted(alone.items())),
+        "inconclusive": calls[Call.borderline],
+        "invalid": calls[Call.invalid],
+        "quality": done.charted.rejected,
     }
     queries.insert_rows(unit.conn, "run", [row])
+    points = [one | {"run_id": done.run_id} for one in done.charted.rows]
+    queries.insert_rows(unit.conn, "quality_point", points)
     plan = {well.well: well for well in plate.wells}
     readings = [_reading_row(done.run_id, plan[one.well], one) for many in measured.values() for one in many]
     queries.insert_rows(unit.conn, "reading", readings)

@@ -17,10 +17,12 @@ from lis.matching import (
     same_instrument,
     serial_in,
 )
+from lis.services.results.charting import chart
 from lis.services.results.deciding import facts_of, is_left, open_pools, pool_of, tally, void
 from lis.services.results.judging import judge, read_wells
 from lis.services.results.keeping import Taken, run_id_of, save_run, verdict_text
 from lis.services.results.shapes import Ingested, Parsed, Plate
+from lis.services.results.splashing import examined
 from lis.tube import NEXT_STEP, TubeState
 from retest import ReadingError
 
@@ -54,6 +56,7 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
         measured = match(run, plate.plate_id, plate.wells, plate.assay, parsed.curves)
         if doubt:  # a person's file: taken over, and held by the release rules until somebody looked
             measured = {well: _flagged(many, OTHER_SERIAL) for well, many in measured.items()}
+        measured, crowded = examined(plate, measured, run.block)
         verdict = judge(rules, plate, run, measured)
         judged, voided = read_wells(unit, rules, plate, run, measured, verdict)
     except Mismatch as error:
@@ -66,8 +69,10 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
     undecided = {one.tube.tube_id: one.decision for one in judged if is_left(one, pools)}
     facts = [fact for one in judged for fact in facts_of(unit, rules, plate, run_id, one, undecided)]
     facts += [(tube.tube_id, void(rules, plate, run_id, well, verdict, tube)) for tube, well in voided]
+    charted = chart(unit, plate, row["device"], measured, valid=verdict.run_valid)
     # apply
-    save_run(unit, plate, Taken(run_id, file_id, row["device"], run, verdict), measured, judged)
+    taken = Taken(run_id, file_id, row["device"], run, verdict, charted)
+    save_run(unit, plate, taken, measured, judged)
     ledger.append(unit, facts, plate.tubes)
     decisions = tally(judged, voided)
     tubes = tuple(sorted(plate.tubes))
@@ -85,11 +90,25 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
         decided_at=unit.now,
         decided_by=unit.actor,
     )
+    _tell(unit, plate, taken, doubt, crowded)
+    return done
+
+
+def _tell(unit: Unit, plate: Plate, taken: Taken, doubt: str, crowded: str) -> None:
+    """Raise the alarms of a run: failed controls, rejecting charts, another cycler, crowded positives."""
+    verdict, rejected = taken.verdict, taken.charted.rejected
     if not verdict.run_valid or verdict.failed_batches:
         _alarm(unit, "CONTROL_FAILED", plate.plate_id, verdict_text(verdict) or "a control failed")
+    if rejected:
+        sentence = (
+            f"Control charts reject this run ({rejected}). Its results wait for a person: look at the "
+            "charts, and for the cause, before anything of it is released."
+        )
+        _alarm(unit, "QUALITY_REJECTED", plate.plate_id, sentence)
     if doubt:
         _alarm(unit, OTHER_SERIAL, plate.plate_id, doubt)
-    return done
+    if crowded:
+        _alarm(unit, "POSITIVES_CROWDED", plate.plate_id, crowded)
 
 
 def parsed_name(parsed: Parsed) -> str:
