@@ -190,6 +190,7 @@ def test_tubes_mixed_at_collection():
     cleared = decode(MIXED, PoolReading(NEG))
     assert (cleared.status, actions(cleared)) == (Status.CLEARED, [Action.REPORT_NEGATIVE] * 3)
     assert [one.who for one in cleared.decisions] == ["P1", "P2", "P3"]
+    assert (cleared.tube, cleared.sentence) == ("M1", "Tube M1 is negative.")
     for finding in (POS, GREY, BAD):
         back = decode(MIXED, PoolReading(finding))
         assert (back.status, back.reason) == (Status.RECOLLECT, "MIXED_RECOLLECT")

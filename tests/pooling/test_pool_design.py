@@ -362,25 +362,33 @@ SURE = Accuracy(1.0, 0.9)
 
 
 @pytest.mark.parametrize(
-    ("found", "honest"),
+    ("asked", "honest"),
     [
-        (design(0.1, size=32, specificity=0.9, sensitivity=0.8, min_sensitivity=0), two_stage(0.1, 32, SURE)),
+        ({"prevalence": 0.1, "size": 32, "sensitivity": 0.8}, lambda: two_stage(0.1, 32, SURE)),
         (
-            design(0.25, size=20, stages=3, specificity=0.9, sensitivity=0.7, min_sensitivity=0),
-            pooling.three_stage(0.25, (16, 4), SURE),
+            {"prevalence": 0.25, "size": 20, "stages": 3, "sensitivity": 0.7},
+            lambda: pooling.three_stage(0.25, (16, 4), SURE),
         ),
         (
-            design(0.25, array=(8, 8), max_size=64, specificity=0.9, sensitivity=0.6, min_sensitivity=0),
-            pooling.array(0.25, 8, 8, SURE),
+            {"prevalence": 0.25, "array": (8, 8), "max_size": 64, "sensitivity": 0.6},
+            lambda: pooling.array(0.25, 8, 8, SURE),
         ),
     ],
     ids=["two stages", "three stages", "array"],
 )
-def test_the_honest_cost_keeps_the_false_positives(found, honest):
+def test_the_honest_cost_keeps_the_false_positives(asked, honest):
     """If no positive pool was missed, the pools that read positive by mistake would still be there."""
+    found = design(**asked, specificity=0.9, min_sensitivity=0)
     (refused,) = found.refused
-    assert (refused.code, honest.tests_per_person > 1 > found.tests_per_person) == ("MISSED_POOLS", True)
-    assert f"if none was missed: {honest.tests_per_person:.4f} tests" in refused.sentence
+    sure = honest().tests_per_person
+    assert (refused.code, sure > 1 > found.tests_per_person) == ("MISSED_POOLS", True)
+    assert f"if none was missed: {sure:.4f} tests" in refused.sentence
+
+
+def test_as_many_tests_as_singly_is_no_saving():
+    """A coin in place of the assay opens every second pool of two: one test per person, nothing saved."""
+    found = design(0.1, size=2, sensitivity=0.5, specificity=0.5, min_sensitivity=0)
+    assert (found.tests_per_person, [one.code for one in found.refused]) == (1.0, ["NO_SAVING"])
 
 
 def test_nothing_is_called_cheapest_that_is_not():

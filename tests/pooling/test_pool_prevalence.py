@@ -104,6 +104,10 @@ def test_a_share_of_very_many_tubes_stays_a_share():
         for positive in (0, tested):
             seen = positivity([tally(10, tested, positive)])
             assert 0.0 <= seen.low <= seen.estimate <= seen.high <= 1.0
+        assert (prevalence.wilson(tested, 0, 0.95)[0], prevalence.wilson(tested, tested, 0.95)[1]) == (
+            0.0,
+            1.0,
+        )
 
 
 def test_wilson_known_value():
