@@ -117,7 +117,7 @@ RELEASE = [
     ("rule.+", {"id": "negative-only", "on": True, "en": "x", "zh": "x"}, "rule-listing", "rule", "the rule 'negative-only' is listed 2 times. List it once, on or off."),
     ("rule.0.on", False, "rule-locked", "rule[negative-only].on", "the rule 'negative-only' protects every report and cannot be switched off. Set it to true."),
     ("rule.0.on", "yes", "not-a-flag", "rule[negative-only].on", "'yes' must be true or false, without quotes."),
-    ("rule.0.id", "negative", "not-allowed", "rule[1].id", "'negative' is not known here. Use one of: 'negative-only', 'run-ended', 'run-valid', 'batch-valid', 'controls-present', 'file-complete', 'instrument-flags', 'assay-validated', 'curve', 'curve-judged', 'person-held', 'retest', 'mixed', 'findings', 'ic-late', 'neighbour-strong', 'specimen-age'."),
+    ("rule.0.id", "negative", "not-allowed", "rule[1].id", "'negative' is not known here. Use one of: 'negative-only', 'run-ended', 'run-valid', 'batch-valid', 'controls-present', 'file-complete', 'control-chart', 'instrument-flags', 'assay-validated', 'curve', 'curve-judged', 'person-held', 'retest', 'mixed', 'findings', 'ic-late', 'neighbour-strong', 'specimen-age'."),
     ("rule.0.limit", 3, "unknown-key", "rule[negative-only].limit", "the key 'limit' is not known here. Remove or correct it."),
     ("signatures.pool-positive", 1, "not-whole", "signatures.pool-positive", "1 is not a whole number of at least 2."),
     ("signatures.positve", 1, "unknown-key", "signatures.positve", "'positve' is no result. Write <result> or <material>-<result>."),
