@@ -172,11 +172,8 @@ class Section:
             raise self.refuse(key, "not-whole", sentence)
         return value
 
-    def flag(self, key: str, default: bool | None = None) -> bool:
+    def flag(self, key: str) -> bool:
         """True or false."""
-        if default is not None and key not in self.content:
-            self.asked.add(key)
-            return default
         value = self.raw(key)
         if not isinstance(value, bool):
             raise self.refuse(key, "not-a-flag", f"{value!r} must be true or false, without quotes.")

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from retest import AssayRules, DischargeRules, EvidenceRules, Policy, ReleaseRules, RulesError
+from retest.expected import Expectation
+from retest.release import RULE_IDS
 
 POLICIES = Path(__file__).resolve().parents[2] / "retest" / "policies"
 GONE = object()  # the key, or the row, is taken out
@@ -67,6 +69,8 @@ ASSAY = [
     ("ladder.invalid.negatives", -1, "not-whole", "ladder.invalid.negatives", "-1 is not a whole number of at least 0."),
     ("control.1.aliases", ["nc"], "control-twice", "control", "'nc' names two controls. Rename one."),
     ("control.1.expect.A.least", 40, "band-empty", "control[2].expect.A.least", "'least' 40 is above 'most' 33. Exchange them."),
+    ("control.1.expect.A", {"state": "absent", "least": 3.0}, "unknown-key", "control[2].expect.A.least", "the key 'least' is not known here. Remove or correct it."),
+    ("control.1.expect.A", {"state": "any", "most": 3.0}, "unknown-key", "control[2].expect.A.most", "the key 'most' is not known here. Remove or correct it."),
     ("control.1.expect.A", "seen", "not-allowed", "control[2].expect.A", "'seen' is not known here. Use one of: 'absent', 'detected', 'any'."),
     ("control.1.expect.A.state", "seen", "not-allowed", "control[2].expect.A.state", "'seen' is not known here. Use one of: 'absent', 'detected', 'any'."),
     ("control.1.scope", "pun", "not-allowed", "control[2].scope", "'pun' is not known here. Use one of: 'run', 'extraction'."),
@@ -117,7 +121,7 @@ RELEASE = [
     ("rule.+", {"id": "negative-only", "on": True, "en": "x", "zh": "x"}, "rule-listing", "rule", "the rule 'negative-only' is listed 2 times. List it once, on or off."),
     ("rule.0.on", False, "rule-locked", "rule[negative-only].on", "the rule 'negative-only' protects every report and cannot be switched off. Set it to true."),
     ("rule.0.on", "yes", "not-a-flag", "rule[negative-only].on", "'yes' must be true or false, without quotes."),
-    ("rule.0.id", "negative", "not-allowed", "rule[1].id", "'negative' is not known here. Use one of: 'negative-only', 'run-ended', 'run-valid', 'batch-valid', 'controls-present', 'file-complete', 'control-chart', 'instrument-flags', 'assay-validated', 'curve', 'curve-judged', 'person-held', 'retest', 'mixed', 'findings', 'ic-late', 'neighbour-strong', 'specimen-age'."),
+    ("rule.0.id", "negative", "not-allowed", "rule[1].id", f"'negative' is not known here. Use one of: {', '.join(map(repr, RULE_IDS))}."),
     ("rule.0.limit", 3, "unknown-key", "rule[negative-only].limit", "the key 'limit' is not known here. Remove or correct it."),
     ("signatures.pool-positive", 1, "not-whole", "signatures.pool-positive", "1 is not a whole number of at least 2."),
     ("signatures.positve", 1, "unknown-key", "signatures.positve", "'positve' is no result. Write <result> or <material>-<result>."),
@@ -226,6 +230,47 @@ def test_a_file_read_as_text_is_read_as_its_content(rules, name):
         assert (caught.value.code, caught.value.where) == ("toml", place)
         assert caught.value.sentence.startswith("this is not valid TOML: ")
         assert caught.value.sentence.endswith(". Correct that line and load the file again.")
+
+
+def test_a_fault_of_a_row_is_at_the_line_of_the_row(synthetic_text):
+    """A row that is never met is found by its id, and a key is named as it is written."""
+    text = synthetic_text + '\n[[decision]]\nid = "never"\nsignal = 0\ncall = "invalid"\n'
+    for wrong, code, key, at in (
+        (text, "table-unreachable", "decision[never]", 'id = "never"'),
+        (synthetic_text.replace("[pooling]", "[pooling]\nXX = 1"), "unknown-key", "pooling.XX", "XX = 1"),
+        ("XX = 1\n" + synthetic_text, "unknown-key", "XX", "XX = 1"),
+    ):
+        with pytest.raises(RulesError) as caught:
+            AssayRules.from_toml(wrong, "kit.toml")
+        line = 1 + wrong.partition(at)[0].count("\n")
+        assert (caught.value.code, caught.value.where) == (code, f"kit.toml, line {line}, {key}")
+
+
+def test_what_a_control_must_show_is_what_is_written(content):
+    """A word is the plain state; a limit that is not written does not limit; both limits may be one Cq."""
+    one_cq = {"state": "detected", "least": 30.0, "most": 30.0}
+    content["control"][1]["expect"] = {
+        "A": {"state": "detected", "most": 33.0},
+        "B": one_cq,
+        "IC": {"state": "any"},
+    }
+    content["control"][0]["expect"]["A"] = {"state": "absent"}
+    ntc, pc, ec = AssayRules.from_mapping(content).controls
+    inf = float("inf")
+    assert pc.expect == {
+        "A": Expectation("detected", 0.0, 33.0, inf),
+        "B": Expectation("detected", 30.0, 30.0, inf),
+        "IC": Expectation("any", 0.0, inf, inf),
+    }
+    assert ntc.expect == {
+        "A": Expectation("absent", 0.0, inf, inf),
+        "B": Expectation("absent", 0.0, inf, 40.0),
+        "IC": Expectation("any", 0.0, inf, inf),
+    }
+    assert ec.expect["IC"] == Expectation("detected", 0.0, inf, inf)
+    assert [(one.kind, one.aliases, one.scope, one.min) for one in (ntc, ec)] == [
+        ("NTC", ("NC",), "run", 1), ("EC", ("HSC",), "extraction", 1),
+    ]  # fmt: skip
 
 
 def test_what_a_file_need_not_say_has_a_harmless_meaning(content):

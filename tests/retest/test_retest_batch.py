@@ -1,5 +1,6 @@
 import copy
 import tomllib
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,52 @@ def test_many_are_read_as_each_one_alone(data, rules, place, n, wells):
         assert CALLS[batch.calls[i]] is outcome.call
         assert batch.rule_ids[batch.rules[i]] == outcome.rule
         assert [STATES[code] for code in batch.states[i]] == [state for _, state in outcome.targets]
+
+
+def at_home():
+    """A shipped kit with cutoffs of one instrument, of one laboratory, and of both together."""
+    content = parsed("kinghawk")
+    content["override"] = [
+        {"target": "N", "source": "made for the tests", "detected": {"op": "<=", "ct": ct}} | place
+        for ct, place in (
+            (30.0, {"instruments": ["CFX96"]}),
+            (32.0, {"laboratories": ["Somewhere"]}),
+            (34.0, {"instruments": ["CFX96"], "laboratories": ["Somewhere"]}),
+        )
+    ]
+    return AssayRules.from_mapping(content)
+
+
+def test_two_controls_wherever_they_stand_are_read_as_each_one_alone():
+    """Both controls must have worked, whether they stand before, between or behind the targets."""
+    content = parsed("cdc-2019-ncov-n1n2rp")
+    content.pop("control")
+    n1, n2, rp = content["target"]
+    other = rp | {"name": "other", "aliases": []}
+    cqs = list(product((np.nan, 25.0, 40.5), repeat=4))
+    for order in ([rp, other, n1, n2], [n1, rp, n2, other], [other, n1, n2, rp]):
+        rules = AssayRules.from_mapping(content | {"target": order})
+        batch = interpret_many(cqs, rules)
+        for row, call, rule in zip(cqs, batch.calls, batch.rules, strict=True):
+            wells = [[(None if np.isnan(cq) else cq, 0, True)] for cq in row]
+            alone = scalar(wells, rules, ("", ""))
+            assert (CALLS[call], batch.rule_ids[rule]) == (alone.call, alone.rule), row
+
+
+def test_every_edge_is_read_as_each_one_alone():
+    """At, just below and just above every end of every band, on every instrument, in every laboratory."""
+    for rules in (*ALL[::3], at_home()):
+        for place, bands in rules.by_place.items():
+            held = [one for b in bands.values() for one in (b.detected, b.grey) if one is not None]
+            ends = sorted({end for one in held for end in (one.low, one.high) if 0 < end < 100})
+            cqs = [end + step for end in ends for step in (-0.01, 0.0, 0.01)]
+            shape = (len(cqs), len(rules.targets), rules.replicates)
+            wells = np.broadcast_to(np.array(cqs)[:, None, None], shape)
+            batch = interpret_many(wells, rules, instrument=place[0], laboratory=place[1])
+            for cq, call, states in zip(cqs, batch.calls, batch.states, strict=True):
+                alone = scalar([[(cq, 0, True)] * rules.replicates for _ in rules.targets], rules, place)
+                assert [STATES[code] for code in states] == [state for _, state in alone.targets], cq
+                assert CALLS[call] is alone.call
 
 
 @CALM

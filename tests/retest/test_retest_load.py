@@ -45,21 +45,22 @@ def test_the_formula_of_single_tubes_by_hand():
     assert found.tubes_per_person == pytest.approx(1)
 
 
-def test_the_formula_of_a_tube_of_several_by_hand():
+@pytest.mark.parametrize("n", [2, 3])
+def test_the_formula_of_a_tube_of_several_by_hand(n):
     """Invalid once, invalid again, sent back, collected once more: each term, and the wells that follow."""
     rates = Rates(0.1, 0.2, 0.05, 0.4, 0.2, 3.0, 2.0)
-    flagged = 1 - 0.9**3 * 0.9
+    flagged = 1 - 0.9**n * 0.9
     back = 0.95 * flagged + 0.05 * (0.4 + 0.6 * flagged)
     again = back * (1 + 0.05 * 0.4)
-    found = expected_load(0.1, 3, rates)
+    found = expected_load(0.1, n, rates)
     single = expected_load(0.1 / back, 1, rates).wells_per_person
-    wells = 1.05 / 3 / 0.8 + again * single
+    wells = 1.05 / n / 0.8 + again * single
     assert found.sent_back == pytest.approx(back)
     assert found.recollected_per_person == pytest.approx(again)
-    assert found.tubes_per_person == pytest.approx(1 / 3 + again)
+    assert found.tubes_per_person == pytest.approx(1 / n + again)
     assert found.back_prevalence == pytest.approx(0.1 / back)
     assert found.wells_per_person == pytest.approx(wells)
-    assert found.extra_wells_per_1000 == pytest.approx(1000 * (3 * wells - 1))
+    assert found.extra_wells_per_1000 == pytest.approx(1000 * (n * wells - 1))
     assert found.flagged == pytest.approx(0.95 * flagged + 0.05)
 
 
@@ -100,14 +101,14 @@ def test_more_infections_never_make_less_work(p, q, n):
 @pytest.mark.parametrize("value", [-0.01, 1.0, float("nan")])
 def test_a_share_outside_its_range_is_refused(kind, value):
     """Rates are shares; percent and NaN are errors that name the rate."""
-    with pytest.raises(ValueError, match=kind):
+    with pytest.raises(ValueError, match=rf"^{kind} is a share from 0 to below 1, not {value!r}\.$"):
         Rates(**{kind: value})
 
 
 @pytest.mark.parametrize("kind", ["grey_repeats", "confirmations"])
 def test_a_negative_number_of_wells_is_refused(kind):
     """Nobody takes a well back."""
-    with pytest.raises(ValueError, match=kind):
+    with pytest.raises(ValueError, match=rf"^{kind} is a number of wells from 0 on, not -1\.$"):
         Rates(**{kind: -1})
     assert getattr(Rates(**{kind: 0}), kind) == 0
 
@@ -115,14 +116,14 @@ def test_a_negative_number_of_wells_is_refused(kind):
 @pytest.mark.parametrize(("p", "n"), [(-0.1, 1), (1.1, 1), (float("nan"), 1)])
 def test_an_impossible_prevalence_is_refused(p, n):
     """A prevalence is a share."""
-    with pytest.raises(ValueError, match="prevalence"):
+    with pytest.raises(ValueError, match=r"^a prevalence is a share from 0 to 1\.$"):
         expected_load(p, n)
 
 
 @pytest.mark.parametrize("n", [0, -1, 2.5])
 def test_an_impossible_size_is_refused(n):
     """A tube holds whole persons."""
-    with pytest.raises(ValueError, match="whole number"):
+    with pytest.raises(ValueError, match=r"^a tube holds a whole number of persons, at least 1\.$"):
         expected_load(0.1, n)
 
 

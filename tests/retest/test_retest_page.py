@@ -1,7 +1,8 @@
 import re
+import tomllib
 from pathlib import Path
 
-from retest import AssayRules, DischargeRules
+from retest import AssayRules, DischargeRules, Policy
 from retest.page import BUILT_IN, rules_page
 from retest.words import KIND_OF_BUILT_IN
 
@@ -74,12 +75,14 @@ def test_every_number_of_an_assay_is_on_the_page(policy, release):
 def test_counts_limits_and_switches_are_said(policy, release, content):
     """At most, tolerated from, least and most of a control, rows that are off with their reason."""
     content["off"] = {"none": "controls in doubt"}
+    content["override"][0]["source"] = "lot 7 | letter"
     content["decision"][2:3] = [
         {"id": "few", "detected": "<=1", "grey": ">=1", "needs": ["B"], "call": "borderline", "kind": "grey"},
         {"id": "grey", "signal": ">=1", "call": "borderline", "kind": "grey"},
     ]
     page = page_of(policy, release, AssayRules.from_mapping(content))
     assert "detected <= 1" in page
+    assert "| lot 7 / letter |" in page  # a bar would end the cell
     assert "grey >= 1; needs B" in page
     assert "| `none` (off) | signal 0; control detected | negative |" in page
     assert "\n\n| switched off | reason |\n|---|---|\n| `none` | controls in doubt |\n" in page
@@ -87,6 +90,25 @@ def test_counts_limits_and_switches_are_said(policy, release, content):
     assert "A detected from 20 to 33" in page
     assert "37 <= Ct < 40" in page
     assert "| `no-control` | control not-detected |" in page
+
+
+def test_every_condition_of_a_row_is_said(policy, release, content):
+    """Several targets are listed, and a row without a condition says that it takes the rest."""
+    content["decision"][0]["needs"] = ["B", "A"]
+    content["decision"][2]["only"] = ["B", "A"]
+    del content["decision"][4]["ic"]
+    page = page_of(policy, release, AssayRules.from_mapping(content))
+    assert "| `both` | detected all 2; needs A, B | positive |  | conclude |" in page
+    assert "| `grey` | signal >= 1; only A, B | borderline | grey | retest |" in page
+    assert "| `no-control` | all else | invalid |  | re-extract |" in page
+
+
+def test_evidence_that_orders_nothing_is_off_on_the_page(release):
+    """A policy without rules of evidence says so, rule by rule."""
+    content = tomllib.loads((ROOT / "retest" / "policies" / "china.toml").read_text("utf-8"))
+    del content["evidence"]
+    page = rules_page([], [Policy.from_mapping(content)], [], release)
+    assert "| evidence | beside strong off, strong cq 18.0, later by off, lot cluster off, " in page
 
 
 def test_policies_release_and_discharge_are_on_the_page(policy, release):

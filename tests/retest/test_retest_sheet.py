@@ -33,6 +33,8 @@ def test_every_rule_of_every_shipped_assay_is_on_its_sheet(name):
     rows = {line.tested for line in lines if line.part == "decision"}
     assert rows == {row.id for row in rules.decision}
     assert all(line.tested == line.outcome.rule for line in lines if line.part != "cutoff")
+    assert all((line.side in ("below", "at", "above")) == (line.part == "cutoff") for line in lines)
+    assert {line.side for line in lines if line.part != "cutoff"} == {""}
     built_in = {line.tested for line in lines if line.part == "built-in"}
     assert {"missing-target", "curve-flat", "curve-without-cq"} <= built_in <= set(KIND_OF_BUILT_IN)
     assert ("curve-atypical" in built_in) == any(
@@ -84,6 +86,47 @@ def test_the_cutoffs_of_other_instruments_are_tested_there():
     there = said(rules, instrument="7500 fast dx")
     assert {row[0] for row in there} == {"N1 < 37"}
     assert [row[3] for row in there] == ["positive", "negative", "negative"]
+
+
+def test_another_cutoff_of_the_second_target_is_tested_too(synthetic):
+    """B has its own cutoff on Cycler X and A has none: there the sheet tests B, and only B."""
+    there = said(synthetic, instrument="cycler x")
+    assert {row[0] for row in there} == {"B < 30"}
+    assert [(row[1], row[3]) for row in there] == [
+        ("below", "borderline"), ("at", "negative"), ("above", "negative"),
+        ("below", "positive"), ("at", "borderline"), ("above", "borderline"),
+    ]  # fmt: skip
+
+
+def test_a_place_is_instrument_and_laboratory(content):
+    """A cutoff of one instrument in one laboratory is printed with both; plain cells stand without quotes."""
+    content["override"][0]["laboratories"] = ["Lab L"]
+    rules = AssayRules.from_mapping(content)
+    places = {cells(rules, 1, line)[4] for line in boundary_sheet(rules)}
+    assert places == {"", "cycler x / lab l"}
+    first, second, *_ = as_csv(rules).splitlines()
+    assert first.startswith("assay,version,sha256,line,part,tested,side,place,A,B,IC,call,")
+    assert second.startswith(f"synthetic,7,{rules.digest},1,cutoff,A < 37,below,,36.99,—,25.00,")
+
+
+def test_a_kit_whose_control_comes_first_has_the_same_lines(content):
+    """The order of the targets in the file changes the columns, never which rules are shown."""
+    content["override"].clear()
+
+    def shown():
+        lines = boundary_sheet(AssayRules.from_mapping(content))
+        return {
+            (line.tested, line.side, frozenset((r.target, r.cq, r.curve) for r in line.readings))
+            for line in lines
+        }
+
+    before = shown()
+    content["target"].insert(0, content["target"].pop())
+    assert shown() == before
+    edges = {"A < 37", "A grey < 40", "B <= 38", "IC <= 35"}
+    assert edges == {tested for tested, side, _ in before if side}
+    grey = [readings for tested, side, readings in before if tested == "grey"]
+    assert all(("A", 38.5, None) in readings for readings in grey)
 
 
 def test_grey_that_only_one_place_knows_is_shown_there(content):
