@@ -193,16 +193,16 @@ class Trial:
             for item in items:
                 hits.clear()
                 start = time.monotonic()
-                passed = _passes(item)
-                said = json.dumps([item.nodeid, time.monotonic() - start, sorted(hits), passed])
+                failure = _failure(item)
+                said = json.dumps([item.nodeid, time.monotonic() - start, sorted(hits), failure])
                 os.write(write, f"{said}\n".encode())
             os._exit(0)
         os.close(write)
         with os.fdopen(read, encoding="utf-8") as lines:
             for line in lines:
-                test, taken, functions, passed = json.loads(line)
-                if functions and not passed:
-                    raise SystemExit(f"{test} fails without any change")
+                test, taken, functions, failure = json.loads(line)
+                if functions and failure:
+                    raise SystemExit(f"{test} fails without any change:\n{failure}")
                 seconds[test] = taken
                 for function in functions:
                     reached.setdefault(function, set()).add(test)
@@ -224,7 +224,7 @@ class Trial:
             for test in tests:
                 limit = max(SHORTEST_LIMIT_S, 10 * self.seconds[test.nodeid])
                 signal.setitimer(signal.ITIMER_VIRTUAL, limit)
-                if not _passes(test):
+                if _failure(test):
                     os.write(write, test.nodeid.encode())
                     os._exit(1)
             os._exit(0)
@@ -235,10 +235,11 @@ class Trial:
         return {"killed": status != 0, "by": by or ("" if status == 0 else f"ended with {status}")}
 
 
-def _passes(item: Any) -> bool:
-    """Run one test with its fixtures; nothing it prints is shown."""
+def _failure(item: Any) -> str:
+    """Run one test with its fixtures and say how it failed, if it did; nothing it prints is shown."""
     runner = importlib.import_module("_pytest.runner")
-    return all(not report.failed for report in runner.runtestprotocol(item, nextitem=None, log=False))
+    reports = runner.runtestprotocol(item, nextitem=None, log=False)
+    return "".join(f"{one.longreprtext}\n" for one in reports if one.failed)
 
 
 def total(results: Results, mutants: Iterable[str]) -> str:
