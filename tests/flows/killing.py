@@ -7,6 +7,7 @@ before the next start, it opens the database itself and demands what was acknowl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -100,6 +101,12 @@ class Cycler:
         self._thread.join(10)
 
 
+def _kill(pid: int) -> None:
+    """Kill a server, unless it died by itself a moment ago."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 class World:
     """The outside world around one server process.
 
@@ -149,7 +156,7 @@ class World:
             self._arm(self._chance.uniform(0.0, 0.45))
 
     def _arm(self, seconds: float) -> None:
-        self._timer = threading.Timer(seconds, os.kill, (self._server.pid, signal.SIGKILL))
+        self._timer = threading.Timer(seconds, _kill, (self._server.pid,))
         self._timer.daemon = True
         self._timer.start()
 
