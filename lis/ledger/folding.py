@@ -31,7 +31,7 @@ _Part = TypeVar("_Part")
 SLICE: Final = 5_000
 """Rows of the log read at once: few enough to stay in the processor's cache."""
 
-AT_ONCE: Final = 10_000
+AT_ONCE: Final = 20_000
 """Rows of the log in one text of JSON."""
 
 
@@ -146,7 +146,7 @@ _GATHERED: Final = {
     "sqlite": f"json_group_array({_arrays('sqlite')})",
     "postgresql": f"json_agg({_arrays('postgresql')})::text",
 }
-"""A thousand rows of the log as one text.
+"""Thousands of rows of the log as one text.
 
 Making Python values of it takes half the time of making them column by column, empty ones included, and
 the database writes the next text meanwhile.

@@ -54,17 +54,20 @@ def rebuild(unit: Unit) -> Rebuilt:
     Raises:
         IllegalMove: the log itself holds a move that cannot be.
     """
-    conn = unit.conn
-    with undisturbed():
-        state, links = folded(conn)
-        wanted: tuple[tuple[Table, Sequence[str], Iterable[tuple[Any, ...]]], ...] = (
-            (tube, Tube._fields, (as_row_of(one) for one in state.values())),
-            (tube_person, PERSONS, ((*key, who) for key, who in links.persons.items())),
-            (pool_member, MEMBERS, ((*key, code) for key, code in links.members.items())),
-            (recall, RECALLS, (_plain((*key, *rest)) for key, rest in links.recalls.items())),
-            (amendment, AMENDMENTS, (_plain((*key, *one)) for key, one in links.amendments.items())),
-        )
-        corrected = sum(_put_right(conn, table, names, rows) for table, names, rows in wanted)
+    with undisturbed():  # what was read is let go before the collector looks again
+        return _rebuilt(unit.conn)
+
+
+def _rebuilt(conn: Connection) -> Rebuilt:
+    state, links = folded(conn)
+    wanted: tuple[tuple[Table, Sequence[str], Iterable[tuple[Any, ...]]], ...] = (
+        (tube, Tube._fields, (as_row_of(one) for one in state.values())),
+        (tube_person, PERSONS, ((*key, who) for key, who in links.persons.items())),
+        (pool_member, MEMBERS, ((*key, code) for key, code in links.members.items())),
+        (recall, RECALLS, (_plain((*key, *rest)) for key, rest in links.recalls.items())),
+        (amendment, AMENDMENTS, (_plain((*key, *one)) for key, one in links.amendments.items())),
+    )
+    corrected = sum(_put_right(conn, table, names, rows) for table, names, rows in wanted)
     return Rebuilt(len(state), corrected)
 
 
