@@ -10,7 +10,7 @@ from collections import namedtuple
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _Row = Sequence[Any]
-_Part = TypeVar("_Part")
+_Slice = list[tuple[Any, ...]]
 
 SLICE: Final = 5_000
 """Rows of the log read at once: few enough to stay in the processor's cache."""
@@ -35,12 +35,21 @@ AT_ONCE: Final = 20_000
 """Rows of the log in one text of JSON."""
 
 
-def rows(
-    conn: Connection, names: Sequence[str] = (*SHAPE, "hash"), *, size: int = SLICE
-) -> Iterator[tuple[Any, ...]]:
-    """The log in order as raw tuples of ``names`` (first the event's number), ``size`` numbers at a time.
+def rows(conn: Connection, *, size: int = SLICE) -> Iterator[tuple[Any, ...]]:
+    """The whole log in order as raw tuples of :data:`SHAPE` and the hash, ``size`` numbers at a time.
 
     Goes to the driver directly: a million rows through column types would take longer than the fold.
+    """
+    wanted = f"{', '.join(SHAPE)}, hash"
+    for found in _slices(conn, wanted, size, order="ORDER BY event_id", ahead=conn.dialect.name != "sqlite"):
+        yield from found
+
+
+def _slices(
+    conn: Connection, wanted: str, size: int, *, order: str = "", ahead: bool = True
+) -> Iterator[_Slice]:
+    """What the log says of each ``size`` numbers, in order.
+
     Asked by ranges of numbers and not by LIMIT, for which PostgreSQL may sort all that is left each time.
     """
     cursor = cursor_of(conn)
@@ -49,20 +58,18 @@ def rows(
         first, last = cursor.fetchone()
         starts = range(first, last + 1, size) if last is not None else range(0)
 
-        def read(start: int) -> list[tuple[Any, ...]]:
-            where = f"event_id >= {start} AND event_id < {start + size} ORDER BY event_id"
-            cursor.execute(f"SELECT {', '.join(names)} FROM event WHERE {where}")  # noqa: S608 - own words
-            found: list[tuple[Any, ...]] = cursor.fetchall()
+        def read(start: int) -> _Slice:
+            where = f"event_id >= {start} AND event_id < {start + size} {order}"
+            cursor.execute(f"SELECT {wanted} FROM event WHERE {where}")  # noqa: S608 - our own words
+            found: _Slice = cursor.fetchall()
             return found
 
-        ahead = conn.dialect.name != "sqlite"
-        for found in _read_ahead(read, starts) if ahead else map(read, starts):
-            yield from found
+        yield from _read_ahead(read, starts) if ahead else map(read, starts)
     finally:
         cursor.close()
 
 
-def _read_ahead(read: Callable[[int], _Part], starts: Sequence[int]) -> Iterator[_Part]:
+def _read_ahead(read: Callable[[int], _Slice], starts: Sequence[int]) -> Iterator[_Slice]:
     """The slices in order, each asked for while the one before it is folded: the database works meanwhile."""
     with ThreadPoolExecutor(1) as beside:
         waiting = [beside.submit(read, start) for start in starts[:1]]
@@ -155,24 +162,10 @@ the database writes the next text meanwhile.
 
 def _packed(conn: Connection) -> Iterator[_Row]:
     """The log in order, a row in the shape that :data:`FOLDED` gives for its kind."""
-    gathered = _GATHERED[conn.dialect.name]
-    cursor = cursor_of(conn)
-    try:
-        cursor.execute("SELECT MIN(event_id), MAX(event_id) FROM event")
-        first, last = cursor.fetchone()
-
-        def read(start: int) -> str | None:
-            where = f"event_id >= {start} AND event_id < {start + AT_ONCE}"
-            cursor.execute(f"SELECT {gathered} FROM event WHERE {where}")  # noqa: S608 - our own words
-            text: str | None = cursor.fetchone()[0]
-            return text
-
-        for text in _read_ahead(read, range(first, last + 1, AT_ONCE) if last is not None else range(0)):
-            found: list[_Row] = json.loads(text or "[]")
-            found.sort(key=itemgetter(0))  # they come so, but nothing promises it
-            yield from found
-    finally:
-        cursor.close()
+    for ((text,),) in _slices(conn, _GATHERED[conn.dialect.name], AT_ONCE):
+        found: list[_Row] = json.loads(text or "[]")
+        found.sort(key=itemgetter(0))  # they come so, but nothing promises it
+        yield from found
 
 
 class Folding:
