@@ -93,9 +93,9 @@ def local_efficiency(corrected: Floats, peak: Ints) -> Floats:
     The quick estimate beside methods that do not need an efficiency. NaN where the four points are
     not all positive.
     """
-    end = np.clip(peak - 1, 3, corrected.shape[1] - 1)
-    window = end[:, None] + np.arange(-3, 1)
-    points = corrected[np.arange(len(corrected))[:, None], window]
-    positive = (points > 0).all(axis=1)
-    slope = np.log(np.where(points > 0, points, 1.0)) @ np.array([-0.3, -0.1, 0.1, 0.3])
+    width = corrected.shape[1]
+    end = np.arange(len(corrected)) * width + np.clip(peak - 1, 3, width - 1)
+    points = np.ravel(corrected).take(end + np.arange(-3, 1)[:, None])
+    positive = points.min(axis=0) > 0
+    slope = np.array([-0.3, -0.1, 0.1, 0.3]) @ np.log(np.where(positive, points, 1.0))
     return np.where(positive, np.exp(slope) - 1.0, np.nan)
