@@ -91,7 +91,7 @@ def verdicts(reasons: NDArray[np.str_]) -> NDArray[np.str_]:
 
 def _jumps(y: Floats, height: Floats) -> Bools:
     step = y[3:] - y[2:-1]
-    jumps: Bools = np.asarray(step.max(axis=0) > _JUMP * height)
+    jumps: Bools = step.max(axis=0) > _JUMP * height
     # Above zero the excess over a doubling is less than the step: only those that step so far are asked.
     rows = np.flatnonzero(jumps)
     excess = y[3:, rows] - 2.0 * np.maximum(y[2:-1, rows], 0.0)
@@ -112,7 +112,7 @@ def _grows(y: Floats, noise: Floats, height: Floats) -> Bools:
     low = y[:-1]
     grows = y[1:] >= _RISE * low
     grows &= low > np.maximum(3.0 * noise, 0.01 * height)
-    twice: Bools = (grows[1:] & grows[:-1]).any(axis=0)
+    twice: Bools = np.asarray((grows[1:] & grows[:-1]).any(axis=0))
     return twice
 
 
