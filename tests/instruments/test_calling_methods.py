@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import instruments.formats
 from instruments.calling import ATYPICAL, FLAT, SIGMOID, call_curves
 from instruments.calling_baseline import lines, subtract_baseline
 from instruments.errors import InstrumentError
@@ -60,8 +61,43 @@ def test_the_window_of_linearity_finds_the_efficiency():
     halves = np.array([20.0, 24.0, 28.0, 32.0])
     curves = np.array([logistic(half, plateau=4.0, efficiency=0.9) for half in halves]) + BACKGROUND
     calls = call_curves(curves + np.random.default_rng(2).normal(0, 0.0005, curves.shape), method="linregpcr")
-    assert calls.efficiency == pytest.approx(0.85, abs=0.12)
+    assert calls.efficiency == pytest.approx(0.87, abs=0.06)
     assert np.diff(calls.cq) == pytest.approx(np.diff(halves), abs=0.2)
+
+
+def test_linregpcr_stands_at_the_threshold_whatever_the_height_of_a_curve():
+    """Cq is near the crossing of the threshold; a curve of half the height keeps its own."""
+    curves = np.array([noisy(logistic(half)) for half in (20.3, 24.8, 29.1, 31.6)])
+    plain = call_curves(curves, method="linregpcr", threshold=0.1)
+    assert plain.cq == pytest.approx(call_curves(curves, threshold=0.1).cq, abs=0.3)
+    curves[2] = BACKGROUND + 0.5 * (curves[2] - BACKGROUND)
+    low = call_curves(curves, method="linregpcr", threshold=0.1)
+    assert low.cq[2] - low.cq[1] == pytest.approx(plain.cq[2] - plain.cq[1], abs=1e-9)
+
+
+def test_a_target_without_a_clear_amplification_has_no_linregpcr_cq():
+    """Nothing tells its efficiency; another target on the plate does not lend it one."""
+    creeping = BACKGROUND + straight(8, 0.02)
+    curves = np.array([noisy(logistic(24)), noisy(logistic(27)), creeping, creeping])
+    calls = call_curves(curves, method="linregpcr", threshold=0.1, targets=["N", "N", "RP", "RP"])
+    assert np.isnan(calls.cq).tolist() == [False, False, True, True]
+
+
+@real
+def test_linregpcr_agrees_with_the_program_that_defines_it():
+    """RDML-Tools on the same 96 curves: TD0 to its last digit, efficiencies alike in the median."""
+    (run,) = instruments.formats.read_all("x", (DATA / "rdml" / "eva_green_a.rdml").read_bytes())
+    with (DATA / "rdml" / "eva_green_a_linregpcr_results.tsv").open(encoding="utf-8") as lines_:
+        rows = {(r["well"], r["target"]): r for r in csv.DictReader(lines_, delimiter="\t")}
+    used = [c for c in run.curves if rows[c.well, c.target]["amplification"] == "True"]
+    theirs = [rows[c.well, c.target] for c in used]
+    values = np.array([c.values for c in used])
+    place = call_curves(values, method="sdm").cq - [float(row["TD0"]) for row in theirs]
+    assert len(used) == 96
+    assert np.abs(place).max() < 0.006
+    calls = call_curves(values, method="linregpcr", targets=[c.target for c in used])
+    gain = 1 + calls.efficiency - [float(row["indiv PCR eff"]) for row in theirs]
+    assert abs(np.nanmedian(gain)) < 0.06
 
 
 def test_each_target_has_its_own_threshold():
@@ -155,7 +191,7 @@ def test_a_run_of_a_few_cycles_is_called_without_complaint():
 @real
 @pytest.mark.parametrize(
     ("method", "most", "least"),
-    [("abi", 0.13, 1.2), ("threshold", 0.13, 1.2), ("sdm", 0.13, 1.2), ("5pl", 0.13, 1.2)],
+    [(method, 0.13, 1.2) for method in ("abi", "threshold", "sdm", "5pl", "linregpcr")],
 )
 def test_replicates_scatter_no_more_than_the_best_published(method, most, least):
     """94 replicates: SD at 15,000 copies at most 0.13, at 15 copies 20 % above what sampling makes."""
