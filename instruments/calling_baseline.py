@@ -75,8 +75,11 @@ def _powers(width: int) -> Floats:
 
 def _inside(start: Ints, end: Ints, width: int) -> Floats:
     """1.0 in the columns of each window, 0.0 elsewhere."""
-    inside: Floats = np.tri(width).take(end, axis=0)
-    inside -= np.tri(width, k=-1).take(start, axis=0)
+    upto = np.tri(width)
+    if len(start) and (start == start[0]).all():
+        upto[:, : start[0]] = 0.0
+        return upto.take(end, axis=0)
+    inside: Floats = upto.take(end, axis=0) - np.tri(width, k=-1).take(start, axis=0)
     return inside
 
 

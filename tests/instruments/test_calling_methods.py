@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import instruments.formats
 from instruments.calling import ATYPICAL, FLAT, SIGMOID, call_curves
-from instruments.calling_baseline import lines, subtract_baseline
+from instruments.calling_baseline import _most_scatter, lines, scatter, subtract_baseline
 from instruments.errors import InstrumentError
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "instruments"
@@ -178,6 +178,45 @@ def test_lines_are_least_squares(start, end):
     spread = np.sqrt(((values[0, x] - 1e5 - level - slope * x) ** 2).sum() / (len(x) - 2))
     assert fitted.noise[0] == pytest.approx(spread, rel=1e-4)
     assert subtract_baseline(values, window)[0, x].sum() == pytest.approx(0, abs=1e-7)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(2, 14)), min_size=1, max_size=6))
+def test_every_curve_has_its_own_window(windows):
+    """Curves with different windows get the lines that they get alone."""
+    values = np.array([noisy(0.01 * CYCLES, seed) for seed in range(len(windows))])
+    window = np.array([[start, start + length] for start, length in windows])
+    together = lines(values, window)
+    for i, (start, end) in enumerate(window):
+        slope, level = np.polyfit(np.arange(start, end + 1), values[i, start : end + 1], 1)
+        assert together.slope[i] == pytest.approx(slope, abs=1e-9)
+        assert together.level[i] == pytest.approx(level, abs=1e-7)
+
+
+def test_neither_order_nor_number_of_curves_matters():
+    """More curves than are worked on at once, in two orders: every one is called as before."""
+    rng = np.random.default_rng(9)
+    curves = np.array([noisy(logistic(rng.uniform(18, 60)), seed) for seed in range(1100)])
+    plain, turned = call_curves(curves, threshold=0.1), call_curves(curves[::-1], threshold=0.1)
+    assert turned.cq[::-1] == pytest.approx(plain.cq, abs=1e-12, nan_ok=True)
+    assert turned.reason[::-1].tolist() == plain.reason.tolist()
+    assert len(set(plain.verdict)) > 1
+
+
+def test_a_run_of_hundreds_of_cycles_is_called():
+    """Readings by the minute: the numbers of the cycles exceed a byte, the shape is still seen."""
+    cycles = np.arange(1, 401)
+    curve = BACKGROUND + 2.5 / (1 + np.exp(-0.66 * (cycles - 330.0)))
+    calls = call_curves(curve + np.random.default_rng(3).normal(0, NOISE, 400), threshold=0.1)
+    assert calls.verdict[0] == SIGMOID
+    assert calls.cq[0] == pytest.approx(330 + np.log(0.1 / 2.4) / 0.66, abs=0.2)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.003, 0.3, 3.0]))
+def test_the_quick_bound_on_scatter_holds(seed, wild):
+    """What stands for the scatter where it is clear cannot be less than the scatter itself."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0, wild, (5, rng.integers(4, 50))).cumsum(axis=1) + rng.normal(0, 1, (5, 1))
+    assert (_most_scatter(values) >= scatter(values)).all()
 
 
 def test_a_run_of_a_few_cycles_is_called_without_complaint():
