@@ -133,7 +133,7 @@ REASONS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     # evidence from outside the specimen
     "beside-strong": (
-        "A signal beside a very strong positive, or extracted right after it: test again before it is concluded.",
+        "A signal beside a very strong positive, or extracted right after it: test again before concluding.",
         "相邻孔或前一个提取的样本为强阳性,信号可能来自污染:判定前须重新检测。",
     ),
     "lot-cluster": (
