@@ -209,6 +209,7 @@ def test_the_alarm_of_a_full_disk_is_told_at_once_and_recorded_when_there_is_roo
         serving(bench.lab, "127.0.0.1", 0) as address,
         httpx.Client(base_url=address, trust_env=False, verify=NO_TLS) as web,
     ):
+        (small_disk / "ballast").write_bytes(bytes(2**20))
         with pytest.raises(StorageFull):
             deque(link._keep(shipment("", bytes([number]) * 100_000)) for number in range(100))
         ballast = fill(small_disk)
