@@ -6,6 +6,7 @@ the format's documentation gives.
 
 import io
 import json
+import struct
 import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -93,6 +94,58 @@ def book(sheets):
     return out.getvalue()
 
 
+def record(kind, *parts):
+    """A record of an old workbook: numbers as (layout, value ...), texts as bytes."""
+    body = b"".join(part if isinstance(part, bytes) else struct.pack(part[0], *part[1:]) for part in parts)
+    return struct.pack("<HH", kind, len(body)) + body
+
+
+def stream(rows):
+    """The records of an old workbook with one sheet, ``Results``, of texts and numbers."""
+    cells = b""
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(row):
+            if isinstance(cell, (int, float)):
+                cells += record(0x0203, ("<HHHd", i, j, 0, cell))
+            elif cell:
+                cells += record(0x0204, ("<HHHHB", i, j, 0, len(cell), 1), cell.encode("utf-16-le"))
+    begin = record(0x0809, ("<HHHHII", 0x0600, 0x0005, 0, 0, 0, 0))
+    end = record(0x000A)
+    named = record(0x0085, ("<IHBB", len(begin) + 4 + 15 + len(end), 0, 7, 0), b"Results")
+    width = max(map(len, rows))
+    sheet = record(0x0809, ("<HHHHII", 0x0600, 0x0010, 0, 0, 0, 0))
+    sheet += record(0x0200, ("<IIHHH", 0, len(rows), 0, width, 0)) + cells + end
+    return begin + named + end + sheet
+
+
+def ole(content, *, follow=None, size=0):
+    """An OLE file that holds ``content`` as its stream ``Workbook``; ``follow`` changes its sector table, ``size`` its length."""
+    content = content.ljust(4096, b"\0")
+    count = -(-len(content) // 512)
+    tables = -(-(count + 2) // 126)
+    table = [*range(1, count), 0xFFFFFFFE, 0xFFFFFFFE, *[0xFFFFFFFD] * tables]
+    for sector, following in (follow or {}).items():
+        table[sector] = following
+    table += [0xFFFFFFFF] * (tables * 128 - len(table))
+    sectors = [count + 1 + i for i in range(tables)]
+    head = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(16)
+    head += struct.pack("<HHHHH", 0x3E, 3, 0xFFFE, 9, 6) + bytes(6)
+    head += struct.pack("<IIIIIIIIII", 0, tables, count, 0, 4096, 0xFFFFFFFE, 0, 0xFFFFFFFE, 0, *sectors[:1])
+    head += struct.pack("<108I", *sectors[1:], *[0xFFFFFFFF] * (109 - len(sectors)))
+
+    def entry(name, kind, start, size):
+        title = name.encode("utf-16-le") + b"\0\0" if name else b""
+        links = struct.pack(
+            "<HBBIII", len(title), kind, 1, 0xFFFFFFFF, 0xFFFFFFFF, 1 if kind == 5 else 0xFFFFFFFF
+        )
+        return title.ljust(64, b"\0") + links + bytes(36) + struct.pack("<IQ", start, size)
+
+    folders = (
+        entry("Root Entry", 5, 0xFFFFFFFE, 0) + entry("Workbook", 2, 0, size or len(content)) + bytes(256)
+    )
+    return head + content.ljust(count * 512, b"\0") + folders + struct.pack(f"<{len(table)}I", *table)
+
+
 def run():
     """A virtual plate: eleven samples and a negative control, two targets, 40 cycles."""
     wells = [
@@ -136,6 +189,7 @@ def abi_books():
         book({"Results": [*new, head, *rows], "Amplification Data": [*new, *amplification]}),
     )
     yield "sds7500", book({"Results": [*old, head, *rows]})
+    yield "sds7500", ole(stream([*old, head, *rows]))
 
 
 def eds():
@@ -278,6 +332,6 @@ def synthetic():
     found.append(("ma-6000", book({"Data&Graph": [["Well", "Item", "Reporter", "Ct", "Sample"], *ma]})))
     found.append(("table:book", book({"S": [["SYNTHETIC"], ["Hole", "ID", "Gene", "Ct"], *rows]})))
     return tuple(
-        Example(form, f"SYNTHETIC {form}", data.encode() if isinstance(data, str) else data)
-        for form, data in found
+        Example(form, f"SYNTHETIC {form} {n}", data.encode() if isinstance(data, str) else data)
+        for n, (form, data) in enumerate(found)
     )

@@ -2,7 +2,7 @@
 
 Started by hand: ``pytest -m soak tests/soak/test_formats_soak.py -n 0 -s``. Prints what it saw.
 ``SOAK_FLIPS`` (bits per file), ``SOAK_SECONDS`` (of mutants) and ``SOAK_CUTS`` (most places per text)
-shorten it. What is held:
+shorten it, ``SOAK_LARGE`` (bytes of a file that gets a twentieth of the bits) too. What is held:
 
 - nothing but an :class:`InstrumentError` leaves a reader, and no read takes more than a second of
   processor time (or three times what the undamaged file takes);
@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(0)]
 FLIPS = int(os.environ.get("SOAK_FLIPS", "1000"))
 SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
 CUTS = int(os.environ.get("SOAK_CUTS", "200000"))
+LARGE = int(os.environ.get("SOAK_LARGE", str(2**30)))  # bytes from which a twentieth of the bits is turned
 SKIP = {".tsv", ".md", ".pcrd"}
 MEMORY = 6 * 2**30  # of addresses: a claim of more than the machine has fails the run at once
 
@@ -62,8 +63,8 @@ class Watch:
         try:
             runs = self.read(data)
         except instruments.InstrumentError as error:
-            assert error.sentence
             self.refused += 1
+            self.odd["without words"] += not error.sentence
             if error.code == "UNREADABLE_FILE" and error.__cause__ is not None:
                 self.odd[type(error.__cause__).__name__] += 1
             runs = None
@@ -131,6 +132,7 @@ def told(watches, capsys, *more):
         print("", *watches, *more, sep="\n")
         print(f"{sum(w.count for w in watches)} in all, {sum(w.refused for w in watches)} refused")
     assert [place for w in watches for place in w.slow] == []
+    assert not any(w.odd["without words"] for w in watches)
     assert {w.example.format for w in watches if w.count} == corpus.FORMATS
 
 
@@ -195,7 +197,7 @@ def test_flipped_bits(capsys):
         watch = Watch(example)
         watches.append(watch)
         whole, before = outcomes(watch.runs), sure(watch.runs)
-        for _ in range(FLIPS):
+        for _ in range(FLIPS if len(example.data) < LARGE else FLIPS // 20):
             runs = watch.attempt(mutants.bits(example.data, chance))
             if not complete(runs) or outcomes(runs) == whole:
                 continue
@@ -224,7 +226,7 @@ def test_ten_minutes_of_mutants(capsys, tmp_path):
                     assert run.complete == (not run.reasons)
                     json.dumps(run.as_json(), allow_nan=False)
                     integrity.check(run)
-            except Exception as exc:  # kept, so that ten minutes find more than one
+            except Exception as exc:  # noqa: BLE001 - kept, so that ten minutes find more than one
                 place = traceback.extract_tb(exc.__traceback__)[-1]
                 broken[f"{form}: {exc!r:.80} at {place.filename[-30:]}:{place.lineno}"] += 1
                 (tmp_path / f"{sum(broken.values())}").write_bytes(data)
