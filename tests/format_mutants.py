@@ -68,7 +68,7 @@ def lines(data, chance):
         case 4:
             rows.insert(a, chance.choice(WORDS))
         case _:
-            rows[a] = rows[a] * chance.choice([2, 50])
+            rows[a] = rows[a] * (chance.choice([2, 50]) if len(rows[a]) < 2000 else 2)
     return end.join(rows)
 
 

@@ -284,6 +284,7 @@ def read_curves(source: Source) -> RunFile:
     if cycles != list(range(1, len(whole) + 1)):
         faults.append("the cycles do not run 1, 2, 3, ...")
     values = np.array([[_rfu(row[i], table.decimal) for i, _ in wells] for row in whole], dtype=np.float64)
+    values = values.reshape(len(whole), len(wells))  # a table without whole rows has its columns too
     if np.isnan(values).any():
         faults.append("some fluorescence values are not numbers")
     counted = np.arange(1, len(whole) + 1, dtype=np.int64)

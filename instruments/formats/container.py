@@ -58,6 +58,10 @@ def zip_members(name: str, data: bytes) -> tuple[str, ...]:
             "The file is cut off: its end is missing. Export or copy it again.",
             file=name,
         ) from exc
+    except NotImplementedError as exc:  # a version or a way of packing that is not known
+        raise InstrumentError(
+            "DAMAGED_FILE", f"The file is packed in no known way ({exc}). Copy it again.", file=name
+        ) from exc
     members = archive.infolist()
     if len({member.filename for member in members}) < len(members):
         raise InstrumentError(

@@ -72,7 +72,8 @@ def read(source: Source) -> RunFile:
             _check(source, header, line)
             decimal = decimal_of(_column(rows, line, header.index("ct")))
         elif first.isascii() and first.isdigit() and title[0]:
-            if len(row) <= header.index("ct") + 1:
+            _check(source, header, line)
+            if len(row) <= max(header.index("ct") + 1, header.index("name"), header.index("type")):
                 faults.append(f"line {line} stops before its Ct Comment")
                 continue
             readings.append(_reading(row, header, title, decimal))
@@ -124,11 +125,11 @@ def _column(rows: Sequence[Sequence[str]], start: int, at: int) -> list[str]:
 
 def _reading(row: Sequence[str], header: Sequence[str], title: tuple[str, str], decimal: str) -> Reading:
     def said(name: str) -> str:
-        return row[header.index(name)].strip() if name in header else ""
+        return row[header.index(name)].strip() if name in header and header.index(name) < len(row) else ""
 
     value, doubt = cells.cq(said("ct"), decimal=decimal)
     return Reading(
-        well=str(int(row[0])),
+        well=str(int(row[0][:9])),
         sample=said("name"),
         task=cells.task(said("type")),
         target=title[0],

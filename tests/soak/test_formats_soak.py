@@ -76,7 +76,7 @@ class Watch:
         return runs
 
     def __str__(self):
-        odd = ", ".join(f"{name} {n}" for name, n in self.odd.most_common(3))
+        odd = ", ".join(f"{name} {n}" for name, n in self.odd.most_common(3) if n)
         return (
             f"{self.example.format:22} {self.example.name[-40:]:40} {self.count:7} "
             f"refused {self.refused:7} read {self.reached:7} slowest {self.slowest:.2f} s  {odd}"
@@ -129,7 +129,7 @@ def complete(runs):
 def told(watches, capsys, *more):
     """Print what was seen, and hold that nothing was slow and every reader was reached."""
     with capsys.disabled():
-        print("", *watches, *more, sep="\n")
+        print("", *more, sep="\n")
         print(f"{sum(w.count for w in watches)} in all, {sum(w.refused for w in watches)} refused")
     assert [place for w in watches for place in w.slow] == []
     assert not any(w.odd["without words"] for w in watches)
@@ -162,6 +162,8 @@ def test_cuts(capsys):
             runs = watch.attempt(example.data[:place])
             if complete(runs) and outcomes(runs) != whole:
                 wrong.append((example.name, place))
+        with capsys.disabled():
+            print(watch, flush=True)
     told(watches, capsys, f"{len(wrong)} accepted wrongly")
     assert wrong == []
 
@@ -204,6 +206,8 @@ def test_flipped_bits(capsys):
             altered[example.format] += 1
             if example.packed or unflagged(before, runs):
                 wrong.append(example.name)
+        with capsys.disabled():
+            print(watch, flush=True)
     told(watches, capsys, f"altered and not seen by the reader, in texts and .xls: {dict(altered)}")
     assert wrong == []
 
@@ -231,7 +235,7 @@ def test_ten_minutes_of_mutants(capsys, tmp_path):
                 broken[f"{form}: {exc!r:.80} at {place.filename[-30:]}:{place.lineno}"] += 1
                 (tmp_path / f"{sum(broken.values())}").write_bytes(data)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    told(watches, capsys, f"peak {peak:.0f} MiB", *(f"{n} x {what}" for what, n in broken.most_common(30)))
+    told(watches, capsys, *watches, f"peak {peak:.0f} MiB", *(f"{n} x {what}" for what, n in broken.most_common(30)))
     assert not broken, tmp_path
     assert peak < 1024
     assert {w.example.format for w in watches if w.reached} == corpus.FORMATS  # and not only refused

@@ -163,6 +163,10 @@ def test_a_part_of_a_zip_has_one_name():
     data = example("eds")
     at = data.rindex(b"apldbio/sds/experiment.xml")
     assert code(data[:at] + b"x" + data[at + 1 :]) == "DAMAGED_FILE"
+    version = data.rindex(b"PK\x01\x02") + 6
+    assert (
+        code(data[:version] + b"\xff" + data[version + 1 :]) == "DAMAGED_FILE"
+    )  # of another zip than there is
     out = BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("a", "1")
@@ -242,6 +246,23 @@ def test_a_cycle_that_is_no_number_is_said():
 def test_a_text_that_a_described_table_cannot_split_is_merely_unknown():
     """A cell longer than the csv reader takes does not make the file look like a known export."""
     assert code(b"Pos;ID\n" + b'"' + b"x" * 200_000 + b'"\n') == "UNKNOWN_FORMAT"
+
+
+ROTOR = 'Excel Analysed Data Export,,\r\n\r\nQuantitative analysis of Cycling A.Green (N),,\r\n{}1,"T, 1",Unknown,20.5,\r\n'
+
+
+def test_a_rotor_list_with_quoted_names_and_blank_lines_is_read():
+    """A blank line is a row without cells once any cell is quoted; an assay without column names is said."""
+    (run,) = read_all("x", ROTOR.format("No.,Name,Type,Ct,Ct Comment\r\n\r\n").encode())
+    assert [(r.well, r.sample, r.cq) for r in run.readings] == [("1", "T, 1", 20.5)]
+    assert code((ROTOR.format("") + "No.,Name,Type,Ct\r\n").encode()) == "MISSING_COLUMN"
+
+
+def test_an_amplification_table_without_a_whole_row_is_read_as_far_as_it_goes():
+    """Rows of another width are a fault with a reason, not an accident of the reader."""
+    (run,) = read_all("x", b",Cycle,A1,A2\r\n,1,0.5\r\n")
+    assert not run.complete
+    assert [len(one.values) for one in run.curves] == [0, 0]
 
 
 PEAK = """
