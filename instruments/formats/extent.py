@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 from instruments.errors import InstrumentError
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 # 384 wells, six dyes, 60 cycles, a row each, of 40 columns: 5.5 million cells.
 CELL_LIMIT = 6_000_000
+ROW_LIMIT = 400_000
 _CELL = re.compile(rb'<c r="([A-Z]{1,3})[0-9]')
-_ROW = re.compile(rb'<c r="[A-Z]{1,3}([0-9]{1,7})"')
+_LONG = {n: re.compile(rb'<c r="[A-Z]{1,3}[0-9]{%d}' % (n + 1)) for n in (4, 5)}
+_PREFIXED = re.compile(rb"<[^<>\s/:]+:c[\s/>]")
 _PLACE = re.compile(r"([A-Za-z]*)([0-9]+)")
-_ENDS = (b" ", b">", b"/", b"\t", b"\r", b"\n")
 
 
 def _too_large(source: Source, what: str) -> InstrumentError:
@@ -58,7 +59,7 @@ def check_sheet(source: Source, sheet: str) -> None:
     """
     for part in _parts(source, sheet):
         rows, columns = _shape(source, source.member(part))
-        if rows * columns > CELL_LIMIT:
+        if rows > ROW_LIMIT or rows * columns > CELL_LIMIT:
             raise _too_large(source, f"The sheet '{sheet}'")
 
 
@@ -79,20 +80,22 @@ def _parts(source: Source, sheet: str) -> Sequence[str]:
 
 
 def _shape(source: Source, xml: bytes) -> tuple[int, int]:
-    """Last row and last column of a sheet, from the places its cells give."""
-    cells = sum(xml.count(b"<c" + end) for end in _ENDS)
-    prefixed = sum(xml.count(b":c" + end) for end in _ENDS)
-    columns, rows = _CELL.findall(xml), _ROW.findall(xml)
-    if prefixed or not len(columns) == len(rows) == cells:
-        return _walked(source, xml, cells + prefixed)
-    if not cells:
-        return 0, 0
-    return max(map(int, set(rows))), max(_column(letters.decode()) for letters in set(columns))
+    """Last row and last column of a sheet, or a little more, from the places its cells give."""
+    begin, end = xml.find(b"<sheetData"), xml.rfind(b"</sheetData>")
+    plain = 0 <= begin < end and xml.count(b"sheetData") == 2
+    body = xml[begin + len(b"<sheetData") : end] if plain else xml
+    columns = _CELL.findall(body)
+    if not plain or len(columns) != body.count(b"<c") or (b":c" in body and _PREFIXED.search(body)):
+        return _walked(source, xml)
+    # So many digits and no more: the last row itself needs a list of all rows, which takes longer.
+    digits = next((n for n in (4, 5) if not _LONG[n].search(body)), 9)
+    last = max((_column(letters.decode()) for letters in set(columns)), default=0)
+    return (10**digits - 1, last) if 10**digits * last < CELL_LIMIT else _walked(source, xml)
 
 
-def _walked(source: Source, xml: bytes, cells: int) -> tuple[int, int]:
+def _walked(source: Source, xml: bytes) -> tuple[int, int]:
     """The same for a sheet that names its cells another way, or not at all: place follows place."""
-    if cells > CELL_LIMIT or b"<!DOCTYPE" in xml:
+    if xml.count(b"<") > 4 * CELL_LIMIT or b"<!DOCTYPE" in xml:
         raise _too_large(source, "A sheet")
     here, most = [0, 0], [0, 0]
 
@@ -134,6 +137,7 @@ _STRINGS, _DIMENSIONS, _BEGIN = 0x00FC, 0x0200, 0x0809
 _ONE = frozenset({0x0006, 0x0201, 0x0203, 0x0204, 0x0205, 0x027E, 0x00FD, 0x00D6})
 _WIDEST = 256  # columns of a sheet of this format
 _SEVERAL = frozenset({0x00BD, 0x00BE})
+_MATTER = _ONE | _SEVERAL | {_STRINGS, _DIMENSIONS, _BEGIN}
 
 
 def check_book(source: Source) -> None:
@@ -146,38 +150,40 @@ def check_book(source: Source) -> None:
     """
     for stream in ole_streams(source.name, source.data, ("workbook", "book")):
         total, rows, columns = 0, 0, 0
-        for kind, body in _records(source, stream):
+        for kind, at, size in _records(source, stream):
             if kind == _BEGIN:
                 total, rows, columns = total + rows * columns, 0, 0
-            elif kind == _STRINGS and len(body) >= 8:
-                if struct.unpack_from("<I", body, 4)[0] * 3 > len(stream):  # a text has three bytes or more
+            elif kind == _STRINGS and size >= 8:
+                if struct.unpack_from("<I", stream, at + 4)[0] * 3 > len(stream):  # a text has three bytes
                     raise _too_large(source, "The list of texts of the workbook")
-            elif (last := _last(kind, body)) is not None:
+            elif (last := _last(kind, stream, at, size)) is not None:
                 rows, columns = max(rows, last[0]), max(columns, last[1])
                 if columns > _WIDEST or total + rows * columns > CELL_LIMIT:
                     raise _too_large(source, "A sheet")
 
 
-def _last(kind: int, body: memoryview) -> tuple[int, int] | None:
+def _last(kind: int, stream: bytes, at: int, size: int) -> tuple[int, int] | None:
     """Rows and columns that a record needs, None for one of no cell."""
-    if kind in _ONE and len(body) >= 4:
-        row, column = struct.unpack_from("<HH", body)
+    if kind in _ONE and size >= 4:
+        row, column = struct.unpack_from("<HH", stream, at)
         return row + 1, column + 1
-    if kind in _SEVERAL and len(body) >= 6:
-        row, first = struct.unpack_from("<HH", body)
-        return row + 1, max(first, struct.unpack_from("<H", body, len(body) - 2)[0]) + 1
-    if kind == _DIMENSIONS and len(body) >= 10:
-        first, last, left, right = struct.unpack_from("<IIHH" if len(body) >= 12 else "<HHHH", body)
+    if kind in _SEVERAL and size >= 6:
+        row, first = struct.unpack_from("<HH", stream, at)
+        return row + 1, max(first, struct.unpack_from("<H", stream, at + size - 2)[0]) + 1
+    if kind == _DIMENSIONS and size >= 10:
+        first, last, left, right = struct.unpack_from("<IIHH" if size >= 12 else "<HHHH", stream, at)
         backwards = first > last or left > right  # a reader that counts last less first gets billions
         return (CELL_LIMIT + 1, 1) if backwards else (last, right)
     return None
 
 
-def _records(source: Source, stream: bytes) -> Iterator[tuple[int, Any]]:
-    view, at = memoryview(stream), 0
-    while at + 4 <= len(stream):
-        kind, size = struct.unpack_from("<HH", stream, at)
-        yield kind, view[at + 4 : at + 4 + size]
+def _records(source: Source, stream: bytes) -> Iterator[tuple[int, int, int]]:
+    """Kind, place and size of the records that matter here; the sizes of all must fit the stream."""
+    at, end, unpack = 0, len(stream) - 3, struct.Struct("<HH").unpack_from
+    while at < end:
+        kind, size = unpack(stream, at)
+        if kind in _MATTER and at + 4 + size <= len(stream):
+            yield kind, at + 4, size
         at += 4 + size
     if at > len(stream):
         raise InstrumentError(

@@ -74,6 +74,7 @@ SHEET = "xl/worksheets/sheet1.xml"
     [
         '<row r="2"><c r="XFD1048576"><v>1</v></c></row>',
         '<row r="2"><c r="XFD2"/><c r="A1048576"/></row>',  # no single cell is far
+        '<row r="2"><c r="A1048576"/></row>',  # only rows, which take seconds
         "<row r='9999999'><c><v>1</v></c></row><row r='2'><c r='XFD2'/></row>",
         '<x:row xmlns:x="n"><x:c r = "ZZZ999999"/></x:row>',
     ],
