@@ -163,7 +163,7 @@ def test_cuts(capsys):
             if complete(runs) and outcomes(runs) != whole:
                 wrong.append((example.name, place))
         with capsys.disabled():
-            print(watch, flush=True)
+            print(watch, f"wrong {len(wrong)}", flush=True)
     told(watches, capsys, f"{len(wrong)} accepted wrongly")
     assert wrong == []
 
@@ -207,7 +207,7 @@ def test_flipped_bits(capsys):
             if example.packed or unflagged(before, runs):
                 wrong.append(example.name)
         with capsys.disabled():
-            print(watch, flush=True)
+            print(watch, f"wrong {len(wrong)}", flush=True)
     told(watches, capsys, f"altered and not seen by the reader, in texts and .xls: {dict(altered)}")
     assert wrong == []
 
