@@ -138,7 +138,12 @@ class Fleet:
                     continue
                 run, data = file
                 (message,) = wire.split_file(
-                    data, instrument=f"bench-{device}", run=run, name=f"{run}.csv", plate=run
+                    data,
+                    instrument=f"bench-{device}",
+                    run=run,
+                    name=f"{run}.csv",
+                    plate=run,
+                    part_bytes=wire.MAX_PART_BYTES,
                 )
                 socket.send_multipart(wire.encode(message))
                 sent[socket] = (time.perf_counter(), counts[device])
