@@ -7,14 +7,24 @@ the schema has one door.
 from lis.queries.accounts import (
     account_row,
     accounts,
-    cyclers,
-    device_of_key,
-    devices,
     full_names,
     stored_reply,
     ticket_row,
 )
 from lis.queries.common import CHUNK, PAGE, Row
+from lis.queries.devices import (
+    Clocks,
+    cyclers,
+    device_acts,
+    device_of_key,
+    device_row,
+    devices,
+    enrolment_row,
+    key_was_enrolled,
+    last_clocks,
+    last_event_at,
+    open_codes,
+)
 from lis.queries.evidence import (
     all_reports,
     misplaced_readings,
@@ -33,6 +43,7 @@ from lis.queries.files import (
     same_run,
     status_of_file,
     waiting_files,
+    waiting_since,
 )
 from lis.queries.persons import (
     Task,
@@ -131,6 +142,7 @@ __all__ = [
     "UNREPORTED",
     "WORKLISTS",
     "CallRow",
+    "Clocks",
     "Expected",
     "FirstCalls",
     "LotTally",
@@ -151,10 +163,13 @@ __all__ = [
     "count_of",
     "cyclers",
     "delete_rows",
+    "device_acts",
     "device_of_key",
+    "device_row",
     "devices",
     "due_first",
     "dump",
+    "enrolment_row",
     "event_counts",
     "facts_of",
     "file_head",
@@ -170,6 +185,9 @@ __all__ = [
     "insert_people",
     "insert_rows",
     "keep_rules",
+    "key_was_enrolled",
+    "last_clocks",
+    "last_event_at",
     "latest_reports",
     "lot_tallies",
     "misplaced_readings",
@@ -181,6 +199,7 @@ __all__ = [
     "open_alarms",
     "open_amendment",
     "open_amendments",
+    "open_codes",
     "open_recall_counts",
     "open_recalls",
     "open_tasks",
@@ -232,6 +251,7 @@ __all__ = [
     "update_row",
     "values_since",
     "waiting_files",
+    "waiting_since",
     "wells",
     "worklist",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -63,6 +64,12 @@ def waiting_files(conn: Connection) -> list[str]:
         .order_by(file.c.received_at, file.c.file_id)
     )
     return list(conn.execute(found).scalars())
+
+
+def waiting_since(conn: Connection) -> datetime | None:
+    """When the oldest file arrived that was not read yet."""
+    found = select(func.min(file.c.received_at)).join(file_status, file_status.c.file_id == file.c.file_id)
+    return conn.execute(found.where(file_status.c.state == "waiting")).scalar_one()
 
 
 def same_run(conn: Connection, device_name: str, run_name: str) -> list[Row]:
