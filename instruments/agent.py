@@ -836,6 +836,15 @@ class Agent:
         with contextlib.suppress(OSError):
             _write_json(self.config.health_file, report)
 
+    def ship(self, seconds: float) -> bool:
+        """Spool what is finished and work until nothing waits; False when ``seconds`` did not suffice."""
+        end = time.monotonic() + seconds
+        self.step()
+        while not self.idle and time.monotonic() < end:
+            self._link.wait(0.05)
+            self.exchange()
+        return self.idle
+
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be sent or answered."""
@@ -875,7 +884,12 @@ _REMEMBERED = ("folder", "pattern", "plate_regex", "run", "plate", "settle", "po
 
 
 class EnrolError(Exception):
-    """The laboratory did not enrol this PC; the sentence says what to do."""
+    """The laboratory did not enrol this PC; ``sentence`` says what to do."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(f"{code}: {sentence}")
+        self.code = code
+        self.sentence = sentence
 
 
 def enrol(code: wire.Code, public_key: str, instrument: str = "", seconds: float = 60.0) -> str:
@@ -905,7 +919,7 @@ def _knock(link: Link, code: wire.Code, request: wire.Message, seconds: float) -
     """Connect and ask; a lost link is tried again, a refused key is asked about twice."""
     end = time.monotonic() + seconds
     refused = 0
-    said = ""
+    said = EnrolError("no-answer", _NO_ANSWER.format(code.endpoint, seconds))
     asked_at = 0.0
     link.open()
     while time.monotonic() < end:
@@ -913,19 +927,19 @@ def _knock(link: Link, code: wire.Code, request: wire.Message, seconds: float) -
         if "refused" in link.changes():
             refused += 1
             if refused >= 2:
-                raise EnrolError(_UNKNOWN_CODE.format(code.endpoint))
+                raise EnrolError("code-unknown", _UNKNOWN_CODE.format(code.endpoint))
             link.open()
         for message in link.receive():
             if message.type == wire.WELCOME:
                 return str(message.header["device"])
             if message.type == wire.NACK:
-                said = f"{message.header['code']}: {message.header['sentence']}"
+                said = EnrolError(message.header["code"], message.header["sentence"])
                 if message.header["status"] == wire.PERMANENT:
-                    raise EnrolError(said)
+                    raise said
         if link.state == "connected" and time.monotonic() - asked_at > 5.0:
             asked_at = time.monotonic()
             link.send(request)
-    raise EnrolError(said or _NO_ANSWER.format(code.endpoint, seconds))
+    raise said
 
 
 _UNKNOWN_CODE = (
@@ -933,8 +947,8 @@ _UNKNOWN_CODE = (
     "Ask its administrator for a new one."
 )
 _NO_ANSWER = (
-    "Nothing answered at {0} within {1:.0f} s. Is the server running, and does the firewall let this PC "
-    "reach that address? The code is not used up; try again."
+    "No bridge with the key in this code answered at {0} within {1:.0f} s. Is the server running, is it "
+    "the one that issued the code, does the firewall let this PC reach it? The code is not used up."
 )
 _KNOCKING = AgentConfig(Path(), Path(), "", "", b"", b"", b"")
 
@@ -1104,7 +1118,7 @@ def main(argv: Iterable[str] | None = None) -> int:
             return _enrol(rest, options)
         return _start(parser, _completed(options))
     except (EnrolError, wire.WireError) as error:
-        return _failed("enrol", getattr(error, "sentence", "") or str(error))
+        return _failed(error.code, error.sentence)
     except (OSError, ValueError, re.error, sqlite3.Error, zmq.ZMQError) as error:
         return _failed("agent-start", str(error))
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import zmq
+
 from instruments.bridge import Bridge, BridgeEvent, KeyPair, Limits, Receipt, Refused, Shipment, new_keypair
 from instruments.door import Applicant, Door
 from lis import errors, laboratory, queries
@@ -103,8 +105,15 @@ class Reception:
         """Listen, and read what the last server left."""
         for file_id in self._waiting():
             self._kept.put(file_id)
+        try:
+            self.bridge.start()
+        except zmq.ZMQError as error:
+            raise LisError(
+                "BRIDGE_TAKEN",
+                f"The bridge cannot listen at {self.bridge.endpoint} ({error.strerror}). Stop what listens "
+                "there (lis doctor tells), or set LIS_BRIDGE to another address.",
+            ) from error
         self._reader.start()
-        self.bridge.start()
         return self
 
     def __exit__(self, *exc: object) -> None:

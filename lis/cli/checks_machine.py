@@ -136,8 +136,9 @@ def _web(host: str, port: int) -> Finding:
         )
     except (OSError, ValueError, AttributeError):
         return Finding("web", FAIL, f"Another program listens at {host}:{port}. Stop it, or set LIS_PORT.")
-    status = OK if ready else FAIL
-    return Finding("web", status, f"The server at {host}:{port} says {'ready' if ready else 'not ready'}.")
+    if ready:
+        return Finding("web", OK, f"The server at {host}:{port} says ready.")
+    return Finding("web", FAIL, f"The server at {host}:{port} says not ready: see the other checks.")
 
 
 def _bridge(endpoint: str) -> Finding:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lis.cli import OPERATOR, data_option, json_option, print_json, print_rows
-from lis.errors import Invalid
+from lis.cli import OPERATOR, data_option, json_option, print_json, print_rows, read_text
+from lis.errors import Invalid, LisError, Refused
 
 if TYPE_CHECKING:
     from lis.db import Unit
@@ -235,6 +235,117 @@ def device_serial(name: str, serial: str, data: Path | None) -> None:
 
     _write(data, lambda unit: devices.set_serial(unit, name, serial))
     click.echo(f"device {name} has serial {serial or '(that of its next file)'}")
+
+
+# -- training -------------------------------------------------------------------------------------
+
+
+@device_command.command("simulate")
+@click.option("--cyclers", type=click.IntRange(1, 200), default=3, show_default=True)
+@click.option("--plates", type=click.IntRange(1, 1000), default=1, show_default=True, help="Of each cycler.")
+@click.option(
+    "--faults", default="", help="Commas between: duplicate, cut, rewrite, drop, late, garbage; or all."
+)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--bridge", default="", help="The bridge to send to (LIS_BRIDGE_ADDRESS).")
+@click.option(
+    "--codes", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="One-time codes, one a line, for a server elsewhere; else devices SIM-1.. are made in --data.",
+)  # fmt: skip
+@click.option("--yes", is_flag=True, help="Also where real reports were issued.")
+@data_option
+@json_option
+def device_simulate(  # noqa: PLR0913 - one argument an option
+    *, cyclers: int, plates: int, faults: str, seed: int, bridge: str, codes: Path | None, yes: bool,
+    data: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Let virtual cyclers send plates to a running server, with faults, to train and to test.
+
+    Their plates are made up and unknown to the laboratory: the files are kept and wait in quarantine.
+    """
+    import logging
+    import tempfile
+
+    from lis.demo import fleet
+
+    logging.getLogger("instruments").addHandler(logging.NullHandler())  # the line of figures is enough
+
+    began = datetime.now(UTC)
+    plan = fleet.Plan(plates, _faults(faults, fleet.FAULTS), seed, stamp=f"{began:%y%m%d%H%M%S}")
+    words = _codes_in(codes) if codes else _codes_of_fleet(data, bridge, cyclers, yes=yes)
+    with tempfile.TemporaryDirectory(prefix="lis-fleet-") as home:
+        found = fleet.run(
+            words, Path(home), plan, lambda line: click.echo(f"\r{line:<78}", nl=False, err=True)
+        )
+    click.echo(err=True)
+    if codes is None:
+        found["laboratory"] = _became(data, found["devices"], began)
+    if as_json:
+        print_json(found)
+    else:
+        for name, value in found.items():
+            click.echo(f"{name:13} {value}")
+    if found["waiting"]:
+        raise LisError("NOT_ALL_SENT", f"{found['waiting']} files were not acknowledged. Is the server well?")
+
+
+def _faults(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    named = known if text == "all" else tuple(filter(None, (word.strip() for word in text.split(","))))
+    if set(named) - set(known):
+        raise click.BadParameter(f"Known faults are {', '.join(known)}.", param_hint="--faults")
+    return named
+
+
+def _codes_in(path: Path) -> list[str]:
+    words = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    if not words:
+        raise Invalid("NO_CODES", f"{path} holds no code. Write one a line, as lis device add prints them.")
+    return words
+
+
+def _codes_of_fleet(data: Path | None, bridge: str, cyclers: int, *, yes: bool) -> list[str]:
+    """Codes of the devices SIM-1 .. SIM-n, made where they are missing."""
+    from lis import queries
+
+    with _open(data) as lab:
+        with lab.database.read() as conn:
+            reports = queries.count_of(conn, "report")
+        if reports and not yes:
+            raise Refused(
+                "REAL_LABORATORY",
+                f"{reports} reports were issued here; made-up files would stand beside real ones for ever. "
+                "Train in a folder of its own (--data), or say --yes.",
+            )
+        address = address_of(lab, bridge)
+        return [issue(lab, address, 1.0, _simulated(f"SIM-{at + 1}"))[1] for at in range(cyclers)]
+
+
+def _simulated(name: str) -> Callable[[Unit], str]:
+    def add(unit: Unit) -> str:
+        from lis import queries
+        from lis.services import devices
+
+        if queries.device_row(unit.conn, name) is None:
+            devices.add_device(unit, name, "virtual cycler")
+        return name
+
+    return add
+
+
+def _became(data: Path | None, names: list[str], since: datetime) -> dict[str, int]:
+    """What the server made of the files, once it has looked at all of them (for at most a minute)."""
+    import time
+
+    from lis import queries
+
+    end = time.monotonic() + 60
+    with _open(data) as lab:
+        while True:
+            with lab.database.read() as conn:
+                found = queries.states_of_runs(conn, names, since)
+            if not any(state == "waiting" for state, _ in found) or time.monotonic() > end:
+                return {" ".join(key).strip(): count for key, count in sorted(found.items())}
+            time.sleep(0.2)
 
 
 COMMANDS = {"device": device_command}
