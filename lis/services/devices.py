@@ -252,7 +252,7 @@ def set_expiry(unit: Unit, name: str, until: datetime | None) -> None:
     if device["public_key"] is None or device["revoked_at"]:
         raise Refused("DEVICE_NO_KEY", f"{name} has no key that could end. Enrol it with a code first.")
     if until is not None and until <= unit.now:
-        raise Invalid("EXPIRY_PAST", f"That moment is past. To end the key at once: lis device revoke {name}")
+        raise Invalid("EXPIRY_PAST", f"That moment is past. `lis device revoke {name}` ends the key at once.")
     queries.update_row(unit.conn, "device", {"name": name}, key_until=until)
     _note(unit, name, "expiry", f"{until:%Y-%m-%d %H:%M} UTC" if until else "none")
 
