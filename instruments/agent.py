@@ -41,7 +41,7 @@ else:  # this file lies beside wire.py, outside any package
     import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 try:
     import fcntl
@@ -810,9 +810,9 @@ class Agent:
         problems = f", {len(status['problems'])} problems" if status["problems"] else ""
         return f"{status['instrument']}: link {status['link']}, {counts}{problems}"
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until ``stop`` is set. Whatever goes wrong is logged, shown, and tried again."""
-        while not stop.is_set():
+    def run(self, stop: threading.Event, changed: Callable[[], bool] = lambda: False) -> None:
+        """Work until ``stop`` is set or ``changed`` holds. What goes wrong is logged, shown, tried again."""
+        while not (stop.is_set() or changed()):
             try:
                 self.step()
                 self._exchange_until(time.monotonic() + self.config.poll_s, stop)
@@ -1106,21 +1106,27 @@ def _config(options: argparse.Namespace) -> AgentConfig:
 
 def main(argv: Iterable[str] | None = None) -> int:
     """Run the agent until it is told to stop; 0 on success, 1 with one line on stderr, 2 for usage."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
     parser = _parser()
-    options = parser.parse_intermixed_args(None if argv is None else list(argv))
+    options = _parsed(parser, arguments)
     command, *rest = options.words or [""]
     if command not in ("", "enrol", "run") or (rest and command != "enrol"):
         parser.error(f"{' '.join(options.words)} is not known; say enrol CODE, or run")
-    if command and options.config is None:
-        options.config = CONFIG_FILE
     try:
         if command == "enrol":
             return _enrol(rest, options)
-        return _start(parser, _completed(options))
+        return _start(parser, arguments)
     except (EnrolError, wire.WireError) as error:
         return _failed(error.code, error.sentence)
     except (OSError, ValueError, re.error, sqlite3.Error, zmq.ZMQError) as error:
         return _failed("agent-start", str(error))
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    options = parser.parse_intermixed_args(list(arguments))
+    if options.words and options.config is None:
+        options.config = CONFIG_FILE
+    return options
 
 
 def _failed(code: str, sentence: str) -> int:
@@ -1140,7 +1146,8 @@ def _enrol(words: Sequence[str], options: argparse.Namespace) -> int:
     return 0
 
 
-def _start(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+def _start(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    options = _completed(_parsed(parser, arguments))
     if options.new_key:
         if options.key_file is None:
             parser.error("--key-file is needed")
@@ -1150,22 +1157,46 @@ def _start(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         if getattr(options, name) is None:
             parser.error(f"--{name.replace('_', '-')} is needed")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    return _serve(Agent(_config(options)), retry=options.retry_refused)
-
-
-def _serve(agent: Agent, *, retry: bool) -> int:
     stop = threading.Event()
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), lambda _number, _frame: stop.set())
-    if retry:
-        LOG.info("%d refused files are sent again", agent.retry_refused())
-    LOG.info("%s", agent.status_line())
-    try:
-        agent.run(stop)
-        LOG.info("%s", agent.status_line())
-    finally:
-        agent.close()
+    serve(
+        lambda: _config(_completed(_parsed(parser, arguments))),
+        options.config,
+        stop,
+        retry=options.retry_refused,
+    )
     return 0
+
+
+def serve(
+    load: Callable[[], AgentConfig], watched: Path | None, stop: threading.Event, *, retry: bool = False
+) -> None:
+    """Run an agent until ``stop`` is set; when the file ``watched`` changes, one with the new settings.
+
+    So a key that was renewed with ``enrol`` is used without a restart.
+    """
+    while not stop.is_set():
+        before = _mark_of(watched)
+        agent = Agent(load())
+        try:
+            if retry:
+                LOG.info("%d refused files are sent again", agent.retry_refused())
+            LOG.info("%s", agent.status_line())
+            agent.run(stop, lambda before=before: _mark_of(watched) != before)  # type: ignore[misc]
+            LOG.info("%s", agent.status_line())
+        finally:
+            agent.close()
+        retry = False
+
+
+def _mark_of(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return _mark(path.stat())
+    except OSError:  # away for a moment: no change
+        return ""
 
 
 if __name__ == "__main__":

@@ -220,9 +220,9 @@ def device_expire(name: str, at: str, days: float | None, data: Path | None, *, 
 def _moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise Invalid("MOMENT", f"{text} is no time. Write it like 2026-12-31T18:00+08:00.") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @device_command.command("serial")
@@ -271,7 +271,7 @@ def device_simulate(  # noqa: PLR0913 - one argument an option
     logging.getLogger("instruments").addHandler(logging.NullHandler())  # the line of figures is enough
 
     began = datetime.now(UTC)
-    plan = fleet.Plan(plates, _faults(faults, fleet.FAULTS), seed, stamp=f"{began:%y%m%d%H%M%S}")
+    plan = fleet.Plan(plates, _faults(faults, fleet.FAULTS), seed, stamp=f"{began:%y%m%d%H%M%S%f}")
     words = _codes_in(codes) if codes else _codes_of_fleet(data, bridge, cyclers, yes=yes)
     with tempfile.TemporaryDirectory(prefix="lis-fleet-") as home:
         found = fleet.run(

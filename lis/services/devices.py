@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from lis import queries
@@ -254,7 +254,7 @@ def set_expiry(unit: Unit, name: str, until: datetime | None) -> None:
     if until is not None and until <= unit.now:
         raise Invalid("EXPIRY_PAST", f"That moment is past. `lis device revoke {name}` ends the key at once.")
     queries.update_row(unit.conn, "device", {"name": name}, key_until=until)
-    _note(unit, name, "expiry", f"{until:%Y-%m-%d %H:%M} UTC" if until else "none")
+    _note(unit, name, "expiry", f"{until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if until else "none")
 
 
 def set_serial(unit: Unit, name: str, serial: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -50,13 +51,16 @@ class Site:
         out, err = self._capsys.readouterr()
         return status, out + err
 
-    def start(self) -> agent.Agent:
-        """The agent as ``agent run`` configures it, with less patience."""
-        options = agent._completed(agent._parser().parse_args(["run", "--config", str(self.config)]))
-        config = agent._config(options)
-        return agent.Agent(
-            agent.replace(config, settle_s=0.0, ping_s=0.2, retry_first_s=0.05, retry_max_s=0.2)
+    def settings(self) -> agent.AgentConfig:
+        """What ``agent run`` works with, with less patience."""
+        options = agent._completed(agent._parsed(agent._parser(), ["run", "--config", str(self.config)]))
+        return agent.replace(
+            agent._config(options), settle_s=0.0, ping_s=0.2, poll_s=0.05, retry_first_s=0.05, retry_max_s=0.2
         )
+
+    def start(self) -> agent.Agent:
+        """The agent as ``agent run`` starts it."""
+        return agent.Agent(self.settings())
 
     def alarms(self) -> list[str]:
         """Open alarms, oldest first."""
@@ -191,6 +195,28 @@ def test_rotation_keeps_the_old_key_until_the_new_one_is_there(site: Site):
     new = site.start()
     assert new.ship(SECONDS)
     new.close()
+    assert site.kept() == {"P1.txt", "P2.txt"}
+
+
+def test_a_running_agent_takes_its_new_key_by_itself(site: Site):
+    """While ``agent run`` works a second ``agent enrol`` is enough: the next file comes with the new key."""
+    site.enrol(site.code())
+    arrived = threading.Semaphore(0)
+    site.link._on_done = lambda _: arrived.release()
+    stop = threading.Event()
+    running = threading.Thread(target=agent.serve, args=(site.settings, site.config, stop))
+    running.start()
+    try:
+        site.write("P1.txt")
+        assert arrived.acquire(timeout=SECONDS)
+        first = site.device()["public_key"]
+        assert site.enrol(site.code(new=False))[0] == 0
+        site.write("P2.txt")
+        assert arrived.acquire(timeout=SECONDS)
+    finally:
+        stop.set()
+        running.join(SECONDS)
+    assert site.device()["public_key"] != first
     assert site.kept() == {"P1.txt", "P2.txt"}
 
 
