@@ -77,21 +77,24 @@ class Door:
         self.knows = knows
         self._enrol = enrol
         self._tick = tick
-        self._vain: deque[tuple[float, str]] = deque()
+        self._vain: deque[tuple[float, str, bytes]] = deque()
 
     def admits(self, key: bytes, address: str) -> bool | None:
         """Whether a key that is no device's is that of a code; None: too many tries, ask later.
 
-        At most 20 unknown keys of one address, and 200 of all, are looked up in a minute.
+        At most 20 unknown keys of one address, and 200 of all, are looked up in a minute. A key that knocks
+        again and again (an agent whose key was revoked) is one try and one look a minute.
         """
         now = self._tick()
         while self._vain and now - self._vain[0][0] > WINDOW_S:
             self._vain.popleft()
-        if len(self._vain) >= TRIES or sum(of == address for _, of in self._vain) >= TRIES_OF_ADDRESS:
+        if any(other == key for *_, other in self._vain):
+            return False
+        if len(self._vain) >= TRIES or sum(of == address for _, of, _ in self._vain) >= TRIES_OF_ADDRESS:
             return None
         if self.knows(key):
             return True
-        self._vain.append((now, address))
+        self._vain.append((now, address, key))
         return False
 
     def take(
