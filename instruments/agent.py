@@ -1074,7 +1074,10 @@ def _plain(value: Any) -> Any:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} is not there; enrol this PC first: agent enrol CODE") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not the configuration of an agent.")  # noqa: TRY004 - of its content
     return content

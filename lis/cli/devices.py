@@ -272,7 +272,7 @@ def device_simulate(  # noqa: PLR0913 - one argument an option
 
     began = datetime.now(UTC)
     plan = fleet.Plan(plates, _faults(faults, fleet.FAULTS), seed, stamp=f"{began:%y%m%d%H%M%S%f}")
-    words = _codes_in(codes) if codes else _codes_of_fleet(data, bridge, cyclers, yes=yes)
+    words = _codes_in(codes) if codes else codes_of_fleet(data, bridge, cyclers, yes=yes)
     with tempfile.TemporaryDirectory(prefix="lis-fleet-") as home:
         found = fleet.run(
             words, Path(home), plan, lambda line: click.echo(f"\r{line:<78}", nl=False, err=True)
@@ -303,7 +303,7 @@ def _codes_in(path: Path) -> list[str]:
     return words
 
 
-def _codes_of_fleet(data: Path | None, bridge: str, cyclers: int, *, yes: bool) -> list[str]:
+def codes_of_fleet(data: Path | None, bridge: str, cyclers: int, *, yes: bool) -> list[str]:
     """Codes of the devices SIM-1 .. SIM-n, made where they are missing."""
     from lis import queries
 

@@ -13,7 +13,7 @@ from instruments import wire
 from instruments.bridge import new_keypair
 from instruments.door import public_of
 from lis import config, laboratory, queries
-from lis.cli.devices import issue
+from lis.cli.devices import codes_of_fleet, issue
 from lis.demo import fleet
 from lis.demo.fleet import FAULTS, Plan, deal
 from lis.reception import Reception, bridge_keys
@@ -69,9 +69,7 @@ def test_codes_are_renewed_cancelled_and_bounded(data: str, capsys: pytest.Captu
     assert acts == ["cancelled", "code", "cancelled", "code", "added"]
 
 
-@pytest.mark.parametrize(
-    ("bridge", "status"), [("tcp://0.0.0.0:5555", 1), ("tcp://*:5555", 1), ("tcp://127.0.0.1:5555", 0)]
-)
+@pytest.mark.parametrize(("bridge", "status"), [("tcp://0.0.0.0:5555", 1), ("tcp://127.0.0.1:5555", 0)])
 def test_an_address_that_cannot_be_called_is_noticed(
     bridge: str, status: int, data: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -171,19 +169,18 @@ def test_a_fleet_is_started_by_one_command(data: str, capsys: pytest.CaptureFixt
             link.endpoint,
             "--json",
         )
-        for times in (1, 2):
-            status, out, err = called(capsys, *simulate)
-            found = json.loads(out)
-            assert status == 0
-            assert (found["acknowledged"], found["laboratory"]) == (1, {"quarantined UNKNOWN_PLATE": 1})
-            assert "1 acknowledged" in err
-            acts = [row["act"] for row in rows(capsys, "device", "log", "SIM-1", "--data", data)]
-            assert acts.count("enrolled") == times
-        code = called(capsys, "device", "rotate", "SIM-1", "--data", data, "--address", link.endpoint)[1]
+        status, out, err = called(capsys, *simulate)
+        found = json.loads(out)
+        assert status == 0
+        assert (found["acknowledged"], found["laboratory"]) == (1, {"quarantined UNKNOWN_PLATE": 1})
+        assert "1 acknowledged" in err
+        (code,) = codes_of_fleet(Path(data), link.endpoint, 1, yes=False)
         (tmp_path / "codes.txt").write_text(code, encoding="utf-8")
         status, out, _ = called(capsys, "device", "simulate", "--codes", str(tmp_path / "codes.txt"))
         assert status == 0
         assert "acknowledged  1" in out
+        acts = [row["act"] for row in rows(capsys, "device", "log", "SIM-1", "--data", data)]
+        assert acts == ["enrolled", "code", "enrolled", "code", "added"]
         assert called(capsys, *simulate, "--faults", "fire")[0] == 2
         (tmp_path / "codes.txt").write_text("\n", encoding="utf-8")
         assert "NO_CODES" in called(capsys, "device", "simulate", "--codes", str(tmp_path / "codes.txt"))[2]

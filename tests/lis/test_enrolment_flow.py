@@ -177,7 +177,30 @@ def test_a_bridge_that_is_not_there_uses_no_code(site: Site):
     nowhere = wire.code_text(wire.Code("tcp://127.0.0.1:1", code.server_key, code.secret))
     status, said = site.enrol(nowhere, "--wait", "0.3")
     assert (status, said.split(": ")[1]) == (1, "no-answer")
-    assert site.enrol(wire.code_text(code))[0] == 0
+    (site.home / "code.txt").write_text(f"\ufeff{wire.code_text(code)}\n", encoding="utf-8")
+    status = agent.main(["enrol", "--code-file", str(site.home / "code.txt"), "--config", str(site.config)])
+    assert (status, site.device()["public_key"] is None) == (0, False)
+
+
+def test_the_agent_says_what_it_lacks(site: Site, capsys: pytest.CaptureFixture[str], monkeypatch):
+    """No settings, no folder, an unknown word, settings that are none: a sentence each, and nothing is started."""
+    run = ["run", "--config", str(site.config)]
+    assert agent.main(run) == 1
+    assert "enrol this PC first" in capsys.readouterr().err
+    monkeypatch.setattr("builtins.input", lambda _: site.code())
+    assert agent.main(["enrol", "--config", str(site.config)]) == 0
+    assert "name the folder" in capsys.readouterr().out
+    for arguments, words in (
+        (run, "--folder is needed"),
+        (["walk"], "walk is not known"),
+        ([*run[:1], "x"], "x is not"),
+    ):
+        with pytest.raises(SystemExit):
+            agent.main(arguments)
+        assert words in capsys.readouterr().err
+    site.config.write_text("[]", encoding="utf-8")
+    assert agent.main(run) == 1
+    assert "is not the configuration" in capsys.readouterr().err
 
 
 def test_rotation_keeps_the_old_key_until_the_new_one_is_there(site: Site):
