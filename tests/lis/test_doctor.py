@@ -18,7 +18,7 @@ from bench import Bench
 from test_cli_surface import called
 
 from instruments.bridge import new_keypair
-from lis import config, db
+from lis import config, db, queries
 from lis.cli import checks_data, checks_machine
 from lis.cli.checks_machine import FAIL, OK, WARN
 from lis.cli.doctor import examine
@@ -52,7 +52,8 @@ def well(bench: Bench) -> Bench:
     with bench.lab.database.write("admin") as unit:
         inbox.set_aside(unit, file_id(bench), "UNKNOWN_PLATE", "No such plate.")
         inbox.dismiss(unit, file_id(bench), "synthetic")
-        inbox.clear_alarm(unit, 1)
+        for row in queries.open_alarms(unit.conn):
+            inbox.clear_alarm(unit, row["alarm_id"])
     note = {"at": bench.clock.now().isoformat(), "target": "elsewhere", "bytes": 1}
     (data / "last-backup.json").write_text(json.dumps(note), encoding="utf-8")
     return bench
@@ -66,8 +67,6 @@ def keep(bench: Bench, name: str, produced) -> None:
 
 def file_id(bench: Bench) -> str:
     """The last file that arrived."""
-    from lis import queries
-
     with bench.lab.database.read() as conn:
         return str(queries.files(conn)[0]["file_id"])
 
