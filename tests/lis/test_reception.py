@@ -15,7 +15,7 @@ from instruments.bridge import BridgeEvent, Refused, Shipment, new_keypair
 from lis import laboratory, queries, reception
 from lis.errors import LisError, StorageFull
 from lis.reception import Reception
-from lis.services import admin, inbox
+from lis.services import devices, inbox
 from lis.services.inbox import Delivery
 from lis.services.results import Ingested
 
@@ -182,10 +182,10 @@ def test_a_revoked_key_is_deaf_soon_and_strangers_fill_no_memory(
     """An enrolment is asked anew when it is too old; a thousand strangers are forgotten together."""
     key = new_keypair().public
     with embedded.lab.database.write("administrator") as unit:
-        admin.enrol_device(unit, "qs5", "cycler", key.decode())
+        devices.enrol_device(unit, "qs5", "cycler", key.decode())
     assert link._enrolled(key) == "qs5"
     with embedded.lab.database.write("administrator") as unit:
-        admin.revoke_device(unit, "qs5")
+        devices.revoke_device(unit, "qs5")
     monkeypatch.setattr(reception, "REMEMBER_KEYS", -1.0)
     link._keys.clear()
     assert link._enrolled(key) is None
