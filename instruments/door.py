@@ -2,7 +2,7 @@
 
 An enrolment code holds a CURVE secret key. The laboratory keeps the public half, in a list of its own
 beside that of the devices: no key that neither list knows is ever admitted, and a key of a code can do
-one thing only, name the key of the device it was issued for (docs/decisions/0010-enrolment.md).
+one thing only, name the key of the device it was issued for (docs/decisions/0011-enrolment.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Devices: added, enrolled by key or by code, rotated, ended, revoked. Every act is written down.
 
-A code is known here by its digest alone (docs/decisions/0010-enrolment.md). Whatever becomes of a key,
+A code is known here by its digest alone (docs/decisions/0011-enrolment.md). Whatever becomes of a key,
 it is never enrolled a second time.
 """
 
