@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "call": ("lis.cli.files", "Call Cq from the raw curves of a file."),
     "formats": ("lis.cli.formats", "List the file formats that are read; propose a mapping for another."),
     "import": ("lis.cli.files", "Take a file over for a plate, as the bridge would."),
+    "files": ("lis.cli.inbox", "What instruments sent: list, show, read again, dismiss."),
     "interpret": ("lis.cli.policy", "Interpret Cq values (CSV on stdin) by an assay's rules."),
     "assays": ("lis.cli.rules", "The assay rules: list, check, compare on past wells, put in force."),
     "pool": ("lis.cli.policy", "Design pools; advise on persons per tube from the rolling positivity."),

@@ -74,7 +74,7 @@ def serve_command(data: Path | None, host: str | None, port: int | None) -> None
         Reception(lab, on_done=news.of_file, on_live=news.of_reads) as reception,
     ):
         click.echo(f"bridge on {reception.endpoint}, public key {reception.public_key.decode()}", err=True)
-        serve(lab, lab.settings.host, lab.settings.port, news)
+        serve(lab, lab.settings.host, lab.settings.port, news, reception.bridge.snapshot)
 
 
 @click.command("agent", context_settings={"ignore_unknown_options": True, "help_option_names": []})

@@ -57,6 +57,12 @@ def files(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
     return all_rows(conn, found.order_by(file.c.received_at.desc(), file.c.file_id).limit(limit))
 
 
+def files_beginning(conn: Connection, begins: str) -> list[str]:
+    """Ids of received files that begin so, two at most: an id is 64 hexadecimal digits."""
+    found = select(file.c.file_id).where(file.c.file_id.startswith(begins, autoescape=True))
+    return list(conn.execute(found.order_by(file.c.file_id).limit(2)).scalars())
+
+
 def waiting_files(conn: Connection) -> list[str]:
     """Files received but not yet read (after a crash), oldest first."""
     found = (
