@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from instruments.bridge import Bridge, BridgeEvent, KeyPair, Limits, Receipt, Refused, Shipment, new_keypair
+from instruments.listener import Listeners, Station
 from lis import laboratory, queries
 from lis.errors import Invalid, LisError
 from lis.laboratory import Laboratory
@@ -85,6 +86,10 @@ class Reception:
             on_event=self._audit,
             limits=Limits(spool=lab.settings.data / "parts"),
         )
+        stations = [
+            Station(one.dialect, one.host, one.port, one.device, one.peers) for one in lab.settings.listeners
+        ]
+        self.listeners = Listeners(stations, self._keep_message, self._audit)
 
     @property
     def endpoint(self) -> str:
@@ -100,12 +105,34 @@ class Reception:
         """Listen, and read what the last server left."""
         for file_id in self._waiting():
             self._kept.put(file_id)
+        self._listen()
         self._reader.start()
         self.bridge.start()
         return self
 
+    def _listen(self) -> None:
+        """Open the listeners of instruments that speak other dialects.
+
+        Raises:
+            LisError: ``LISTENER_ADDRESS``.
+        """
+        wanted = self.lab.settings.listeners
+        with self.lab.database.write("lis.toml") as unit:
+            for one in wanted:
+                inbox.know_sender(unit, one.device, one.dialect)
+        try:
+            self.listeners.start()
+        except OSError as error:
+            places = ", ".join(one.address for one in wanted)
+            raise LisError(
+                "LISTENER_ADDRESS",
+                f"Cannot listen for instruments on {places}: {error.strerror or error}. Give the listener "
+                "another address in lis.toml, or end what uses this one.",
+            ) from error
+
     def __exit__(self, *exc: object) -> None:
         """Take nothing more, finish what is being read, stop."""
+        self.listeners.stop()
         self.bridge.stop()
         self._stop.set()
         self._kept.put(None)
@@ -145,6 +172,18 @@ class Reception:
         if stored.status == "stored":
             self._kept.put(stored.file_id)
         return Receipt(stored.status, stored.first_stored_at)
+
+    def _keep_message(self, shipment: Shipment) -> Receipt:
+        """Commit a message of a device without a key, unless the device was revoked."""
+        with self.lab.database.read() as conn:
+            revoked = queries.is_revoked(conn, shipment.device)
+        if revoked:
+            raise Refused(
+                "DEVICE_REVOKED",
+                f"Device {shipment.device} was revoked; nothing is taken from it. Remove its listener from "
+                "lis.toml, or give the device a new name there.",
+            )
+        return self._keep(shipment)
 
     def _read_kept(self) -> None:
         """Read kept files one after the other; one that fails for want of the database is tried again."""

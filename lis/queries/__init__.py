@@ -11,6 +11,7 @@ from lis.queries.accounts import (
     device_of_key,
     devices,
     full_names,
+    is_revoked,
     stored_reply,
     ticket_row,
 )
@@ -169,6 +170,7 @@ __all__ = [
     "households",
     "insert_people",
     "insert_rows",
+    "is_revoked",
     "keep_rules",
     "latest_reports",
     "lot_tallies",

@@ -58,6 +58,12 @@ def cyclers(conn: Connection) -> list[tuple[str, str]]:
     return [*found, *((name, "") for name in conn.execute(named).scalars())]
 
 
+def is_revoked(conn: Connection, name: str) -> bool:
+    """Whether a device was revoked."""
+    found = select(device.c.revoked_at).where(device.c.name == name)
+    return conn.execute(found).scalar_one_or_none() is not None
+
+
 def device_of_key(conn: Connection, public_key: str) -> str | None:
     """The device enrolled under a public key, unless it was revoked."""
     found = select(device.c.name).where(device.c.public_key == public_key, device.c.revoked_at.is_(None))
