@@ -193,11 +193,12 @@ class Link:
         if found is None:
             self._buffer.clear()
             return None
+        kind = found.group()  # now: the match looks into the buffer, which changes
         del self._buffer[: found.start()]
-        if found.group() == EOT:
+        if kind == EOT:
             del self._buffer[:1]
             return self._leave("the sender ended before the last record (L)", now)
-        if found.group() == ENQ:
+        if kind == ENQ:
             del self._buffer[:1]
             return [*self._remains("the sender began anew"), *self._open_session(now)]
         return self._frame(now)

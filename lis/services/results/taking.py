@@ -135,7 +135,8 @@ def _usable(parsed: Parsed) -> RunFile:
         raise Mismatch(
             "NO_WELL",
             f"{run.name} has results for {', '.join(unplaced[:5])} and names no well of a plate for them. "
-            "Results are matched by plate and well: set the instrument to send both, or compare and decide by hand.",
+            "Results are matched by plate and well: set the instrument to send both, or compare and decide "
+            "by hand.",
         )
     return run
 
