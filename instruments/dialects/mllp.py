@@ -134,11 +134,11 @@ def header(message: bytes) -> Header | None:
     if not text.startswith("MSH") or len(text) < 8:
         return None
     line = text.replace("\n", "\r").split("\r", 1)[0]
-    separator = line[3:4]
-    if not separator.strip() or separator.isalnum():
+    separator, component = line[3:4], line[4:5]
+    if separator == component or any(not one.strip() or one.isalnum() for one in (separator, component)):
         return None
     fields = line.split(separator)
-    return Header((separator, *fields[1:]), line[4:5])
+    return Header((separator, *fields[1:]), component)
 
 
 ERRORS = {

@@ -166,19 +166,27 @@ def _parsed(source: Source, data: bytes) -> tuple[Any, mllp.Header]:
     import hl7  # other formats need none
 
     head = mllp.header(data)
-    if head is None:
-        raise InstrumentError(
-            "UNREADABLE_FILE",
-            "The header (MSH) of this HL7 message is not one. Keep it, and ask for it to be sent again.",
-            file=source.name,
-        )
+    marks = head.field(1) + head.field(2) if head else ""
+    if head is None or not 5 <= len(marks) <= 6 or len({*marks}) != len(marks):
+        raise _unreadable(source, "its header (MSH) does not say how its fields are separated")
     charset = _CHARSETS.get(head.field(18).split("~")[0].strip().upper())
     try:
         text = data.decode(charset) if charset else decode(data)[0]
     except UnicodeDecodeError:
         text = decode(data)[0]
     lines = [line for line in re.split(r"[\r\n]+", text.strip("\0\r\n \t")) if line.strip()]
-    return hl7.parse("\r".join(lines) + "\r"), head
+    try:
+        return hl7.parse("\r".join(lines) + "\r"), head
+    except (hl7.HL7Exception, AssertionError, ValueError, LookupError, TypeError) as error:
+        raise _unreadable(source, f"its segments cannot be told apart ({error})") from error
+
+
+def _unreadable(source: Source, why: str) -> InstrumentError:
+    return InstrumentError(
+        "UNREADABLE_FILE",
+        f"This is no HL7 message that can be read: {why}. Keep it, and have it sent again.",
+        file=source.name,
+    )
 
 
 def _walked(message: Any, *, by_specimen: bool) -> _Walk:

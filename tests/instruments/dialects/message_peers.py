@@ -75,7 +75,7 @@ def hl7_plate(plate: str, rows: Sequence[Row], control_id: str = "MSG-1") -> byt
         result += 1
         value = "Undetermined" if cq is None else f"{cq}"
         segments.append(
-            f"OBX|{result}|ST|{target}^{target} gene^L||{value}|Ct|||||F|||20221201100000+0800||||SN-7"
+            f"OBX|{result}|ST|{target}^{target} gene^L||{value}|Ct|||||F|||20221201100000+0800||||SN-8"
         )
     return "".join(f"{one}\r" for one in segments).encode()
 

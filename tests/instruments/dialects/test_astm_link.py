@@ -68,7 +68,9 @@ def test_any_fragmentation_gives_the_same_messages(sizes: list[int], frame: int,
 
 
 NOISE = st.lists(
-    st.sampled_from([b"\x02", b"\x03", b"\x04", b"\x05", b"\x17", b"\r", b"\n", b"H|\\^&", b"L|1", b"1", b"2", b"x"])
+    st.sampled_from(
+        [b"\x02", b"\x03", b"\x04", b"\x05", b"\x17", b"\r", b"\n", b"H|\\^&", b"L|1", b"1", b"2", b"x"]
+    )
     | st.sampled_from(frames_of(SHORT)),
     max_size=40,
 ).map(b"".join)
@@ -203,13 +205,19 @@ def test_a_sender_that_begins_anew_is_answered():
         (b"\x02" + b"0x\x03" + sum_of(b"0x\x03") + b"\r\n", "0 is not the first"),
         (b"\x02" + b"2x\x03" + sum_of(b"2x\x03") + b"\r\n", "the first is missing"),
         (b"\x02" + b"1x\x03" + b"ZZ\r\n", "not hexadecimal"),
-        (b"\x02" + b"1" + b"x" * 64_001 + b"\x03" + sum_of(b"1" + b"x" * 64_001 + b"\x03") + b"\r\n", "too long"),
+        (
+            b"\x02" + b"1" + b"x" * 64_001 + b"\x03" + sum_of(b"1" + b"x" * 64_001 + b"\x03") + b"\r\n",
+            "too long",
+        ),
     ],
 )
 def test_a_bad_frame_is_refused(frame: bytes, why: str):
     """Wrong or missing numbers, checksums and sizes are refused, whole or byte by byte."""
     assert replies(play(Link(), [ENQ + frame])) == ACK + NAK, why
-    assert replies(play(Link(), [ENQ, *(frame[at : at + 1000] for at in range(0, len(frame), 1000))])) == ACK + NAK
+    assert (
+        replies(play(Link(), [ENQ, *(frame[at : at + 1000] for at in range(0, len(frame), 1000))]))
+        == ACK + NAK
+    )
 
 
 def test_another_frame_under_the_last_number_is_refused():
@@ -224,7 +232,9 @@ def test_line_ends_of_all_kinds_are_read():
     """No CR LF behind the checksum, LF behind CR, no CR in the last frame of a record: the message is the same."""
     data = line(SHORT)
     assert arrived(play(Link(), [data.replace(b"\r\n", b"")])) == [SHORT]
-    for number, records in enumerate((SHORT.replace(b"\r", b"\r\n"), SHORT[:-1], SHORT.replace(b"\r", b"\n"))):
+    for number, records in enumerate(
+        (SHORT.replace(b"\r", b"\r\n"), SHORT[:-1], SHORT.replace(b"\r", b"\n"))
+    ):
         inner = b"1" + records + b"\x03"
         assert arrived(play(Link(), [ENQ + b"\x02" + inner + sum_of(inner)])) == [SHORT], number
 

@@ -190,7 +190,10 @@ def test_a_store_that_fails_asks_for_the_message_again(inbox: Inbox, call, caplo
 
 def test_what_is_refused_for_good_is_said_so(inbox: Inbox, call):
     """A refusal of the laboratory is AR with its sentence, and NAK in ASTM, which has no word for it; both are told."""
-    inbox.fail = [Refused("DEVICE_REVOKED", "Device HL-1 was revoked."), Refused("DEVICE_REVOKED", "Device GX-1 was revoked.")]
+    inbox.fail = [
+        Refused("DEVICE_REVOKED", "Device HL-1 was revoked."),
+        Refused("DEVICE_REVOKED", "Device GX-1 was revoked."),
+    ]
     with call("hl7") as hl:
         hl.say(mllp(ORU))
         assert b"\rMSA|AR|ORU-1|Device HL-1 was revoked.\r" in hl.block()

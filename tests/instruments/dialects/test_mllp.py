@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from message_peers import ORU, cut, hl7_plate, mllp
 
-from instruments.dialects.mllp import Block, Cut, Framer, Piece, TooLong, Verdict, acknowledgements, header, wrap
+from instruments.dialects.mllp import (
+    Block,
+    Cut,
+    Framer,
+    Piece,
+    TooLong,
+    Verdict,
+    acknowledgements,
+    header,
+    wrap,
+)
 
 NOW = datetime(2022, 12, 1, 12, tzinfo=UTC)
 OUL = hl7_plate("P00000018", [("A1", "440700000019", "", "N", 22.5), ("A2", "NTC", "NTC", "N", None)])
@@ -28,7 +38,9 @@ def pieces(data: bytes, sizes: list[int], limit: int = 10_000) -> list[Piece]:
 
 @settings(max_examples=80)
 @given(
-    st.lists(st.sampled_from([mllp(ORU), mllp(OUL), b"\x0b", b"\x1c\r", b"noise\r\n", b"\x0bMSH|half"]), max_size=6),
+    st.lists(
+        st.sampled_from([mllp(ORU), mllp(OUL), b"\x0b", b"\x1c\r", b"noise\r\n", b"\x0bMSH|half"]), max_size=6
+    ),
     st.lists(st.integers(1, 400), max_size=30),
 )
 def test_any_fragmentation_gives_the_same_blocks(parts: list[bytes], sizes: list[int]):
@@ -42,7 +54,11 @@ def test_any_fragmentation_gives_the_same_blocks(parts: list[bytes], sizes: list
 
 def test_a_block_that_loses_its_end_is_cut_and_the_next_one_whole():
     """A start inside a block ends it as evidence; a lost connection too; bytes between blocks are nothing."""
-    assert pieces(b"xx\x0bMSH|1\x0bMSH|2\x1c\ryy\x0bMSH|3", []) == [Cut(b"MSH|1"), Block(b"MSH|2"), Cut(b"MSH|3")]
+    assert pieces(b"xx\x0bMSH|1\x0bMSH|2\x1c\ryy\x0bMSH|3", []) == [
+        Cut(b"MSH|1"),
+        Block(b"MSH|2"),
+        Cut(b"MSH|3"),
+    ]
 
 
 def test_a_block_over_the_limit_is_named_with_its_size():
@@ -61,7 +77,11 @@ def test_the_test_messages_are_valid_by_an_independent_library(message: bytes):
 @pytest.mark.parametrize("message", [ORU, OUL], ids=["ORU_R01", "OUL_R22"])
 @pytest.mark.parametrize(
     "verdict",
-    [Verdict("A"), Verdict("E", "The database | is ^ busy & locked."), Verdict("R", "类型不对。", "unsupported")],
+    [
+        Verdict("A"),
+        Verdict("E", "The database | is ^ busy & locked."),
+        Verdict("R", "类型不对。", "unsupported"),
+    ],
     ids=["AA", "AE", "AR"],
 )
 def test_acknowledgements_are_valid_and_name_the_message(message: bytes, verdict: Verdict):
@@ -95,7 +115,7 @@ def test_enhanced_mode_gets_what_it_asks_for(accept: str, application: str, lett
     assert [ack.split(b"\rMSA|")[1][:2].decode() for ack in found] == codes
 
 
-@pytest.mark.parametrize("data", [b"", b"MSH", b"MSH ^~\\&|x|y", b"PID|1", b"\x00\xff" * 20])
+@pytest.mark.parametrize("data", [b"", b"MSH", b"MSH ^~\\&|x|y", b"PID|1", b"MSH|\rPID|1", b"MSH||^~\\&|x", b"\x00\xff" * 20])
 def test_what_has_no_header_is_answered_all_the_same(data: bytes):
     """Bytes without a header get a valid refusal that names nothing."""
     assert header(data) is None
