@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Literal
 
 from instruments.dialects.astm_records import moment
@@ -165,10 +165,8 @@ def instant(text: str, zone: tzinfo | None) -> datetime | None:
     if found is None or local is None:
         return None
     if found[2]:
-        try:
-            return datetime.strptime(f"{local:%Y%m%d%H%M%S}{found[2]}", "%Y%m%d%H%M%S%z").astimezone(UTC)
-        except (ValueError, OverflowError):
-            return None
+        shift = timedelta(hours=int(found[2][:3]), minutes=int(found[2][0] + found[2][3:]))
+        zone = timezone(shift) if abs(shift) < timedelta(days=1) else None
     try:
         return None if zone is None else local.replace(tzinfo=zone).astimezone(UTC)
     except OverflowError:

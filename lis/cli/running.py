@@ -69,6 +69,8 @@ def serve_command(data: Path | None, host: str | None, port: int | None) -> None
     }
     with laboratory.open_laboratory(config.load(data, **given)) as lab, Reception(lab) as reception:
         click.echo(f"bridge on {reception.endpoint}, public key {reception.public_key.decode()}", err=True)
+        for one, endpoint in zip(lab.settings.listeners, reception.listeners.endpoints, strict=True):
+            click.echo(f"{one.dialect} of {one.device} on {endpoint}, from {', '.join(one.peers)}", err=True)
         serve(lab, lab.settings.host, lab.settings.port)
 
 

@@ -1,6 +1,6 @@
 """Mutated ASTM and HL7 messages, a million by default: no exception, no hang, no answer left out.
 
-``NAT_LIS_SOAK_MESSAGES`` sets how many. Every tenth line is damaged on the wire, where checksums catch most of
+``NAT_LIS_SOAK_MESSAGES`` sets how many, ``NAT_LIS_SOAK_SEED`` which. Every tenth line is damaged on the wire, where checksums catch most of
 it; the others are damaged before they are framed, so that the damage reaches the readers.
 """
 
@@ -23,8 +23,9 @@ from instruments import InstrumentError, read
 from instruments.dialects.sessions import Answer, AstmSession, Hl7Session, Transmission
 
 COUNT = int(os.environ.get("NAT_LIS_SOAK_MESSAGES", "1000000"))
+SEED = int(os.environ.get("NAT_LIS_SOAK_SEED", "20221201"))
 LONGEST_S = 1.0
-ROWS = [("A1", TUBE, "", "N", 22.5), ("A1", TUBE, "", "IC", 27.0), ("H12", "NTC", "NTC", "N", None)]
+ROWS = [("A1", TUBE, "", "N", 22.5), ("H12", "NTC", "NTC", "N", None)]
 ASTM = [astm_plate("P00000018", ROWS), GENEXPERT]
 HL7 = [hl7_plate("P00000018", ROWS), ORU]
 TOKENS = [
@@ -122,7 +123,7 @@ class Fed:
 @pytest.mark.timeout(0)
 def test_a_million_damaged_messages_crash_and_hang_nothing():
     """Each message is answered or left as evidence, each transmission is read or refused in a sentence, within a second."""
-    fed = Fed(random.Random(20221201))
+    fed = Fed(random.Random(SEED))
     started, longest = time.monotonic(), 0.0
     for number in range(COUNT):
         begun = time.thread_time()

@@ -115,7 +115,9 @@ def test_enhanced_mode_gets_what_it_asks_for(accept: str, application: str, lett
     assert [ack.split(b"\rMSA|")[1][:2].decode() for ack in found] == codes
 
 
-@pytest.mark.parametrize("data", [b"", b"MSH", b"MSH ^~\\&|x|y", b"PID|1", b"MSH|\rPID|1", b"MSH||^~\\&|x", b"\x00\xff" * 20])
+@pytest.mark.parametrize(
+    "data", [b"", b"MSH", b"MSH ^~\\&|x|y", b"PID|1", b"MSH|\rPID|1", b"MSH||^~\\&|x", b"\x00\xff" * 20]
+)
 def test_what_has_no_header_is_answered_all_the_same(data: bytes):
     """Bytes without a header get a valid refusal that names nothing."""
     assert header(data) is None
