@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -66,6 +67,7 @@ class AgentConfig:
     public_key: bytes
     secret_key: bytes = field(repr=False)
     patterns: tuple[str, ...] = ("*",)
+    live: str = "*.reads"
     plate_pattern: str = ""
     run: str = ""
     plate: str = ""
@@ -99,10 +101,11 @@ class Found(NamedTuple):
 class Folder:
     """The watched folder: says which files are finished. Opens files for reading, nothing else."""
 
-    def __init__(self, root: Path, patterns: Sequence[str], settle_s: float) -> None:
-        """Watch the files under ``root`` that match one of the glob patterns."""
+    def __init__(self, root: Path, patterns: Sequence[str], settle_s: float, besides: str = "") -> None:
+        """Watch the files under ``root`` that match one of the glob patterns, but not ``besides``."""
         self._root = root
         self._patterns = patterns
+        self._besides = besides
         self._settle_s = settle_s
         self._quiet: dict[Path, tuple[str, float]] = {}
         self.problems: dict[str, str] = {}
@@ -120,7 +123,10 @@ class Folder:
         self.problems = {}
         quiet: dict[Path, tuple[str, float]] = {}
         next(self._root.iterdir(), None)  # glob would take a missing folder for an empty one
-        for path in sorted({path for pattern in self._patterns for path in self._root.glob(pattern)}):
+        found = {path for pattern in self._patterns for path in self._root.glob(pattern)}
+        if self._besides:
+            found -= set(self._root.glob(self._besides))
+        for path in sorted(found):
             name = _clean(path.relative_to(self._root).as_posix())
             try:
                 if not path.is_file():
@@ -153,6 +159,67 @@ class Folder:
             raise wire.WireError("changing", f"{name} changed while it was read; it is read again.")
         produced_at = datetime.fromtimestamp(info.st_mtime, timezone.utc)  # noqa: UP017 - Python 3.8
         return Found(name, mark, data, produced_at.isoformat())
+
+
+class LiveLine(NamedTuple):
+    """One cycle of one dye as it stands in a file of live readings; ``end`` is where the next line begins."""
+
+    path: Path
+    end: int
+    cycle: int
+    dye: str
+    values: tuple[float, ...]
+
+
+class LiveFiles:
+    """Growing files of live readings, one line a cycle and dye: ``cycle,dye,value,value,...``.
+
+    Positions are kept in memory only. After a start, files of the last hour are read from their
+    beginning; the bridge knows what it has. Nothing here is a result: a line that cannot be read is
+    named and left out.
+    """
+
+    RECENT_S = 3600.0
+
+    def __init__(self, root: Path, pattern: str) -> None:
+        """Follow the files under ``root`` that match the glob ``pattern``; "" follows none."""
+        self._root = root
+        self._pattern = pattern
+        self._read: dict[Path, int] = {}
+        self.problems: dict[str, str] = {}
+
+    def lines(self, now: float) -> Iterator[LiveLine]:
+        """Whole lines not yet taken, file by file; call :meth:`taken` for each that was sent."""
+        for path in sorted(self._root.glob(self._pattern)) if self._pattern else ():
+            try:
+                info = path.stat()
+                if path not in self._read:
+                    self._read[path] = info.st_size if now - info.st_mtime > self.RECENT_S else 0
+                elif info.st_size < self._read[path]:
+                    self._read[path] = 0  # written anew under its old name
+                if info.st_size > self._read[path]:
+                    yield from self._whole(path, self._read[path])
+            except OSError as error:
+                self.problems[path.name] = str(error)
+
+    def _whole(self, path: Path, start: int) -> Iterator[LiveLine]:
+        with path.open("rb") as stream:
+            stream.seek(start)
+            end = start
+            for raw in stream.read(1024 * 1024).splitlines(keepends=True):
+                if not raw.endswith(b"\n"):
+                    return
+                end += len(raw)
+                try:
+                    cycle, dye, *values = raw.decode("utf-8").strip().split(",")
+                    yield LiveLine(path, end, int(cycle), dye, tuple(float(one or "nan") for one in values))
+                except ValueError:
+                    self.problems[path.name] = f"{path.name}: a line near byte {end} is no reading."
+                    self.taken(path, end)
+
+    def taken(self, path: Path, end: int) -> None:
+        """What stands before ``end`` was sent."""
+        self._read[path] = end
 
 
 def _clean(name: str) -> str:
@@ -652,7 +719,8 @@ class Agent:
             zmq.ZMQError: the endpoint or a key is not one.
         """
         self.config = config
-        self._folder = Folder(config.folder, config.patterns, config.settle_s)
+        self._folder = Folder(config.folder, config.patterns, config.settle_s, config.live)
+        self._live = LiveFiles(config.folder, config.live)
         self._outbox = open_outbox(config.outbox, config.instrument)
         self._courier = Courier(self._outbox, config, chance or random.Random())  # noqa: S311 - jitter
         self._link = Link(config)
@@ -734,7 +802,24 @@ class Agent:
             if not self._link.send(message):
                 self._courier.unsent(message)
                 break
+        else:
+            self._show_live()
         self._keep_alive(tick)
+
+    def _show_live(self) -> None:
+        """Send what running plates have measured since; files go first, and nothing waits for this."""
+        if self._link.state != "connected":
+            return
+        for line in itertools.islice(self._live.lines(time.time()), self.config.window * 4):
+            plate = self.config.plate or plate_in(line.path.name, self.config.plate_pattern)
+            try:
+                sent = self.send_reads(line.path.stem, line.cycle, line.dye, line.values, plate)
+            except wire.WireError as error:
+                self._live.problems[line.path.name] = error.sentence
+                sent = True
+            if not sent:
+                return
+            self._live.taken(line.path, line.end)
 
     def _changed(self, change: str) -> None:
         LOG.info("the link to %s: %s", self.config.endpoint, change)
@@ -769,9 +854,9 @@ class Agent:
         if log.exists() and log.stat().st_size > 4 * 1024 * 1024 and not self._outbox.checkpoint():
             self._trouble["outbox"] = "The outbox could not be checkpointed; check the disk of this PC."
 
-    def send_reads(self, run: str, cycle: int, dye: str, values: Sequence[float]) -> bool:
+    def send_reads(self, run: str, cycle: int, dye: str, values: Sequence[float], plate: str = "") -> bool:
         """Send live fluorescence once; False when the link could not take it (it is not kept)."""
-        return self._link.send(wire.reads(self.config.instrument, run, cycle, dye, values))
+        return self._link.send(wire.reads(self.config.instrument, run, cycle, dye, values, plate))
 
     def retry_refused(self) -> int:
         """Send every refused file again, after a person removed the reason; how many."""
@@ -791,7 +876,7 @@ class Agent:
             "new_versions": self.versions,
             "last_ack_at": _iso(self._courier.last_ack),
             "last_error": self._courier.last_error,
-            "problems": {**self._folder.problems, **self._trouble},
+            "problems": {**self._folder.problems, **self._live.problems, **self._trouble},
             "refusals": self._outbox.refusals(),
             "written_at": _iso(now),
         }
@@ -897,6 +982,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--new-key", action="store_true", help="make the key file, print its public key, end")
     parser.add_argument("--outbox", type=Path, default=Path("agent-outbox.db"))
     parser.add_argument("--pattern", action="append", help="glob of files to send (may be given again)")
+    parser.add_argument("--live", default="*.reads", help="glob of growing files of live readings")
     parser.add_argument("--plate-regex", default="", help="finds the plate barcode in a file name")
     parser.add_argument("--run", default="", help="run name, when the file name does not tell it")
     parser.add_argument("--plate", default="", help="plate barcode, when the file name does not tell it")
@@ -922,6 +1008,7 @@ def _config(options: argparse.Namespace) -> AgentConfig:
         public_key=public,
         secret_key=secret,
         patterns=tuple(options.pattern or ("*",)),
+        live=options.live,
         plate_pattern=options.plate_regex,
         run=options.run,
         plate=options.plate,

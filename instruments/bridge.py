@@ -79,13 +79,17 @@ def new_keypair() -> KeyPair:
 
 @dataclass(frozen=True)
 class Reads:
-    """Live fluorescence of one cycle and dye: 96 or 384 values in well order."""
+    """Live fluorescence of one cycle and dye: 96 or 384 values in well order, NaN where not read.
+
+    ``plate`` is the barcode as the sender believes it; it may be empty.
+    """
 
     device: str
     run: str
     cycle: int
     dye: str
     values: tuple[float, ...] = field(repr=False)
+    plate: str = ""
 
 
 @dataclass(frozen=True)
@@ -392,7 +396,9 @@ class Bridge:
             return
         self._count("reads")
         values = wire.values_of(job.message)
-        self._reads.put(Reads(job.device, header["run"], header["cycle"], header["dye"], values))
+        self._reads.put(
+            Reads(job.device, header["run"], header["cycle"], header["dye"], values, header["plate"])
+        )
 
     def _answer_all(self) -> None:
         with contextlib.suppress(BlockingIOError):

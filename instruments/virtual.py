@@ -20,7 +20,7 @@ from instruments.errors import InstrumentError
 from instruments.model import canonical_well, well_index
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -368,6 +368,30 @@ def _cfx_amplification(drawn: DrawnRun, rfu: Floats, dye: str) -> bytes:
     values = rfu[at].T.tolist()
     rows = [["", str(n), *map(repr, row)] for n, row in enumerate(values, 1)]
     return _csv([*_cfx_header(drawn.run), ["Fluor", dye], header, *rows])
+
+
+def live_lines(run: VirtualRun, rng: np.random.Generator | None = None) -> Iterator[list[str]]:
+    """Draw a run as it goes: for each cycle one line a dye, ``cycle,dye,value,...`` in plate order.
+
+    These are the readings that the finished file of the same run and generator carries. A well without a
+    target of the dye has an empty value.
+
+    Raises:
+        InstrumentError: BAD_RUN, as :func:`draw`.
+    """
+    drawn = draw(run, rng)
+    places: dict[str, list[tuple[int, int]]] = {}
+    for row, reaction in enumerate(drawn.reactions):
+        at = well_index(reaction.well, run.block)
+        places.setdefault(_clean(reaction.dye, "dye"), []).append((at, row))
+    for cycle in range(run.cycles):
+        lines = []
+        for dye, own in places.items():
+            values = [""] * run.block
+            for at, row in own:
+                values[at] = f"{drawn.rn[row, cycle]:.6f}"
+            lines.append(f"{cycle + 1},{dye},{','.join(values)}\n")
+        yield lines
 
 
 def cut(data: bytes, fraction: float) -> bytes:

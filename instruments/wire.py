@@ -187,6 +187,7 @@ _FIELDS: dict[str, dict[str, _Check]] = {
         "run": _text(256),
         "cycle": _whole(0, 1000),
         "dye": _text(64),
+        "plate": _text(128, empty=True),
         "wells": lambda value: _whole(96, 384)(value) and value in PLATE_SIZES,
     },
     PING: {},
@@ -385,12 +386,21 @@ def nack(
     return check(Message(NACK, to or b"?", header, extra=extra))
 
 
-def reads(instrument: str, run: str, cycle: int, dye: str, values: Sequence[float]) -> Message:
+def reads(
+    instrument: str, run: str, cycle: int, dye: str, values: Sequence[float], plate: str = ""
+) -> Message:
     """Live fluorescence of one cycle and dye: 96 or 384 values in well order, NaN where not read.
 
-    Live values are for eyes only; they may be dropped, the run file is the record.
+    Live values are for eyes and planning only; they may be dropped, the run file is the record.
     """
-    header = {"instrument": instrument, "run": run, "cycle": cycle, "dye": dye, "wells": len(values)}
+    header = {
+        "instrument": instrument,
+        "run": run,
+        "cycle": cycle,
+        "dye": dye,
+        "plate": plate,
+        "wells": len(values),
+    }
     return check(Message(READS, new_id(), header, struct.pack(f"<{len(values)}d", *values)))
 
 

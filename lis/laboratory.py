@@ -24,7 +24,7 @@ from lis.events import TubeKind
 from lis.privacy import Vault
 from lis.services import inbox, pools, reports, results
 from lis.services.reports import Held, Issued
-from lis.services.results import Ingested, Parsed
+from lis.services.results import Foresight, Ingested, Parsed
 from pooling import policy_from_toml
 from retest import AssayRules
 
@@ -114,6 +114,12 @@ def _refuse_edited(name: str, version: str, digest: str, spoken: str | None) -> 
 def masked_url(url: str) -> str:
     """A database URL without its password, for screens and logs."""
     return make_url(url).render_as_string(hide_password=True)
+
+
+def foreseen(unit: Unit, rules: Rulebook) -> list[Foresight]:
+    """What the plates that are read live make likely, the one that ends first at the head. For planning."""
+    found = (results.foresee(unit, rules, plate) for plate in queries.live_plates(unit.conn))
+    return sorted((one for one in found if one), key=lambda one: (one.ends_at, one.plate_id))
 
 
 # -- a file, from its bytes to its reports --------------------------------------------------------

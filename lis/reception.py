@@ -17,12 +17,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from instruments.bridge import Bridge, BridgeEvent, KeyPair, Limits, Receipt, Refused, Shipment, new_keypair
+from instruments.bridge import (
+    Bridge,
+    BridgeEvent,
+    KeyPair,
+    Limits,
+    Reads,
+    Receipt,
+    Refused,
+    Shipment,
+    new_keypair,
+)
 from instruments.listener import Listeners, Station
 from lis import laboratory, queries
 from lis.errors import Invalid, LisError
 from lis.laboratory import Laboratory
-from lis.services import inbox
+from lis.services import inbox, results
 from lis.services.inbox import Delivery
 from lis.services.results import Ingested
 
@@ -67,13 +77,21 @@ class Reception:
         lab: the open laboratory.
         endpoint: where to listen; the laboratory's setting if empty.
         on_done: told about every file that was read or quarantined, from the reading thread.
+        on_live: told the plate and the cycle whenever a running plate was read, from a thread of its own.
     """
 
     def __init__(
-        self, lab: Laboratory, endpoint: str = "", on_done: Callable[[Ingested], None] | None = None
+        self,
+        lab: Laboratory,
+        endpoint: str = "",
+        on_done: Callable[[Ingested], None] | None = None,
+        *,
+        on_live: Callable[[str, int], None] | None = None,
     ) -> None:
         self.lab = lab
         self._on_done = on_done or (lambda _: None)
+        self._on_live = on_live or (lambda _plate, _cycle: None)
+        self._not_live: set[tuple[str, str]] = set()
         self._keys: dict[bytes, _Known] = {}
         self._kept: queue.Queue[str | None] = queue.Queue()
         self._stop = threading.Event()
@@ -84,6 +102,7 @@ class Reception:
             self._enrolled,
             self._keep,
             on_event=self._audit,
+            on_reads=self._show,
             limits=Limits(spool=lab.settings.data / "parts"),
         )
         stations = [
@@ -219,6 +238,20 @@ class Reception:
         except LisError as error:
             log.warning("file %s waits: %s", file_id[:12], error.sentence)
             self._again(file_id)
+
+    def _show(self, reads: Reads) -> None:
+        """Keep live readings and tell the screens; what belongs to no running plate is named once a run."""
+        frame = (reads.cycle, reads.dye, reads.values)
+        try:
+            with self.lab.database.write("bridge") as unit:
+                plate = results.keep_reads(unit, reads.device, reads.run, reads.plate, frame)
+        except LisError as error:
+            if (reads.device, reads.run) not in self._not_live:
+                self._not_live.add((reads.device, reads.run))
+                log.warning("live readings of run %s are not shown: %s", reads.run, error.sentence)
+            return
+        if plate:
+            self._on_live(plate, reads.cycle)
 
     def _audit(self, event: BridgeEvent) -> None:
         """Events of the bridge that concern a person become alarms."""

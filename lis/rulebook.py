@@ -60,6 +60,7 @@ class Rulebook:
     laboratory: str = ""
     default_assay: str = ""
     default_template: str = ""
+    plate_closing: str = "urgency"
     auto_release: bool = True
     recall_clock_minutes: int = 30
     old: Mapping[tuple[str, str], AssayRules] = field(default_factory=dict)
@@ -101,8 +102,8 @@ class Rulebook:
 
     def fill(self, template: PlateTemplate, *, impatient: bool) -> FillRules:
         """How a plate is filled; an impatient one never waits for more tubes."""
-        rules = FillRules(template=template)
-        return replace(rules, min_fill=1, max_wait_minutes=0) if impatient else rules
+        rules = FillRules(template=template, policy=self.plate_closing)
+        return replace(rules, policy="urgency", min_fill=1, max_wait_minutes=0) if impatient else rules
 
     def pooling(self, assay: AssayRules) -> PoolRules:
         """How tubes may be pooled for an assay: the bench's rules, within what kit and jurisdiction allow.
@@ -223,6 +224,7 @@ def load(settings: Settings) -> Rulebook:
             laboratory=settings.laboratory,
             default_assay=settings.assay,
             default_template=settings.template,
+            plate_closing=settings.plate_closing,
             auto_release=settings.auto_release,
             recall_clock_minutes=settings.recall_clock_minutes,
         )

@@ -302,6 +302,21 @@ run = Table(
 """A file that was taken over. ``tested`` specimens, of which so many ended ``inconclusive`` or ``invalid``;
 ``alone`` is target:count of single targets; ``quality`` names the control charts that reject the run."""
 
+live_read = Table(
+    "live_read",
+    metadata,
+    Column("device", String(80), primary_key=True),
+    Column("run", String(256), primary_key=True),
+    Column("dye", String(64), primary_key=True),
+    Column("cycle", Integer, primary_key=True, autoincrement=False),
+    Column("plate_id", String(40), nullable=False),
+    Column("wells", Integer, nullable=False),
+    Column("fluorescence", LargeBinary, nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Index("ix_live_read_plate_id", "plate_id", "received_at"),
+)
+"""What a running plate has measured so far, cycle by cycle: for eyes and planning, never a result."""
+
 quality_point = Table(
     "quality_point",
     metadata,

@@ -3,13 +3,14 @@
 from scheduler.closing import POLICIES, Closing, Line, judge
 from scheduler.deadlines import Tier, TierRules, at_risk, clock_start, due_at, slack, turnaround
 from scheduler.fill import FillRules, Plan, Wait, WellPlan, fill_plate, urgency, weight
-from scheduler.jobs import Job, ScheduleError, Stage
+from scheduler.jobs import Expected, Job, ScheduleError, Stage
 from scheduler.plates import PlateTemplate, templates_from_toml
 from scheduler.shifts import Rota, Shift, windows, without
 
 __all__ = [
     "POLICIES",
     "Closing",
+    "Expected",
     "FillRules",
     "Job",
     "Line",

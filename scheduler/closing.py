@@ -12,6 +12,7 @@ Policies:
 - ``waves``: what was received before the last wave closes at once, the rest waits for the next one.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -79,6 +80,7 @@ class Line:
         minute: minute of the day it is now.
         per_minute: how fast candidates come; None: as fast as these came.
         queued: plates at least as urgent that wait for a machine.
+        coming: (minutes, count) of candidates foreseen, soonest first (`cost`).
         each: (due, weight) of every candidate, asked for only when needed.
     """
 
@@ -90,6 +92,7 @@ class Line:
     per_minute: float | None
     each: Callable[[], Sequence[tuple[float, float]]]
     queued: int = 0
+    coming: tuple[tuple[float, int], ...] = ()
 
 
 def judge(line: Line, rules: Closing) -> tuple[str, float]:
@@ -124,16 +127,28 @@ def waiting_costs_more(line: Line, rules: Closing) -> bool:
     times, the minutes of lateness those add.
     """
     rate = line.per_minute if line.per_minute is not None else line.count / max(line.waited, 1e-9)
-    if rate <= 0:
-        return True
     empty = line.room - line.count
-    until_full = empty / rate
+    until_full = _until_full(empty, rate, line.coming)
+    if until_full == math.inf:
+        return True
     slack = [(due - rules.minutes_to_report, weight) for due, weight in line.each()]
     waiting = sum(
         weight * (until_full + rules.late_weight * (max(until_full - left, 0.0) - max(-left, 0.0)))
         for left, weight in slack
     )
     return waiting >= empty * rules.empty_well_minutes
+
+
+def _until_full(empty: int, rate: float, coming: Sequence[tuple[float, int]]) -> float:
+    """Minutes until so many more candidates have come, steadily and in foreseen groups; infinite if never."""
+    left = float(empty)
+    for minutes, count in coming:
+        if left <= rate * minutes:
+            break
+        left -= count
+        if left <= rate * minutes:
+            return minutes
+    return left / rate if rate > 0 else math.inf
 
 
 def _wave(line: Line, rules: Closing) -> tuple[str, float]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from scheduler.closing import FOREVER, Closing, Line, judge
-from scheduler.jobs import Job, ScheduleError, Stage, check_aware
+from scheduler.jobs import Expected, Job, ScheduleError, Stage, check_aware
 from scheduler.plates import PlateTemplate, well_place
 
 
@@ -125,13 +125,21 @@ def weight(job: Job) -> int:
     return job.persons * (1 if job.reason == "first" else 2)
 
 
-def fill_plate(jobs: Iterable[Job], rules: FillRules, now: datetime) -> Plan | Wait:
+def fill_plate(
+    jobs: Iterable[Job], rules: FillRules, now: datetime, expected: Sequence[Expected] = ()
+) -> Plan | Wait:
     """Choose the jobs of the next plate, or say until when to wait.
 
     A plate holds one assay and one kit: those of the most urgent job whose plate may close. A full plate
     closes at once; when a partial one closes, the policy of the rules says (`scheduler.closing`). A tube
     comes onto a plate once; its further jobs stay in `left`. The same jobs give the same plate in
     whatever order they come.
+
+    Args:
+        jobs: what waits.
+        rules: how plates are filled.
+        now: the moment.
+        expected: jobs foreseen from running plates; the policy `cost` weighs waiting for them.
     """
     check_aware("now", now)
     line = sorted(jobs, key=_received_first if rules.policy == "fifo-full" else urgency)
@@ -140,7 +148,7 @@ def fill_plate(jobs: Iterable[Job], rules: FillRules, now: datetime) -> Plan | W
     closing = rules.closing
     soonest = FOREVER
     for candidates in _plates(line, rules, now):
-        code, minutes = judge(_line(candidates, rules, now), closing)
+        code, minutes = judge(_line(candidates, rules, now, expected), closing)
         if code:
             return _plan(line, candidates, (code, _sentence(code, candidates, rules)), rules)
         soonest = min(soonest, minutes)
@@ -178,7 +186,9 @@ def _minutes(span: timedelta) -> float:
     return span / timedelta(minutes=1)
 
 
-def _line(candidates: Sequence[Job], rules: FillRules, now: datetime) -> Line:
+def _line(candidates: Sequence[Job], rules: FillRules, now: datetime, expected: Sequence[Expected]) -> Line:
+    own = [one for one in expected if one.assay == candidates[0].assay]
+    coming = sorted((max(_minutes(one.at - now), 0.0), one.count) for one in own)
     return Line(
         count=len(candidates),
         room=len(rules.template.sample_wells(rules.order)),
@@ -188,6 +198,7 @@ def _line(candidates: Sequence[Job], rules: FillRules, now: datetime) -> Line:
         per_minute=rules.per_minute,
         each=lambda: [(_minutes(job.due - now), weight(job)) for job in candidates],
         queued=rules.queued,
+        coming=tuple(coming),
     )
 
 

@@ -69,3 +69,23 @@ class Job:
             raise ScheduleError(
                 "BAD_PERSONS", f"Job of tube {self.tube}: at least one person waits, not {self.persons}."
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Jobs that are likely to come, foreseen from plates still running; never plated, only waited for.
+
+    Attributes:
+        assay: their assay.
+        count: how many wells they will want.
+        at: when they are likely to be there.
+    """
+
+    assay: str
+    count: int
+    at: datetime
+
+    def __post_init__(self) -> None:
+        check_aware(f"Expected jobs of {self.assay}: at", self.at)
+        if self.count < 1:
+            raise ScheduleError("BAD_COUNT", f"Expected jobs of {self.assay}: at least 1, not {self.count}.")

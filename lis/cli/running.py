@@ -62,16 +62,21 @@ def serve_command(data: Path | None, host: str | None, port: int | None) -> None
     """Run the server: web, API and instrument bridge, until it is stopped."""
     from lis import config, laboratory
     from lis.reception import Reception
+    from lis.web.live import News
     from lis.web.serving import serve
 
     given: dict[str, Any] = {
         name: value for name, value in (("host", host), ("port", port)) if value is not None
     }
-    with laboratory.open_laboratory(config.load(data, **given)) as lab, Reception(lab) as reception:
+    news = News()
+    with (
+        laboratory.open_laboratory(config.load(data, **given)) as lab,
+        Reception(lab, on_done=news.of_file, on_live=news.of_reads) as reception,
+    ):
         click.echo(f"bridge on {reception.endpoint}, public key {reception.public_key.decode()}", err=True)
         for one, endpoint in zip(lab.settings.listeners, reception.listeners.endpoints, strict=True):
             click.echo(f"{one.dialect} of {one.device} on {endpoint}, from {', '.join(one.peers)}", err=True)
-        serve(lab, lab.settings.host, lab.settings.port)
+        serve(lab, lab.settings.host, lab.settings.port, news)
 
 
 @click.command("agent", context_settings={"ignore_unknown_options": True, "help_option_names": []})

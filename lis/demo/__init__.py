@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
@@ -27,6 +27,9 @@ from lis.laboratory import Laboratory
 from lis.reception import Reception
 from lis.services.results import Ingested
 from sim import Scenario, draw_day
+
+if TYPE_CHECKING:
+    from lis.web.live import News
 
 MIDNIGHT = datetime(2022, 12, 20, 16, 0, tzinfo=UTC)
 """Midnight of 21 December 2022 in Jiangmen: the day that is played."""
@@ -61,7 +64,6 @@ class Options:
         seed: of the drawn day.
         seconds_per_minute: real seconds per played minute; 0 = as fast as it goes.
         port: of the web server; 0 = any free one.
-        web: whether to serve the screens.
     """
 
     data: Path
@@ -69,7 +71,6 @@ class Options:
     seed: int = 20221221
     seconds_per_minute: float = 0.0
     port: int = 8080
-    web: bool = True
 
 
 Say = Callable[[str], None]
@@ -88,9 +89,13 @@ def run_once(options: Options, say: Say) -> dict[str, Any]:
 
 def run_forever(options: Options, say: Say) -> None:
     """Play the day before an audience: serve the screens until Ctrl-C."""
-    with _opened(options) as (lab, reception, done):
+    from lis.web.live import News
+    from lis.web.serving import serving
+
+    news = News()
+    with _opened(options, news) as (lab, reception, done):
         _add_accounts(lab)
-        with _web(lab, options) as url:
+        with serving(lab, lab.settings.host, options.port, news) as url:
             say(f"open {url} - sign in as {', '.join(name for name, _, _ in ACCOUNTS)}; password: {PASSWORD}")
             say(f"database and instrument folders: {options.data}")
             if options.files:
@@ -102,15 +107,26 @@ def run_forever(options: Options, say: Say) -> None:
 
 
 @contextlib.contextmanager
-def _opened(options: Options) -> Iterator[tuple[Laboratory, Reception, queue.Queue[Ingested]]]:
-    """An open laboratory with its bridge; a FixedClock when a day is played."""
+def _opened(
+    options: Options, news: News | None = None
+) -> Iterator[tuple[Laboratory, Reception, queue.Queue[Ingested]]]:
+    """An open laboratory with its bridge; a FixedClock when a day is played. ``news`` tell the screens."""
     data = options.data
     if data.exists() and any(data.iterdir()):
         raise LisError("DATA_NOT_EMPTY", f"{data} is not empty; the demonstration wants a new folder.")
     settings = config.load(data, **SETTINGS, port=options.port, public_url=f"http://127.0.0.1:{options.port}")
     clock = SystemClock() if options.files else FixedClock(MIDNIGHT)
     done: queue.Queue[Ingested] = queue.Queue()
-    with laboratory.open_laboratory(settings, clock) as lab, Reception(lab, on_done=done.put) as reception:
+
+    def told(one: Ingested) -> None:
+        if news:
+            news.of_file(one)
+        done.put(one)
+
+    with (
+        laboratory.open_laboratory(settings, clock) as lab,
+        Reception(lab, on_done=told, on_live=news.of_reads if news else None) as reception,
+    ):
         yield lab, reception, done
 
 
@@ -154,6 +170,7 @@ def _play(
         done=done,
         say=lambda moment, sentence: say(f"{moment.astimezone(zone):%d %H:%M}  {sentence}"),
         start=MIDNIGHT,
+        live=options.seconds_per_minute > 0,
     )
     patterns = {"quantstudio": ("*.txt",), "cfx": ("*Cq*.csv",)}
     started = [
@@ -193,12 +210,3 @@ def _feed(
             say(f"{one.state} {one.code} {one.sentence}".strip())
     if seen < expected:
         say(f"{expected - seen} files were not taken; the agent says why in {options.data / 'files.log'}")
-
-
-@contextlib.contextmanager
-def _web(lab: Laboratory, options: Options) -> Iterator[str]:
-    """The web server in a thread; yields its address."""
-    from lis.web.serving import serving
-
-    with serving(lab, lab.settings.host, options.port) as url:
-        yield url

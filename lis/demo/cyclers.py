@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from instruments.agent import new_key_file
-from instruments.virtual import VirtualRun, VirtualWell, write_cfx, write_quantstudio
+from instruments.virtual import VirtualRun, VirtualWell, live_lines, write_cfx, write_quantstudio
 from lis.db import Database
 from lis.reception import Reception
 from lis.services import admin
@@ -86,7 +86,7 @@ Truth = Mapping[str, tuple[str, Mapping[str, float | None]]]
 """Well -> (sample name, true Cq per target)."""
 
 
-def write_run(
+def run_of(
     cycler: Cycler,
     plate: str,
     assay: AssayRules,
@@ -94,11 +94,11 @@ def write_run(
     controls: Mapping[str, str],
     times: tuple[datetime, datetime],
     seed: int,
-) -> Path:
-    """Draw the curves of a plate and put the export into the cycler's folder, in one move.
+) -> VirtualRun:
+    """A run to be drawn.
 
     Args:
-        cycler: who writes.
+        cycler: in which it is.
         plate: code of the plate.
         assay: whose targets are measured.
         truth: what is really in each well.
@@ -116,7 +116,7 @@ def write_run(
         )
         for well, (sample, targets) in truth.items()
     ]
-    run = VirtualRun(
+    return VirtualRun(
         plate=plate,
         instrument=cycler.name,
         serial=cycler.serial,
@@ -128,9 +128,22 @@ def write_run(
         cycles=assay.cycles or 45,
         seed=seed,
     )
-    rng = np.random.default_rng(seed)
+
+
+def write_live(cycler: Cycler, run: VirtualRun) -> Iterator[None]:
+    """Write what the cycler reads of a run, one cycle at every step, into a growing file in its folder."""
+    with (cycler.folder / f"{run.plate}.reads").open("w", encoding="utf-8", newline="\n") as grows:
+        for lines in live_lines(run):
+            grows.writelines(lines)
+            grows.flush()
+            yield
+
+
+def write_run(cycler: Cycler, run: VirtualRun) -> Path:
+    """Draw the curves of a run and put the export into the cycler's folder, in one move."""
+    rng = np.random.default_rng(run.seed)
     if cycler.layout == "quantstudio":
-        return _deliver(cycler.folder / f"{plate}.txt", write_quantstudio(run, rng))
+        return _deliver(cycler.folder / f"{run.plate}.txt", write_quantstudio(run, rng))
     files = write_cfx(run, rng)
     name = next(name for name in files if "Cq" in name)
     return _deliver(cycler.folder / name, files[name])

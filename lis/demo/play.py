@@ -78,6 +78,7 @@ class Stage:
     Attributes:
         done: what the bridge's reader reports, file by file.
         say: called with (local time, sentence) for the audience.
+        live: whether cyclers show their curves while they run.
     """
 
     lab: Laboratory
@@ -88,6 +89,7 @@ class Stage:
     done: queue.Queue[Ingested]
     say: Callable[[datetime, str], None]
     start: datetime
+    live: bool = False
     origin: dict[str, Origin] = field(default_factory=dict)
     pooled: set[str] = field(default_factory=set)
     arrived: deque[str] = field(default_factory=deque)
@@ -244,13 +246,19 @@ def _run(
     stage.at(env.now)
     with stage.lab.database.write(TECHNICIAN) as unit:
         plates.load(unit, plate, plate, cycler.name)
-    started = stage.clock.moment
-    yield env.timeout(CYCLING)
-    ended = stage.at(env.now)
     number = stage.number("run")
     truth, controls = _truth(stage, plate, number)
     assay = stage.lab.rules.assay(stage.lab.rules.default_assay)
-    machines.write_run(cycler, plate, assay, truth, controls, (started, ended), stage.seed * 1000 + number)
+    times = (stage.clock.moment, stage.start + timedelta(minutes=env.now + CYCLING))
+    run = machines.run_of(cycler, plate, assay, truth, controls, times, stage.seed * 1000 + number)
+    if stage.live:
+        for _ in machines.write_live(cycler, run):
+            yield env.timeout(CYCLING / run.cycles)
+            stage.at(env.now)
+    else:
+        yield env.timeout(CYCLING)
+    stage.at(env.now)
+    machines.write_run(cycler, run)
     _wait_for(stage, plate)
     yield free.put(cycler)
 

@@ -12,7 +12,7 @@ from lis.errors import Conflict, Invalid, NotFound, Refused
 from lis.tube import Tube, TubeState, illegal_sentence
 from retest.controls import missing_controls
 from scheduler.fill import Plan, Wait, fill_plate
-from scheduler.jobs import Job, ScheduleError
+from scheduler.jobs import Expected, Job, ScheduleError
 from scheduler.plates import CONTROLS
 
 if TYPE_CHECKING:
@@ -95,18 +95,23 @@ def _job(tube: Tube, rules: Rulebook, kits: Sequence[str] = ()) -> Job:
     )
 
 
-def propose(unit: Unit, rules: Rulebook, order: PlateOrder) -> Plan | Wait:
-    """What the scheduler would put on the next plate, or until when it would wait."""
+def propose(unit: Unit, rules: Rulebook, order: PlateOrder, expected: Sequence[Expected] = ()) -> Plan | Wait:
+    """What the scheduler would put on the next plate, or until when it would wait.
+
+    ``expected`` are the jobs foreseen from plates that are still running.
+    """
     template = rules.template(order.template)
     waiting = jobs(unit, rules)
     if order.assay:
         waiting = [job for job in waiting if job.assay == order.assay]
     fill = rules.fill(template, impatient=order.now_whatever)
-    return fill_plate(waiting, fill, unit.now)
+    return fill_plate(waiting, fill, unit.now, expected)
 
 
-def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
+def create(unit: Unit, rules: Rulebook, order: PlateOrder, expected: Sequence[Expected] = ()) -> str:
     """Make a plate; returns its code.
+
+    ``expected`` are the jobs foreseen from plates that are still running.
 
     Raises:
         Refused: nothing waits, the plate exists, a tube is twice on it or cannot be plated, a control
@@ -115,7 +120,7 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder) -> str:
     """
     # gather
     template = rules.template(order.template)
-    plan = None if order.wells else propose(unit, rules, order)
+    plan = None if order.wells else propose(unit, rules, order, expected)
     if isinstance(plan, Wait):
         raise Refused(
             "NOTHING_TO_PLATE", f"No plate now ({plan.reason}); ask again at {plan.until:%H:%M} UTC."

@@ -12,13 +12,14 @@ from lis import queries
 from lis.auth import Role
 from lis.db import Unit
 from lis.errors import Invalid, NotFound
-from lis.laboratory import parse, run_key, settle
+from lis.laboratory import foreseen, parse, run_key, settle
 from lis.services import inbox, plates
 from lis.services.inbox import MAX_BYTES, Delivery, Stored
 from lis.services.plates import PlateOrder
 from lis.services.reports import Held, Issued
 from lis.services.results import Ingested
 from lis.web.commands import Asked, Caller, digest_of
+from lis.web.live import foresight_json
 from lis.web.payloads import CorrectLoadIn, LoadIn, PlateIn, ReasonIn, RetryIn, file_json, plate_json
 from scheduler.fill import Wait
 
@@ -42,16 +43,23 @@ def propose_plate(
 
 def plate_proposal(asked: Caller, conn: Connection, order: PlateOrder) -> dict[str, Any]:
     """The next plate as the scheduler would fill it."""
-    plan = plates.propose(asked.looking(conn), asked.lab.rules, order)
+    unit = asked.looking(conn)
+    running = foreseen(unit, asked.lab.rules)
+    plan = plates.propose(unit, asked.lab.rules, order, [job for one in running for job in one.expected])
+    coming = [
+        {"plate": one.plate_id, "assay": one.assay, **foresight_json(one)} for one in running if one.outlook
+    ]
     template = asked.lab.rules.template(order.template)
     if isinstance(plan, Wait):
-        return {"wait": plan.reason, "wells": [], "size": template.size, "template": template.id}
+        wait = {"wait": plan.reason, "until": plan.until, "wells": []}
+        return wait | {"size": template.size, "template": template.id, "coming": coming}
     wells = [
         {"well": well.well, "tube": well.tube, "control": well.control, "batch": well.batch}
         for well in plan.wells
         if well.tube or well.control
     ]
-    return {"wait": "", "assay": plan.assay, "wells": wells, "size": template.size, "template": template.id}
+    made = {"wait": "", "assay": plan.assay, "wells": wells, "reasons": plan.reasons}
+    return made | {"size": template.size, "template": template.id, "coming": coming}
 
 
 @router.post("/plates", status_code=201, tags=["plates"])
@@ -60,7 +68,9 @@ def create_plate(order: PlateIn, asked: Asked) -> Response:
     data = order.data()
 
     def act(unit: Unit) -> dict[str, Any]:
-        return plate_document(unit.conn, plates.create(unit, asked.lab.rules, data))
+        rules = asked.lab.rules
+        expected = [job for one in foreseen(unit, rules) for job in one.expected]
+        return plate_document(unit.conn, plates.create(unit, rules, data, expected))
 
     return asked.write("plate", act, 201)
 

@@ -19,6 +19,7 @@ from lis.web import (
     api_plates,
     api_pools,
     api_quality,
+    live,
     metrics,
     pages,
     pages_bench,
@@ -35,8 +36,11 @@ TITLE = "nat-lis"
 SUMMARY = "Laboratory information system for nucleic-acid testing, tube by tube. Times are UTC."
 
 
-def create_app(lab: Laboratory) -> FastAPI:
-    """The application for an open laboratory; the caller closes the laboratory."""
+def create_app(lab: Laboratory, news: live.News | None = None) -> FastAPI:
+    """The application for an open laboratory; the caller closes the laboratory.
+
+    ``news`` is what whoever else works in this process tells the screens through.
+    """
     app = FastAPI(
         title=TITLE,
         summary=SUMMARY,
@@ -47,10 +51,12 @@ def create_app(lab: Laboratory) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.lab = lab
+    app.state.news = news or live.News()
     app.state.sessions = Sessions(lab, Throttle(lab.database.clock))
     app.state.metrics = metrics.create(lab)
     app.state.revision = db.newest_revision()
     app.include_router(api_admin.router)
+    app.include_router(live.router)
     app.include_router(api.router)
     app.include_router(api_plates.router)
     app.include_router(api_pools.router)

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -15,29 +15,30 @@ from lis.web.app import create_app
 
 if TYPE_CHECKING:
     from lis.laboratory import Laboratory
+    from lis.web.live import News
 
 START_SECONDS = 20.0
 
 
-def serve(lab: Laboratory, host: str, port: int) -> None:
-    """Serve until the process is told to stop.
+def serve(lab: Laboratory, host: str, port: int, news: News | None = None) -> None:
+    """Serve until the process is told to stop; ``news`` is what others in this process tell screens through.
 
     Raises:
         LisError: ``PORT_TAKEN`` if something else listens there.
     """
     with _socket(host, port) as listening:
-        uvicorn.Server(_config(lab)).run(sockets=[listening])
+        _Server(_config(lab, news)).run(sockets=[listening])
 
 
 @contextlib.contextmanager
-def serving(lab: Laboratory, host: str, port: int) -> Iterator[str]:
+def serving(lab: Laboratory, host: str, port: int, news: News | None = None) -> Iterator[str]:
     """Serve in a thread for the duration of the block; yields the address.
 
     Raises:
         LisError: ``PORT_TAKEN`` if something else listens there, ``WEB_START`` if it does not come up.
     """
     with _socket(host, port) as listening:
-        server = _Quiet(_config(lab))
+        server = _Quiet(_config(lab, news))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="web", daemon=True)
         thread.start()
         try:
@@ -49,7 +50,17 @@ def serving(lab: Laboratory, host: str, port: int) -> Iterator[str]:
             thread.join(START_SECONDS)
 
 
-class _Quiet(uvicorn.Server):
+class _Server(uvicorn.Server):
+    """A server that lets go of the screens that listen to its news when it stops."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams first: they would keep their connections open for minutes."""
+        app: Any = self.config.app
+        app.state.news.close()
+        await super().shutdown(sockets)
+
+
+class _Quiet(_Server):
     """A server that leaves signals to the program around it and says when it is up."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -67,8 +78,10 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-def _config(lab: Laboratory) -> uvicorn.Config:
-    return uvicorn.Config(create_app(lab), log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+def _config(lab: Laboratory, news: News | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(lab, news), log_level="warning", access_log=False, timeout_graceful_shutdown=5
+    )
 
 
 def _socket(host: str, port: int) -> socket.socket:

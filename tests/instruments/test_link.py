@@ -180,6 +180,50 @@ def test_live_readings_pass_through_the_agent(start, laboratory, folder):
         assert (seen[0].device, seen[0].cycle, seen[0].values[95]) == ("qs5-1", 7, 95.0)
 
 
+def test_growing_files_of_live_readings_are_followed(start, laboratory, folder):
+    """Whole lines are sent as they come, a half one when it is whole, none as a file; a bad line is named."""
+    seen = []
+    with Bridge(
+        "tcp://127.0.0.1:*", SERVER, laboratory.enrolled.get, laboratory, on_reads=seen.append
+    ) as bridge:
+        live = folder / "P00000018.reads"
+        row = ",".join(["0.5"] * 95)
+        live.write_text(f"1,FAM,{row},\n1,HEX,{row},0.25\n2,FAM,0.1", encoding="utf-8")
+        one = start(bridge.endpoint, plate_pattern="P[0-9]{8}")
+        drive(one, lambda: len(seen) == 2)
+        with live.open("a", encoding="utf-8") as grows:
+            grows.write(f"{row[3:]},0.5\nnonsense\n3,FAM,1,2,3\n4,FAM,{row},1\n")
+        drive(one, lambda: len(seen) == 4)
+        assert [(r.run, r.plate, r.cycle, r.dye) for r in seen] == [
+            ("P00000018", "P00000018", cycle, dye)
+            for cycle, dye in ((1, "FAM"), (1, "HEX"), (2, "FAM"), (4, "FAM"))
+        ]
+        assert seen[0].values[95] != seen[0].values[95]  # an empty value is no number
+        assert seen[2].values[0] == 0.1
+        assert "P00000018.reads" in one.status()["problems"]
+        live.write_text(f"1,FAM,{row},9\n", encoding="utf-8")  # a new run under the old name
+        drive(one, lambda: len(seen) == 5)
+        assert seen[4].values[95] == 9.0
+        assert laboratory.calls == 0
+
+
+def test_old_files_of_live_readings_are_left_alone(start, laboratory, folder):
+    """What was measured hours before the agent started is not shown as live."""
+    seen = []
+    with Bridge(
+        "tcp://127.0.0.1:*", SERVER, laboratory.enrolled.get, laboratory, on_reads=seen.append
+    ) as bridge:
+        row = ",".join(["0.5"] * 96)
+        old, new = folder / "old.reads", folder / "new.reads"
+        old.write_text(f"1,FAM,{row}\n", encoding="utf-8")
+        os.utime(old, (time.time() - 7200,) * 2)
+        one = start(bridge.endpoint)
+        drive(one, lambda: one.bridge_device == "qs5-1")
+        new.write_text(f"1,FAM,{row}\n", encoding="utf-8")
+        drive(one, lambda: bool(seen))
+        assert [r.run for r in seen] == ["new"]
+
+
 # ---------------------------------------------------------------------------- people and keys
 def test_a_device_is_enrolled_revoked_and_enrolled_again(start, bridge, laboratory, folder):
     """Files wait, unharmed, while the key is not enrolled, and go through without a restart of the agent."""

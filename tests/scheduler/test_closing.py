@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_fill import NOW, RULES, job, jobs
 
-from scheduler import POLICIES, Closing, FillRules, Plan, ScheduleError, Wait, fill_plate, weight
+from scheduler import POLICIES, Closing, Expected, FillRules, Plan, ScheduleError, Wait, fill_plate, weight
+from scheduler.closing import _until_full
 
 COST = replace(RULES, policy="cost", per_minute=1.0, empty_well_minutes=30.0, late_weight=20.0)
 
@@ -114,3 +115,40 @@ def test_senseless_rules_are_refused(more):
         with pytest.raises(ScheduleError) as error:
             make()
         assert error.value.code == "BAD_RULES"
+
+
+def test_a_plate_waits_for_retests_that_are_foreseen_soon():
+    """Four tubes that would close alone wait for a foreseen plateful; not for a few wells, nor for long."""
+    slow = replace(COST, per_minute=0.1)
+    room = len(slow.template.sample_wells(slow.order))
+
+    def found(count: int, minutes: float, assay: str = job("a").assay) -> Plan | Wait:
+        coming = Expected(assay, count, NOW + timedelta(minutes=minutes))
+        return fill_plate(jobs(4), slow, NOW, [coming])
+
+    assert isinstance(found(room, 5), Wait)
+    assert isinstance(found(2, 5), Plan)
+    assert isinstance(found(room, 1500), Plan)
+    assert isinstance(found(room, 5, "another assay"), Plan)
+
+
+@given(
+    st.integers(1, 90),
+    st.floats(0, 5),
+    st.lists(st.tuples(st.floats(0, 600), st.integers(1, 50)), max_size=4).map(sorted),
+)
+def test_foreseen_jobs_never_make_the_wait_longer(empty, rate, coming):
+    """Filling takes at most as long as without them, and at that minute enough have come but not before."""
+    found = _until_full(empty, rate, coming)
+    assert found <= _until_full(empty, rate, ())
+    if found < float("inf"):
+        came = rate * found + sum(count for minute, count in coming if minute <= found)
+        assert came >= empty - 1e-6
+
+
+def test_expected_jobs_are_checked():
+    """A count below one and a time without zone are refused."""
+    with pytest.raises(ScheduleError, match="at least 1"):
+        Expected("a", 0, NOW)
+    with pytest.raises(ScheduleError, match="time zone"):
+        Expected("a", 1, NOW.replace(tzinfo=None))

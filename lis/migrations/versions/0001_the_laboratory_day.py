@@ -449,6 +449,21 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "live_read",
+        sa.Column("device", sa.String(length=80), nullable=False),
+        sa.Column("run", sa.String(length=256), nullable=False),
+        sa.Column("dye", sa.String(length=64), nullable=False),
+        sa.Column("cycle", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("plate_id", sa.String(length=40), nullable=False),
+        sa.Column("wells", sa.Integer(), nullable=False),
+        sa.Column("fluorescence", sa.LargeBinary(), nullable=False),
+        sa.Column("received_at", sa.String(length=27), nullable=False),
+        sa.PrimaryKeyConstraint("device", "run", "dye", "cycle", name=op.f("pk_live_read")),
+    )
+    with op.batch_alter_table("live_read", schema=None) as batch_op:
+        batch_op.create_index("ix_live_read_plate_id", ["plate_id", "received_at"], unique=False)
+
+    op.create_table(
         "quality_point",
         sa.Column("run_id", sa.String(length=64), nullable=False),
         sa.Column("level", sa.String(length=8), nullable=False),
@@ -496,6 +511,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_quality_point_series")
 
     op.drop_table("quality_point")
+    with op.batch_alter_table("live_read", schema=None) as batch_op:
+        batch_op.drop_index("ix_live_read_plate_id")
+
+    op.drop_table("live_read")
     op.drop_table("quality_target")
     with op.batch_alter_table("reading", schema=None) as batch_op:
         batch_op.drop_index("ix_reading_tube_id")

@@ -76,11 +76,14 @@ def read_wells(
     unit: Unit,
     rules: Rulebook,
     plate: Plate,
-    run: RunFile,
+    instrument: str,
     measured: Mapping[str, tuple[Measured, ...]],
     verdict: PlateVerdict,
 ) -> tuple[list[Judged], list[tuple[Tube, LoadedWell]]]:
-    """Interpret and decide every tube whose batch is valid; the rest is void."""
+    """Interpret and decide every tube whose batch is valid; the rest is void.
+
+    ``instrument`` is the cycler's model as its files name it; some cutoffs depend on it.
+    """
     by_tube: dict[str, list[LoadedWell]] = defaultdict(list)
     for well in plate.wells:
         if well.tube:
@@ -93,7 +96,7 @@ def read_wells(
             voided.append((tube, wells[0]))
             continue
         readings = tuple(reading for well in wells for reading in _readings(measured[well.well]))
-        outcome = interpret(readings, plate.assay, instrument=run.instrument, laboratory=rules.laboratory)
+        outcome = interpret(readings, plate.assay, instrument=instrument, laboratory=rules.laboratory)
         alone = lone_target(outcome, plate.assay)
         read.append(_Read(tube, tuple(wells), outcome, _deciding_curve(outcome, readings), alone))
     doubts = doubts_about(unit, rules, plate, measured, [one.alone for one in read])

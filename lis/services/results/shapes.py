@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lis.events import TubeKind
+from lis.matching import LoadedWell
 from retest import Material
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from instruments import InstrumentError, RunFile
-    from lis.matching import LoadedWell
     from lis.tube import Tube
     from retest import AssayRules, Decision, Outcome
 
@@ -82,3 +82,16 @@ class Judged:
     curve: str
     decision: Decision
     alone: str = ""
+
+
+def loaded(row: Mapping[str, str | None]) -> LoadedWell:
+    """A row of a plate map."""
+    targets = row["targets"] or ""
+    return LoadedWell(
+        well=row["well"] or "",
+        tube=row["tube_id"] or "",
+        control=row["control"] or "",
+        batch=row["batch"] or "",
+        test=row["test"] or "",
+        targets=tuple(name for name in targets.split(",") if name),
+    )

@@ -9,7 +9,6 @@ from lis import ledger, queries
 from lis.barcodes import PLATE
 from lis.matching import (
     OTHER_SERIAL,
-    LoadedWell,
     Measured,
     Mismatch,
     Sender,
@@ -21,14 +20,12 @@ from lis.services.results.charting import chart
 from lis.services.results.deciding import facts_of, is_left, open_pools, pool_of, tally, void
 from lis.services.results.judging import judge, read_wells
 from lis.services.results.keeping import Taken, run_id_of, save_run, verdict_text
-from lis.services.results.shapes import Ingested, Parsed, Plate
+from lis.services.results.shapes import Ingested, Parsed, Plate, loaded
 from lis.services.results.splashing import examined
 from lis.tube import NEXT_STEP, TubeState
 from retest import ReadingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from instruments import RunFile
     from lis.db import Unit
     from lis.rulebook import Rulebook
@@ -58,7 +55,7 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
             measured = {well: _flagged(many, OTHER_SERIAL) for well, many in measured.items()}
         measured, crowded = examined(plate, measured, run.block)
         verdict = judge(rules, plate, run, measured)
-        judged, voided = read_wells(unit, rules, plate, run, measured, verdict)
+        judged, voided = read_wells(unit, rules, plate, run.instrument, measured, verdict)
     except Mismatch as error:
         return _quarantine(unit, file_id, error)
     except ReadingError as error:  # a value no cycler can mean, such as a Cq of 0
@@ -178,7 +175,7 @@ def _plate_for(unit: Unit, rules: Rulebook, run: RunFile, named: str) -> Plate:
             f"Plate {plate_id} is {row['state']} already; a second result for it is not taken over by "
             "itself. Compare both files and decide.",
         )
-    wells = tuple(_loaded(well) for well in queries.wells(unit.conn, plate_id))
+    wells = tuple(loaded(well) for well in queries.wells(unit.conn, plate_id))
     tubes = ledger.tubes(unit.conn, {well.tube for well in wells if well.tube})
     for tube in tubes.values():
         if tube.plate_id != plate_id or tube.state not in {TubeState.PLATED, TubeState.RUNNING}:
@@ -189,18 +186,6 @@ def _plate_for(unit: Unit, rules: Rulebook, run: RunFile, named: str) -> Plate:
             )
     assay = rules.assay(row["assay"], row["assay_version"])
     return Plate(plate_id, assay, wells, tubes, row["instrument"], row["lot"])
-
-
-def _loaded(row: Mapping[str, str | None]) -> LoadedWell:
-    targets = row["targets"] or ""
-    return LoadedWell(
-        well=row["well"] or "",
-        tube=row["tube_id"] or "",
-        control=row["control"] or "",
-        batch=row["batch"] or "",
-        test=row["test"] or "",
-        targets=tuple(name for name in targets.split(",") if name),
-    )
 
 
 def _quarantine(unit: Unit, file_id: str, error: Mismatch) -> Ingested:

@@ -56,7 +56,7 @@ def bad(frame: bytes) -> bytes:
     return frame[:-4] + (b"00" if frame[-4:-2] != b"00" else b"01") + frame[-2:]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 40), max_size=60), st.sampled_from([7, 60, 240]), st.integers(1, 3))
 def test_any_fragmentation_gives_the_same_messages(sizes: list[int], frame: int, times: int):
     """However the stream is cut or run together, the same messages come out and the same is answered."""
@@ -76,7 +76,7 @@ NOISE = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(NOISE, st.lists(st.integers(1, 9), max_size=30))
 def test_noise_is_never_a_message_unless_it_is_one(noise: bytes, sizes: list[int]):
     """Any bytes are answered alike however they are cut; what comes out whole begins with H and ends with L."""
@@ -90,7 +90,7 @@ def test_noise_is_never_a_message_unless_it_is_one(noise: bytes, sizes: list[int
         assert text.rsplit(b"\r", 2)[-2].startswith(b"L")
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.data())
 def test_repeated_and_damaged_frames_are_stored_once(data: st.DataObject):
     """Every frame may be sent twice (its ACK was lost) and damaged before: the message is the same, once."""

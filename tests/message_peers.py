@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle
+from typing import Self
 
 TUBE = "440700000019"
 
@@ -99,13 +100,13 @@ GENEXPERT = "".join(
 """One specimen without a plate, in the delimiters of Cepheid's interface."""
 
 ORU = (
-    "MSH|^~\\&|CYCLER|LAB|LIS|LAB|20221201101500+0800||ORU^R01^ORU_R01|ORU-1|P|2.5.1\r"
-    "PID|1||SYN1^^^LAB||Made^Up\r"
-    "OBR|1||440700000019|94500-6^SARS-CoV-2 RNA^LN|||20221201100000+0800|||||||||||||||20221201101500+0800|||F\r"
-    "OBX|1|CWE|94316-7^SARS-CoV-2 N gene [Presence] in Respiratory specimen^LN||260373001^Detected^SCT|||A|||F|||20221201100000+0800\r"
-    "OBX|2|NM|94312-6^SARS-CoV-2 N gene [Cycle Threshold #] in Respiratory specimen^LN||21.7||||||F|||20221201100000+0800\r"
-    "SPM|1|440700000019||NSP^Nasopharyngeal^L\r"
-).encode()
+    b"MSH|^~\\&|CYCLER|LAB|LIS|LAB|20221201101500+0800||ORU^R01^ORU_R01|ORU-1|P|2.5.1\r"
+    b"PID|1||SYN1^^^LAB||Made^Up\r"
+    b"OBR|1||440700000019|94500-6^SARS-CoV-2 RNA^LN|||20221201100000+0800|||||||||||||||20221201101500+0800|||F\r"
+    b"OBX|1|CWE|94316-7^SARS-CoV-2 N gene [Presence] in Respiratory specimen^LN||260373001^Detected^SCT|||A|||F|||20221201100000+0800\r"
+    b"OBX|2|NM|94312-6^SARS-CoV-2 N gene [Cycle Threshold #] in Respiratory specimen^LN||21.7||||||F|||20221201100000+0800\r"
+    b"SPM|1|440700000019||NSP^Nasopharyngeal^L\r"
+)
 """One specimen without a plate, coded with LOINC and SNOMED CT."""
 
 
@@ -117,7 +118,7 @@ class Instrument:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.ahead = b""  # of the next block
 
-    def __enter__(self) -> Instrument:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
