@@ -17,49 +17,34 @@ import re
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
 
-from instruments.dialects.astm_frames import ACK, ENQ, EOT, ETX, LINES, NAK, STX, checksum, frames
+from instruments.dialects.astm_frames import (
+    ACK,
+    ENQ,
+    EOT,
+    ETX,
+    LINES,
+    NAK,
+    STX,
+    Action,
+    Arrived,
+    Broken,
+    Reply,
+    Trouble,
+    checksum,
+    frames,
+)
 
 MAX_FRAME = 64_000
 MAX_MESSAGE = 8 * 2**20
 FRAME_SECONDS, REPLY_SECONDS, BUSY_SECONDS, CONTENTION_SECONDS = 30.0, 15.0, 10.0, 20.0
+LATE_SECONDS = 1.0
+"""An answer so shortly before the sender's patience ends may cross with what it sends next."""
 TRIES = 6
+MOST_WAITING = 16
+"""Messages of ours that may wait for a free line."""
 _START = re.compile(rb"[\x02\x04\x05]")
 _MARK = re.compile(rb"[\x02\x03\x04\x05\x17]")
-
-
-@dataclass(frozen=True)
-class Reply:
-    """Bytes for the other side."""
-
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Arrived:
-    """A whole message, every record ended by CR; store it and call :meth:`Link.settle`."""
-
-    text: bytes
-
-
-@dataclass(frozen=True)
-class Broken:
-    """What was received of a message that will not be whole, and why. A piece of a frame follows its STX."""
-
-    text: bytes
-    reason: str
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Something a person may want to know, for example a frame refused six times."""
-
-    kind: str
-    detail: str
-
-
-Action: TypeAlias = Reply | Arrived | Broken | Trouble
 
 
 class State(Enum):
@@ -80,6 +65,7 @@ class _Held:
     records: list[bytes]
     open: bytes
     todo: deque[bytes]
+    since: float
     broken: list[bytes] = field(default_factory=list)
 
 
@@ -123,20 +109,24 @@ class Link:
     def settle(self, now: float, *, stored: bool) -> list[Action]:
         """Answer for the last :class:`Arrived`: committed, or not (the sender is asked to send again).
 
+        A sender waits 15 s for an answer and then begins anew. An ACK that comes later would be taken for
+        the answer to what was sent meanwhile, so nothing is said: the message comes again, and is known.
+
         Raises:
             RuntimeError: no message waits for an answer.
         """
         held = self._held
         if held is None:
             raise RuntimeError("No message waits to be settled.")
-        if not stored:
-            self._held = None
-            return [*self._refuse("it could not be stored", now), *self._work(now)]
-        held.todo.popleft()
-        if held.todo:
-            return [Arrived(held.todo[0])]
+        if stored:
+            held.todo.popleft()
+            if held.todo:
+                return [Arrived(held.todo[0])]
         self._held = None
-        return [*self._accept(held, now), *self._work(now)]
+        said = self._accept(held, now) if stored else self._refuse("it could not be stored", now)
+        if now - held.since >= REPLY_SECONDS - LATE_SECONDS:
+            said = [action for action in said if not isinstance(action, Reply)]
+        return [*said, *self._work(now)]
 
     def tick(self, now: float) -> list[Action]:
         """Let time act: give up a silent sender, repeat an ENQ that was refused."""
@@ -157,7 +147,8 @@ class Link:
 
     def send(self, message: bytes, now: float) -> list[Action]:
         """Send a message as soon as the line is free."""
-        self._outgoing.append(frames(message))
+        if len(self._outgoing) < MOST_WAITING:
+            self._outgoing.append(frames(message))
         return self._ask(now) if self.state is State.NEUTRAL and self.deadline is None else []
 
     # ------------------------------------------------------------------ taking bytes apart
@@ -254,14 +245,14 @@ class Link:
             kind = [] if self._overfull else [Trouble("too-large", f"over {self._max_message} bytes")]
             self._overfull = True
             return [*kind, *self._refuse("the message is too large", now)]
-        held = self._cut(number, content)
+        held = self._cut(number, content, now)
         if not held.todo:
             return self._accept(held, now)
         self._held = held
         self.deadline = None
         return [Arrived(held.todo[0])]
 
-    def _cut(self, number: int, content: bytes) -> _Held:
+    def _cut(self, number: int, content: bytes, now: float) -> _Held:
         """Cut the records of a frame, and the messages that end in it."""
         *whole, rest = LINES.split(self._open + content[1:-1])
         if content[-1:] == ETX and rest:  # a record whose CR was left out
@@ -269,7 +260,7 @@ class Link:
         fresh = [record for record in whole if record]
         # A frame that ends a message may yet be refused: what came before it must then stand as it was.
         before = [*self._records] if any(map(_ends, fresh)) else self._records
-        held = _Held(number, content, before, rest, deque())
+        held = _Held(number, content, before, rest, deque(), now)
         for record in fresh:
             if record[:1] == b"H" and held.records:
                 held.broken.append(_joined(held.records))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from instruments.dialects import astm_link, astm_records, mllp
+from instruments.dialects import astm_frames, astm_link, astm_records, mllp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,14 +103,19 @@ def _transmission(
 
 
 class AstmSession:
-    """An instrument that speaks ASTM E1381 and E1394."""
+    """An instrument that speaks ASTM E1381 and E1394; ``clock`` tells how long keeping took, in seconds."""
 
     def __init__(
-        self, device: str, keep: Callable[[Transmission], Answer], report: Callable[[str, str], None]
+        self,
+        device: str,
+        keep: Callable[[Transmission], Answer],
+        report: Callable[[str, str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._device = device
         self._keep = keep
         self._report = report
+        self._clock = clock
         self._link = astm_link.Link()
 
     @property
@@ -130,24 +136,27 @@ class AstmSession:
         for _ in self._act(self._link.close(), 0.0):
             pass
 
-    def _act(self, actions: list[astm_link.Action], now: float) -> Iterator[bytes]:
+    def _act(self, actions: list[astm_frames.Action], now: float) -> Iterator[bytes]:
         waiting = list(actions)
         while waiting:
             action = waiting.pop(0)
             match action:
-                case astm_link.Reply(data):
+                case astm_frames.Reply(data):
                     yield data
-                case astm_link.Arrived(text):
+                case astm_frames.Arrived(text):
                     envelope = astm_records.envelope(text)
-                    waiting += self._link.settle(now, stored=self._taken(text, envelope))
+                    begun = self._clock()
+                    stored = self._taken(text, envelope)
+                    now += self._clock() - begun
+                    waiting += self._link.settle(now, stored=stored)
                     if envelope.is_query:
                         waiting += self._link.send(astm_records.nothing_for(text, datetime.now(UTC)), now)
-                case astm_link.Broken(text, reason):
+                case astm_frames.Broken(text, reason):
                     found = astm_records.envelope(text)
                     self._keep(
                         _transmission(self._device, "astm", found.control_id, found.made_at, text, reason)
                     )
-                case astm_link.Trouble(kind, detail):
+                case astm_frames.Trouble(kind, detail):
                     self._report(kind, detail)
 
     def _taken(self, text: bytes, envelope: astm_records.Envelope) -> bool:

@@ -21,7 +21,7 @@ import re
 from typing import TYPE_CHECKING
 
 from instruments.dialects import astm_link
-from instruments.dialects.astm_frames import ENQ, STX
+from instruments.dialects.astm_frames import ENQ, STX, Broken
 from instruments.dialects.astm_records import Record, gaps, records
 from instruments.errors import InstrumentError
 from instruments.formats import cells
@@ -61,7 +61,7 @@ def _messages(data: bytes) -> Iterator[tuple[bytes, list[str]]]:
     """Each message without frames, and what the link says against it."""
     if data.lstrip()[:1] in (ENQ, STX):
         for one in astm_link.messages(data.lstrip()):
-            yield one.text, [one.reason] if isinstance(one, astm_link.Broken) else []
+            yield one.text, [one.reason] if isinstance(one, Broken) else []
         return
     text, mark, _piece = data.partition(STX)
     faults = [_UNFINISHED] if mark else []

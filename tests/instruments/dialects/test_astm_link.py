@@ -7,17 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from message_peers import GENEXPERT, cut, frames_of, line, sum_of
 
-from instruments.dialects.astm_frames import ACK, ENQ, EOT, NAK
-from instruments.dialects.astm_link import (
-    Action,
-    Arrived,
-    Broken,
-    Link,
-    Reply,
-    State,
-    Trouble,
-    messages,
-)
+from instruments.dialects.astm_frames import ACK, ENQ, EOT, NAK, Action, Arrived, Broken, Reply, Trouble
+from instruments.dialects.astm_link import MOST_WAITING, Link, State, messages
 
 SHORT = b"H|\\^&|1\rP|1\rO|1|S\rR|1|^^^N^Ct|22.5\rL|1|N\r"
 
@@ -136,6 +127,21 @@ def test_a_frame_that_could_not_be_stored_is_taken_when_it_comes_again():
     assert arrived(log) == [SHORT, SHORT]
     assert replies(log) == ACK * 5 + NAK + ACK
     assert broken(log) == []
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_an_answer_that_comes_too_late_is_not_given(stored: bool):
+    """After 15 s the sender began anew: an ACK now would pass for the answer to its next frame, so it hears none."""
+    link = Link()
+    link.receive(ENQ, 0)
+    for piece in frames_of(SHORT):
+        link.receive(piece, 0)
+    link.receive(EOT + ENQ, 15)
+    log = link.settle(15.5, stored=stored)
+    assert replies(log) == ACK  # of the second ENQ alone
+    again = play(link, frames_of(SHORT), now=16.0)
+    assert arrived(again) == [SHORT]
+    assert replies(again) == ACK * 5
 
 
 def test_two_messages_in_one_frame_are_both_stored_before_it_is_acknowledged():
@@ -283,6 +289,18 @@ def test_an_answer_of_ours_is_sent_frame_by_frame():
     assert link.receive(ACK, 0) == [Reply(EOT)]
     assert link.state is State.NEUTRAL
     assert len(frames) == 4
+
+
+def test_only_so_many_messages_of_ours_wait():
+    """An instrument that asks and asks without listening fills no memory."""
+    link = Link()
+    link.receive(ENQ, 0)
+    for _ in range(MOST_WAITING + 5):
+        link.send(SHORT, 0)
+    sent = play(link, [EOT])
+    for _ in range(500):
+        sent += link.receive(ACK, 0) + (link.tick(0) if link.state is State.NEUTRAL else [])
+    assert replies(sent).count(EOT) == MOST_WAITING
 
 
 def test_an_answer_refused_six_times_is_given_up():
