@@ -20,6 +20,7 @@ import unicodedata
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # Python 3.8 cannot subscript these when the program runs
@@ -53,6 +54,9 @@ MAX_ID_BYTES = 64
 PLATE_SIZES = (96, 384)
 
 _FRAMES = 5
+# Made once: json.dumps makes a new encoder for every call with options.
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_PLAIN_JSON = json.JSONEncoder().encode
 _MAGIC_FORM = re.compile(rb"NAT(0|[1-9][0-9]{0,3})\Z")
 _UNSAFE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, lone surrogates, line ends: they forge log lines
 _SHA256_FORM = re.compile(r"[0-9a-f]{64}\Z")
@@ -137,7 +141,7 @@ def _text(limit: int, *, empty: bool = False) -> _Check:
     def check(value: Any) -> bool:
         if not isinstance(value, str) or len(value) > limit or not (value.strip() or (empty and not value)):
             return False
-        return not any(unicodedata.category(letter) in _UNSAFE for letter in value)
+        return value.isprintable() or not any(unicodedata.category(letter) in _UNSAFE for letter in value)
 
     return check
 
@@ -270,7 +274,7 @@ def encode(message: Message) -> list[bytes]:
     """
     check(message)
     try:
-        header = json.dumps({**message.extra, **message.header}, ensure_ascii=False, allow_nan=False).encode()
+        header = _JSON({**message.extra, **message.header}).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise _error(message, "bad-header", f"The header cannot be written as JSON: {error}.") from None
     if len(header) > MAX_HEADER_BYTES:
@@ -322,7 +326,7 @@ def _read_header(raw: bytes, message_id: bytes) -> dict[str, Any]:
         raise WireError("bad-header", sentence, message_id)
     try:
         header = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-        json.dumps(header, ensure_ascii=False).encode()  # a lone surrogate could be read, never stored
+        _JSON(header).encode()  # a lone surrogate could be read, never stored
     except (ValueError, RecursionError):
         raise WireError("bad-header", "The header is not valid JSON in UTF-8.", message_id) from None
     if not isinstance(header, dict):
@@ -420,9 +424,10 @@ def routing_id(public_key: bytes) -> bytes:
 
 # ---------------------------------------------------------------------------- files in parts
 def _digest(*pieces: object) -> str:
-    return hashlib.sha256(json.dumps(pieces).encode()).hexdigest()
+    return hashlib.sha256(_PLAIN_JSON(pieces).encode()).hexdigest()
 
 
+@lru_cache(maxsize=1024)
 def message_id_of(head: FileHead, part: int) -> bytes:
     """The id of one part: the same at every resend, so that a resend is recognised."""
     return _digest(head.instrument, head.run, head.name, head.sha256, part, head.parts).encode()

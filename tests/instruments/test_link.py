@@ -1,4 +1,4 @@
-"""Agent and bridge together: real sockets, real processes, real kills; and hundreds of simulated bad days."""
+"""Agent and bridge together: real sockets, real processes, real kills."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from instruments import agent, wire
+from instruments import agent
 from instruments.bridge import Bridge, Receipt, Refused, new_keypair
-from instruments.intake import Intake
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -553,141 +552,3 @@ def test_a_bridge_killed_again_and_again_loses_nothing(tmp_path, start, folder, 
         assert acked <= {name for name, _data in rows()}
     assert rows() == expected
     assert one.status()["acked"] == 41
-
-
-# ---------------------------------------------------------------------------- simulated bad days
-class RamParts:
-    """Parts in memory, for a simulated bridge."""
-
-    def __init__(self):
-        self.stores = {}
-
-    def open(self, device, key):
-        """The parts of one file."""
-        return self.stores.setdefault((device, key), wire.PartsInMemory())
-
-    def drop(self, device, key):
-        """Forget one file."""
-        self.stores.pop((device, key), None)
-
-
-class BadDay:
-    """One seed: a courier, a link that loses, doubles and shuffles, an intake, and crashes of all three."""
-
-    def __init__(self, seed):
-        self.chance = random.Random(seed)
-        self.now = self.tick = 1000.0
-        self.config = agent.AgentConfig(
-            Path(), Path(), "", "qs5-1", b"", b"", b"", part_bytes=64,
-            window=self.chance.randint(1, 5), answer_s=5.0, retry_max_s=20.0,
-        )  # fmt: skip
-        self.outbox = agent.Outbox(":memory:", "qs5-1")
-        self.laboratory = Laboratory()
-        self.parts = RamParts()
-        self.calm = False
-        self.laboratory.before = self.laboratory.after = self.maybe_fail
-        self.up, self.down = [], []
-        self.start_agent()
-        self.start_bridge()
-        self.expected = sorted(self.spool(number) for number in range(self.chance.randint(1, 6)))
-
-    def maybe_fail(self, _call):
-        """The handler fails now and then."""
-        if not self.calm and self.chance.random() < 0.1:
-            raise OSError("simulated")
-
-    def start_agent(self):
-        """A new courier on the old outbox, as after a kill."""
-        self.courier = agent.Courier(self.outbox, self.config, self.chance)
-        self.outbox._db.execute("UPDATE file SET next_try = 0 WHERE state = 'pending'")
-
-    def start_bridge(self):
-        """A new intake, as after a kill."""
-        self.intake = Intake(self.laboratory, self.parts, lambda _event: None)
-
-    def spool(self, number):
-        """One synthetic file, spooled."""
-        data = self.chance.randbytes(self.chance.randint(1, 400))
-        name = f"run-{number % 3}.csv"  # some names come twice, with other content
-        found = agent.Found(name, str(number), data, "")
-        message = wire.split_file(data, instrument="qs5-1", run=name[:-4], name=name, part_bytes=64)[0]
-        self.outbox.add(found, wire.head_of(message), 64, self.now)
-        return name, data
-
-    def step(self):
-        """Half a second of this day."""
-        self.tick += 0.5
-        self.now += 0.5 if self.calm else self.chance.choice([0.5, 0.5, 0.5, -3600.0, 7200.0])
-        self.courier.expire(self.now, self.tick, heard_at=0.0)
-        for message in self.courier.outgoing(self.now, self.tick):
-            self.post(self.up, wire.encode(message))
-        for frames in self.deliver(self.up):
-            self.post(self.down, wire.encode(self.intake.take("qs5-1", wire.decode(frames))))
-        for frames in self.deliver(self.down):
-            self.courier.received(wire.decode(frames), self.now)
-        if not self.calm:
-            self.accident()
-        self.check()
-
-    def post(self, line, frames):
-        """Put frames on a line that may lose or double them."""
-        copies = 1 if self.calm else self.chance.choices([0, 1, 2], [2, 6, 2])[0]
-        line.extend([frames] * copies)
-
-    def deliver(self, line):
-        """Take some frames off a line, in any order."""
-        if not self.calm:
-            self.chance.shuffle(line)
-        count = len(line) if self.calm else self.chance.randint(0, len(line))
-        arriving, line[:] = line[:count], line[count:]
-        return arriving
-
-    def accident(self):
-        """Kill or cut something, now and then."""
-        kind = self.chance.random()
-        if kind < 0.04:
-            self.start_agent()
-        elif kind < 0.08:
-            if self.chance.random() < 0.5:
-                self.parts = RamParts()
-            self.start_bridge()
-        elif kind < 0.12:
-            self.up.clear()
-            self.down.clear()
-            self.courier.lost_link()
-
-    def check(self):
-        """The law: what the agent believes stored is stored, exactly."""
-        stored = self.laboratory.contents
-        assert set(stored) <= set(self.expected)
-        acked = self.outbox._db.execute("SELECT sha256 FROM file WHERE state = 'acked'")
-        assert {sha256 for (sha256,) in acked} <= {key[2] for key in self.laboratory.files}
-
-
-@pytest.mark.parametrize(
-    "seeds", [range(120), pytest.param(range(120, 1200), marks=[pytest.mark.soak, pytest.mark.timeout(900)])]
-)
-def test_bad_days_end_well(seeds: range):
-    """On each seed: nothing is believed stored that is not; after the faults all is stored, once."""
-    duplicates = crossings = 0
-    for seed in seeds:
-        day = BadDay(seed)
-        try:
-            for _ in range(60):
-                day.step()
-            pending = day.outbox.counts()["pending"]
-            day.calm = True
-            for _ in range(400):
-                if day.outbox.counts()["pending"] == 0:
-                    break
-                day.step()
-            assert day.outbox.counts() == {"pending": 0, "acked": len(day.expected), "refused": 0}
-            assert day.laboratory.contents == day.expected
-        except AssertionError as error:
-            raise AssertionError(f"seed {seed}") from error
-        finally:
-            day.outbox.close()
-        duplicates += day.laboratory.duplicates
-        crossings += pending > 0
-    assert duplicates > len(seeds) // 3  # the days were bad enough to prove something
-    assert crossings > len(seeds) // 15
