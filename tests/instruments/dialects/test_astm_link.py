@@ -195,6 +195,25 @@ def test_a_second_header_ends_the_first_message_as_broken():
     assert broken(log) == [b"H|\\^&|0\rP|1\r"]
 
 
+def test_a_frame_that_loses_its_end_is_refused_with_the_next_one_taken():
+    """A frame without its end is dropped at the next start; the sender, which hears nothing of it, sends it again."""
+    first, second, *rest = frames_of(SHORT)
+    log = play(Link(), [ENQ, first, second[:3], second, *rest, EOT])
+    assert arrived(log) == [SHORT]
+    assert NAK not in replies(log)
+
+
+@pytest.mark.parametrize("stop", [EOT, ENQ])
+def test_a_sender_that_gives_up_in_a_frame_leaves_evidence(stop: bytes):
+    """EOT or ENQ in the middle of a frame ends the session; what came, the piece of the frame too, is evidence."""
+    first, second, *_ = frames_of(SHORT)
+    link = Link()
+    log = play(link, [ENQ, first, second[:4] + stop])
+    assert broken(log) == [b"H|\\^&|1\r\x022P|"]
+    assert replies(log) == ACK * (3 if stop == ENQ else 2)
+    assert arrived(play(link, [*frames_of(SHORT)] if stop == ENQ else [line(SHORT)])) == [SHORT]
+
+
 def test_a_sender_that_begins_anew_is_answered():
     """ENQ in the middle of a session starts over; what was received before is evidence."""
     frames = frames_of(SHORT)
@@ -212,7 +231,7 @@ def test_a_sender_that_begins_anew_is_answered():
         (b"\x02" + b"2x\x03" + sum_of(b"2x\x03") + b"\r\n", "the first is missing"),
         (b"\x02" + b"1x\x03" + b"ZZ\r\n", "not hexadecimal"),
         (
-            b"\x02" + b"1" + b"x" * 64_001 + b"\x03" + sum_of(b"1" + b"x" * 64_001 + b"\x03") + b"\r\n",
+            b"\x02" + b"1" + b"x" * 66_000 + b"\x03" + sum_of(b"1" + b"x" * 66_000 + b"\x03") + b"\r\n",
             "too long",
         ),
     ],

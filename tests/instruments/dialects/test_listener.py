@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
+from hl7.client import MLLPClient
 from message_peers import GENEXPERT, ORU, Instrument, frames_of, line, mllp, sum_of
 
+from instruments.dialects import astm_link, sessions
 from instruments.intake import BridgeEvent, Receipt, Refused, Shipment
 from instruments.listener import CONNECTIONS, Listeners, Station
 
@@ -142,8 +144,19 @@ def test_a_sender_that_damages_and_repeats_frames_is_kept_once(inbox: Inbox, cal
             assert gx.asked(frame) == ACK
             assert gx.asked(frame) == ACK
         gx.say(b"\x04")
+        assert gx.asked(b"\x05") == ACK
+        assert [gx.asked(b"\x022x\x03ZZ\r\n") for _ in range(6)] == [NAK] * 6
     (shipment,) = inbox.kept.values()
     assert shipment.data == GENEXPERT
+    assert "its checksum is wrong" in inbox.told("frame-refused").detail
+
+
+def test_an_independent_client_is_understood(inbox: Inbox, call):
+    """The MLLP client of the library hl7 sends a message and finds its answer."""
+    with call("hl7") as hl, MLLPClient("127.0.0.1", hl.socket.getpeername()[1]) as client:
+        answer = client.send_message(ORU)
+    assert b"\rMSA|AA|ORU-1\r" in answer
+    assert [one.data for one in inbox.kept.values()] == [mllp(ORU)]
 
 
 def test_a_line_cut_in_a_frame_leaves_evidence_and_no_message(inbox: Inbox, call):
@@ -258,6 +271,49 @@ def test_an_unknown_address_is_hung_up_on_and_told(inbox: Inbox, call):
     assert event.device == "GX-2"
     assert "127.0.0.1" in event.detail
     assert inbox.events.empty()
+
+
+def test_a_silent_sender_is_given_up_and_may_begin_anew(inbox: Inbox, call, monkeypatch: pytest.MonkeyPatch):
+    """When the time for a frame is over the beginning is evidence, and the open line takes the message from the start."""
+    monkeypatch.setattr(astm_link, "FRAME_SECONDS", 0.05)
+    with call("astm") as gx:
+        gx.asked(b"\x05")
+        gx.asked(frames_of(GENEXPERT)[0])
+        assert inbox.waits().name.endswith("-incomplete.astm")
+        monkeypatch.undo()
+        assert set(gx.sends(GENEXPERT)) == {ACK}
+    assert len(inbox.kept) == 2
+
+
+def test_a_fault_of_ours_ends_one_connection_and_no_other(
+    inbox: Inbox, call, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """When the program fails on what it hears that line is hung up on without an answer; the next call is served."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as planted, call("hl7") as hl:
+        planted.setattr(sessions.Hl7Session, "receive", fail)
+        planted.setattr(sessions.Hl7Session, "close", fail)
+        hl.say(mllp(ORU))
+        assert hl.hear() == b""
+    with call("hl7") as hl:
+        hl.say(mllp(ORU))
+        assert b"\rMSA|AA|ORU-1" in hl.block()
+    assert "the conversation failed" in caplog.text
+    assert "could not be kept" in caplog.text
+
+
+def test_a_message_over_the_limit_is_refused_for_good(inbox: Inbox, call):
+    """More than 8 MiB are not collected: the message is refused by its number, and the next one taken."""
+    with call("hl7") as hl:
+        hl.say(mllp(ORU + b"NTE|1||" + b"x" * 9_000_000))
+        assert b"\rMSA|AR|ORU-1|The message has 9" in hl.block()
+        inbox.told("too-large")
+        hl.say(b"\x0bMSH|^~\\&|A" + mllp(ORU))
+        assert b"\rMSA|AA|ORU-1" in hl.block()
+    assert [one.data for one in inbox.kept.values()] == [b"\x0bMSH|^~\\&|A", mllp(ORU)]
 
 
 def test_one_device_cannot_hold_more_than_its_connections(inbox: Inbox, call):

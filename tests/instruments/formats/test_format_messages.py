@@ -194,6 +194,54 @@ def test_every_way_to_name_a_place_is_read(sac: str):
     assert (run.plate, values(run)) == (PLATE, [("B3", TUBE, "unknown", "N", 30.1, "")])
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "cq", "complete"),
+    [
+        ("NM", "22.5", 22.5, True),
+        ("SN", "^22.5", 22.5, True),
+        ("SN", "=^22.5", 22.5, True),
+        ("SN", ">^40", None, False),
+        ("SN", "^22^-^23", None, False),
+        ("CWE", "^Undetermined", None, True),
+        ("ST", "22.5~23.5", None, False),
+    ],
+)
+def test_a_cq_is_an_exact_number_or_a_doubt(kind: str, value: str, cq: float | None, complete: bool):
+    """Structured numbers are read when they are exact; a comparison, a range or a repetition is never a Cq."""
+    obx = f"OBX|1|{kind}|N_Ct||{value}||||||F"
+    run = one(mllp(f"MSH|^~\\&|A|B|C|D|20221201||ORU^R01|1|P|2.5.1\rOBR|1|||X\r{obx}\rSPM|1|S\r".encode()))
+    assert (run.readings[0].cq, run.complete) == (cq, complete)
+
+
+def test_specimens_that_contradict_each_other_are_a_doubt():
+    """Two specimens under one order, or none of the results an order announces, are said."""
+    head = "MSH|^~\\&|A|B|C|D|20221201||{}|1|P|2.5.1\r"
+    two = head.format("ORU^R01") + "OBR|1|||X\rOBX|1|NM|N_Ct||22||||||F\rSPM|1|S1\rSPM|2|S2\r"
+    assert "OBR 1 has two specimens: S1 and S2" in one(mllp(two.encode())).reasons
+    none = head.format("OUL^R22") + "SPM|1|S1\rOBX|1|NM|VOLUME||200||||||F\rOBR|1|||X\r"
+    run = one(mllp(none.encode()))
+    assert {"OBX VOLUME of the specimen", "OBR 1 without results"} <= set(run.unread)
+    assert run.readings == ()
+
+
+def test_times_are_read_with_their_zone_or_with_the_laboratorys():
+    """A time is UTC only when its zone is written or known; one that no calendar has is none."""
+    record = "H|\\^&|1\rO|1|S|P^A1\rR|1|^^^N^Ct|22.5|||||F|||{}\rL|1|N\r"
+    for written, known, found in (
+        ("20221201080000", ZONE, datetime(2022, 12, 1, tzinfo=UTC)),
+        ("20221201080000", None, None),
+        ("20221201080000.123+0200", None, datetime(2022, 12, 1, 6, tzinfo=UTC)),
+        ("202212010800-0330", ZONE, datetime(2022, 12, 1, 11, 30, tzinfo=UTC)),
+        ("20221301080000", ZONE, None),
+        ("00010101000000", ZONE, None),
+        ("20221201080000+9999", ZONE, None),
+        ("yesterday", ZONE, None),
+    ):
+        run = read("m", record.format(written).encode(), zone=known)
+        assert run.run_started == found, written
+        assert ("R-12 start (no zone)" in run.unread) is (found is None)
+
+
 def test_escapes_and_other_delimiters_are_undone():
     """A message brings its own delimiters; escaped ones are text."""
     run = one(b"H!~*$!1\rO!1!S$F$1$X41$!P*A1\rR!1!***N$S$1*Ct!22.5!!!!!F\rL!1!N\r")
