@@ -21,7 +21,8 @@ Six methods, all on arrays ``curves x cycles``:
 ``5pl``
     Five-parameter logistic, cpD2; no threshold. :func:`instruments.calling_logistic.logistic_columns`.
 ``linregpcr``
-    Window of linearity with each curve's own efficiency, read off at one threshold per target.
+    LinRegPCR, version 2: the third-derivative zero of each curve, carried to the threshold by the
+    efficiency of its target; each curve's own efficiency from its window of linearity.
     :func:`instruments.calling_linear.log_linear`.
 
 A curve that never stands at or above the threshold at its end of rise has no Cq (NaN); with ``sdm``,
@@ -135,7 +136,7 @@ def call_curves(
     )
     stood = _blockwise(values, given, subtracted=method == "cfx")
     limits = _limits(threshold, groups, stood)
-    cq, efficiency = _cq(method, values, stood, limits)
+    cq, efficiency = _cq(method, values, stood, limits, groups)
     flat = stood.reason == "flat"
     return CurveCalls(
         method=method,
@@ -157,7 +158,8 @@ def _curves(fluorescence: ArrayLike, cycles: ArrayLike | None) -> tuple[Floats, 
         raise InstrumentError(
             "BAD_CURVES", f"Curves x cycles with at least 4 cycles are needed, not {values.shape}."
         )
-    if not np.isfinite(values).all():
+    # One value that is not finite makes the sum so; a sum alone may overflow.
+    if not np.isfinite(values.sum()) and not np.isfinite(values).all():
         raise InstrumentError(
             "BAD_CURVES", "A fluorescence value is missing: call curves with gaps one by one."
         )
@@ -213,8 +215,9 @@ def _stand(values: Floats, given: Ints | None, *, subtracted: bool) -> _Stood:
     else:
         window, fitted = automatic(values, peak) if given is None else (given, lines(values, given))
         corrected, noise = subtract(values, fitted), fitted.noise
-        background = fitted.at(0.0) + fitted.slope * window.mean(axis=1)
-    amplitude = np.partition(corrected, -3, axis=1)[:, -3:].mean(axis=1)
+        background = fitted.at((window[:, 0] + window[:, 1]) / 2.0)
+    top = np.sort(corrected, axis=1)  # of rows this short faster than a partition
+    amplitude = (top[:, -3] + top[:, -2] + top[:, -1]) / 3.0
     return _Stood(peak, window, corrected, noise, amplitude, shapes(corrected, noise, amplitude, background))
 
 
@@ -244,8 +247,11 @@ def _limits(threshold: ArrayLike | None, groups: Ints, stood: _Stood) -> Floats:
     return limits
 
 
-def _cq(method: Method, values: Floats, stood: _Stood, limits: Floats) -> tuple[Floats, Floats]:
+def _cq(method: Method, values: Floats, stood: _Stood, limits: Floats, groups: Ints) -> tuple[Floats, Floats]:
     """Cq in columns and efficiency, by the method asked for."""
+    if method == "linregpcr" and values.shape[1] >= WINDOW:
+        takeoff = sdm_columns(values, stood.peak)
+        return log_linear(stood.corrected, stood.noise, takeoff, limits, (groups, stood.reason == ""))
     efficiency = local_efficiency(stood.corrected, stood.peak)
     if method == "sdm":
         return sdm_columns(values, stood.peak), efficiency
@@ -253,8 +259,6 @@ def _cq(method: Method, values: Floats, stood: _Stood, limits: Floats) -> tuple[
         cq, rows = np.full(len(values), np.nan), np.flatnonzero(stood.reason != "flat")
         cq[rows] = logistic_columns(stood.corrected[rows], stood.peak[rows], stood.amplitude[rows])
         return cq, efficiency
-    if method == "linregpcr" and values.shape[1] >= WINDOW:
-        return log_linear(stood.corrected, stood.noise, stood.peak, limits)
     if method == "linregpcr":
         return np.full(len(values), np.nan), efficiency
     centre = crossing.crossings(stood.corrected, limits)

@@ -1,7 +1,9 @@
 """Where a curve turns upward, and the straight line it stood on before.
 
-All arrays are ``curves x cycles``; columns count from 0. The sums of every regression are taken from
-running totals along the cycles, so a plate costs a few passes over its array whatever the windows.
+All arrays are ``curves x cycles``; columns count from 0. A pass over a plate costs most where its loop
+runs along single curves, so sums are matrix products under a mask, lines are products too, and
+differences are taken along the flattened array: where two curves meet they mean nothing, and those
+columns are cut off.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ NOISE_FACTOR = 20.0  # rise over baseline SD that noise and drift do not reach
 _START = 3  # first baseline cycle: the block settles during the first two
 BEFORE_SDM = 6  # cycles the automatic baseline keeps away from the second-derivative maximum
 _SHORTEST = 5
+_MEDIAN = 0.6745 * np.sqrt(6.0)  # of |second difference| over the SD of a point
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,33 +40,27 @@ class Lines:
     slope: Floats
     noise: Floats
 
-    def at(self, column: float) -> Floats:
-        """Height of the lines at a column."""
+    def at(self, column: float | Floats) -> Floats:
+        """Height of the lines at a column, or each at its own."""
         height: Floats = self.level + self.slope * column
         return height
 
 
 def lines(values: Floats, window: Ints) -> Lines:
     """Fit a line to each curve over its columns ``window[:, 0]..[:, 1]``, both inclusive."""
-    rows = np.arange(len(values))
     start, end = window[:, 0], window[:, 1]
+    width = values.shape[1]
     # Sums of squares of 1e6 +- 1 would cancel; around one point of the window they do not.
-    origin = values[rows, start]
-    z = values - origin[:, None]
-    x = np.arange(values.shape[1], dtype=np.float64)
-
-    def total(terms: Floats) -> Floats:
-        running = np.cumsum(terms, axis=1)
-        inside: Floats = running[rows, end] - running[rows, start] + terms[rows, start]
-        return inside
-
+    origin = values[np.arange(len(values)), start]
+    z = values - origin.repeat(width).reshape(values.shape)
+    z *= _inside(start, end, width)
     points = (end - start + 1).astype(np.float64)
     middle = (start + end) / 2.0
-    sum_z = total(z)
+    sum_z, sum_xz = (z @ _powers(width).T).T
     sxx = points * (points**2 - 1.0) / 12.0
-    sxz = total(z * x) - middle * sum_z
+    sxz = sum_xz - middle * sum_z
     slope = sxz / sxx
-    left = np.maximum(total(z * z) - sum_z**2 / points - slope * sxz, 0.0)
+    left = np.maximum(np.einsum("ij,ij->i", z, z) - sum_z**2 / points - slope * sxz, 0.0)
     return Lines(
         level=origin + sum_z / points - slope * middle,
         slope=slope,
@@ -71,11 +68,24 @@ def lines(values: Floats, window: Ints) -> Lines:
     )
 
 
+def _powers(width: int) -> Floats:
+    """1 and x at every column x, one row each."""
+    return np.stack([np.ones(width), np.arange(width, dtype=np.float64)])
+
+
+def _inside(start: Ints, end: Ints, width: int) -> Floats:
+    """1.0 in the columns of each window, 0.0 elsewhere."""
+    upto = np.tri(width)
+    if len(start) and (start == start[0]).all():
+        upto[:, : start[0]] = 0.0
+        return upto.take(end, axis=0)
+    inside: Floats = upto.take(end, axis=0) - np.tri(width, k=-1).take(start, axis=0)
+    return inside
+
+
 def subtract(values: Floats, fitted: Lines) -> Floats:
     """Curves minus their lines."""
-    x = np.arange(values.shape[1], dtype=np.float64)
-    corrected: Floats = values - fitted.level[:, None]
-    corrected -= fitted.slope[:, None] * x
+    corrected: Floats = values - np.stack([fitted.level, fitted.slope], axis=1) @ _powers(values.shape[1])
     return corrected
 
 
@@ -90,8 +100,14 @@ def second_derivative(values: Floats) -> Floats:
     Written out, the mean of three and the difference of three cancel in the middle:
     (y[i-2] - y[i-1] - y[i+1] + y[i+2]) / 3.
     """
-    second: Floats = (values[:, :-4] - values[:, 1:-3] - values[:, 3:-1] + values[:, 4:]) / 3.0
-    return second
+    flat = np.ravel(values)
+    second = np.zeros_like(flat)
+    inner = second[: len(flat) - 4]
+    np.subtract(flat[:-4], flat[1:-3], out=inner)
+    inner -= flat[3:-1]
+    inner += flat[4:]
+    inner /= 3.0
+    return second.reshape(values.shape)[:, :-4]
 
 
 def second_derivative_maximum(values: Floats) -> Ints:
@@ -139,9 +155,9 @@ def automatic(values: Floats, peak: Ints) -> tuple[Ints, Lines]:
     reach = width - 2 - (start + end) / 2.0
     swing = np.sqrt(1.0 + 1.0 / points + 12.0 * reach**2 / (points * (points**2 - 1.0)))
     factor = np.maximum(NOISE_FACTOR, 6.0 * swing)
-    height = values[:, -3:].sum(axis=1) / 3.0 - fitted.at(width - 2)
+    height = (values[:, -3] + values[:, -2] + values[:, -1]) / 3.0 - fitted.at(width - 2)
     rises = height > factor * fitted.noise
-    rows = np.flatnonzero(rises)
+    rows = np.flatnonzero(rises & (height <= factor * _most_scatter(values)))
     rises[rows] = height[rows] > factor[rows] * scatter(values[rows])
     flat = np.flatnonzero(~rises)
     window[flat, 1] = max(width - 2, start + 1)
@@ -154,5 +170,21 @@ def scatter(values: Floats) -> Floats:
     """Noise from second differences: the median of |second difference| is 0.6745 · sqrt(6) · SD."""
     second = np.abs(values[:, 2:] - 2.0 * values[:, 1:-1] + values[:, :-2])
     middle = second.shape[1] // 2
-    noise: Floats = np.partition(second, middle, axis=1)[:, middle] / (0.6745 * np.sqrt(6.0))
+    noise: Floats = np.partition(second, middle, axis=1)[:, middle] / _MEDIAN
     return noise
+
+
+def _most_scatter(values: Floats) -> Floats:
+    """What :func:`scatter` cannot exceed, at a fraction of its cost.
+
+    Half of the second differences are as large as their median or larger, so it is at most twice
+    their mean, which is at most their root mean square.
+    """
+    step = np.diff(np.ravel(values))
+    second = np.zeros(values.shape)
+    np.subtract(step[1:], step[:-1], out=second.ravel()[: max(values.size - 2, 0)])
+    inner = second[:, :-2]
+    count = inner.shape[1]
+    total = np.sqrt(count * np.einsum("ij,ij->i", inner, inner))
+    most: Floats = total / (count - count // 2) * (1.0 + 1e-9) / _MEDIAN
+    return most

@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _WINDOW = 3  # half width of the cubic fit
+_OFFSETS = np.arange(-_WINDOW, _WINDOW + 1)
+_CUBIC = np.linalg.pinv(np.vander(_OFFSETS.astype(np.float64), 4))  # seven points -> cubic, highest first
 _STEPS = 8  # of Newton, which doubles the digits each time
+_SETTLED = 1e-14  # cycles; a step as small as this changes nothing any more
 
 
 def crossings(corrected: Floats, limits: Floats) -> Ints:
     """Column of the last cycle below the threshold before the last upward crossing, −1 for none."""
     below = corrected < limits[:, None]
-    up = below[:, :-1] & ~below[:, 1:]
-    width = up.shape[1]
-    last = width - 1 - np.argmax(up[:, ::-1], axis=1)
-    return np.where(up.any(axis=1), last, -1)
+    up = below[:, :-1] > below[:, 1:]
+    last = up.shape[1] - 1 - np.argmax(up[:, ::-1], axis=1)
+    return np.where(up[np.arange(len(up)), last], last, -1)
 
 
 def linear(corrected: Floats, limits: Floats, centre: Ints) -> Floats:
@@ -37,21 +39,20 @@ def linear(corrected: Floats, limits: Floats, centre: Ints) -> Floats:
 
 def cubic(corrected: Floats, limits: Floats, centre: Ints) -> Floats:
     """Root of the seven-point cubic at the crossing, in columns; linear where no root is near."""
-    cq = linear(corrected, limits, centre)
     width = corrected.shape[1]
     rows = np.flatnonzero(centre >= 0)
     if not len(rows) or width < 2 * _WINDOW + 1:
-        return cq
+        return linear(corrected, limits, centre)
     # At the ends of the run the window slides inside instead of shrinking.
     middle = np.clip(centre[rows], _WINDOW, width - 1 - _WINDOW)
-    offset = np.arange(-_WINDOW, _WINDOW + 1)
-    points = corrected[rows[:, None], middle[:, None] + offset]
-    fit = np.linalg.pinv(np.vander(offset.astype(np.float64), 4))
-    polynomial = points @ fit.T
-    polynomial[:, 3] -= limits[rows]
-    shift = (centre[rows] - middle).astype(np.float64)
-    root = _root(polynomial.T, shift)
-    cq[rows] = np.where(np.isnan(root), cq[rows], middle + root)
+    points = np.ravel(corrected).take((rows * width + middle)[:, None] + _OFFSETS)
+    polynomial = _CUBIC @ points.T
+    polynomial[3] -= limits[rows]
+    root = _root(polynomial, (centre[rows] - middle).astype(np.float64))
+    cq = np.full(len(corrected), np.nan)
+    cq[rows] = middle + root
+    missed = rows[np.isnan(root)]
+    cq[missed] = linear(corrected[missed], limits[missed], centre[missed])
     return cq
 
 
@@ -87,7 +88,11 @@ def _closed_in(polynomial: Floats, low: Floats, high: Floats) -> Floats:
         low, high = np.where(beyond, low, root), np.where(beyond, root, high)
         slope = _slope(polynomial, root)
         step = root - value / np.where(slope == 0.0, np.inf, slope)
-        root = np.where((step >= low) & (step <= high), step, 0.5 * (low + high))
+        step = np.where((step >= low) & (step <= high), step, 0.5 * (low + high))
+        still = bool((np.abs(step - root) > _SETTLED).any())
+        root = step
+        if not still:
+            break
     return root
 
 

@@ -9,38 +9,31 @@ methods of the same paper). What is absent is left out and said.
 from __future__ import annotations
 
 import csv
-import gzip
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
-from statistics import median
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from instruments import early, formats, integrity
-from instruments.calling import METHODS, SIGMOID, Method, call_curves
+from instruments.calling import SIGMOID, call_curves
+from instruments.calling_replicates import Table, precision, published, small, wide
 from instruments.checking import paired, stacks, verdicts
 from instruments.errors import InstrumentError
 from instruments.model import canonical_well
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from instruments.integrity import Checked
     from instruments.model import RunFile
 
-_COPIES = (15_000, 1_500, 150, 15)
-_PUBLISHED = ("detectable difference", "Reproducibility: MS within", "slope = bias")
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One table: a title that says what is measured against what, column names, rows."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
+_VERDICTS: tuple[integrity.Verdict, ...] = (
+    "agrees", "edited", "differs", "cq-on-flat", "curve-without-cq", "unchecked",
+)  # fmt: skip
+_DOUBTED = ("LOW_AMP_SCORE", "LOW_CQ_CONF")  # flags of an instrument that doubts its own call
 
 
 def tables(folder: Path) -> Iterator[Table]:
@@ -49,12 +42,14 @@ def tables(folder: Path) -> Iterator[Table]:
     yield Table(
         "read for this report", ("files with curves", "without", "not readable"), (_census(runs, unread),)
     )
-    yield _reproduced(runs)
+    checked = {name: integrity.check(run) for name, run in runs.items() if run.curves and run.readings}
+    yield _reproduced(checked)
+    yield _accused(runs, checked)
     yield _own_baseline(runs)
     for path in sorted(folder.rglob("dil4reps94.csv.gz")):
-        yield _precision(path)
+        yield precision(path)
     for path in sorted(folder.rglob("data_vermeulen_methods_results.tsv")):
-        yield _published(path, [run for name, run in runs.items() if name.startswith("data_vermeulen_std")])
+        yield published(path, [run for name, run in runs.items() if name.startswith("data_vermeulen_std")])
     yield _rated(folder, runs)
     yield _forecast(folder, runs)
 
@@ -112,28 +107,48 @@ def _census(runs: dict[str, RunFile], unread: int) -> tuple[int, int, int]:
 # -- tables ---------------------------------------------------------------------------------------
 
 
-def _reproduced(runs: dict[str, RunFile]) -> Table:
+def _reproduced(checked: Mapping[str, Sequence[Checked]]) -> Table:
     rows = []
-    for name, run in runs.items():
-        checked = integrity.check(run) if run.curves and run.readings else ()
-        compared = [one for one in checked if one.verdict != "unchecked"]
-        if not any(one.instrument_cq is not None for one in compared):
-            continue
-        exact = [abs(one.difference) for one in compared if one.exact and one.difference is not None]
-        agreeing = [abs(o.difference) for o in compared if o.verdict == "agrees" and o.difference is not None]
-        count = Counter(one.verdict for one in compared)
-        found = ", ".join(f"{n} {verdict}" for verdict, n in count.items() if verdict != "agrees")
-        rows.append((name, len(agreeing), len(exact), _small(max(agreeing, default=None)), found))
+    for name, found in checked.items():
+        claims = [one for one in found if one.verdict != "unchecked" and one.instrument_cq is not None]
+        agreeing = [one for one in claims if one.verdict == "agrees" and one.difference is not None]
+        exact = [abs(one.difference or 0.0) for one in agreeing if one.exact]
+        near = [abs(one.difference or 0.0) for one in agreeing if not one.exact]
+        if claims:
+            most = (small(max(gaps, default=None)) for gaps in (exact, near))
+            rows.append((name, len(claims), len(exact), next(most), len(near), next(most)))
     return Table(
-        "the instrument's Cq from the curves of its file (integrity)",
-        ("file", "agreeing Cq", "reproduced exactly", "largest |dCq| agreeing", "findings"),
+        "the instrument's Cq from the curves of its file (exactly, by its own method, or near it)",
+        ("file", "Cq with a curve", "exact", "largest |dCq|", "near", "largest |dCq|"),
+        tuple(rows),
+    )
+
+
+def _accused(runs: dict[str, RunFile], checked: Mapping[str, Sequence[Checked]]) -> Table:
+    """Files with a finding one by one, all others in one row."""
+    rows = []
+    clean: Counter[integrity.Verdict] = Counter()
+    total: Counter[integrity.Verdict] = Counter()
+    for name, found in checked.items():
+        count = Counter(one.verdict for one in found)
+        total.update(count)
+        if set(count) <= {"agrees", "unchecked"}:
+            clean.update(count)
+            continue
+        whole = "yes" if runs[name].complete else "no"
+        rows.append((name, whole, *(count[verdict] for verdict in _VERDICTS)))
+    for title, count in (("all files without a finding", clean), ("all files", total)):
+        rows.append((title, "", *(count[verdict] for verdict in _VERDICTS)))
+    return Table(
+        "integrity: can the Cq have come from the curve beside it (readings by verdict)",
+        ("file", "file is whole", *_VERDICTS),
         tuple(rows),
     )
 
 
 def _own_baseline(runs: dict[str, RunFile]) -> Table:
     gaps: list[float] = []
-    called = extra = negative = 0
+    called = extra = negative = doubted = 0
     for run in runs.values():
         if run.method == "crt" or not run.readings or integrity.flags(run):
             continue
@@ -157,81 +172,35 @@ def _own_baseline(runs: dict[str, RunFile]) -> Table:
                 else:
                     called += 1
                     gaps += [] if np.isnan(own) else [abs(own - reading.cq)]
+                    doubted += np.isnan(own) and any(flag.startswith(_DOUBTED) for flag in reading.flags)
     p50, p95, most = np.percentile(gaps, [50, 95, 100]) if gaps else (np.nan,) * 3
     return Table(
         "own baseline with the instrument's threshold (bars: all called, p95 0.08, extra 1 %)",
         (
             "called by instrument",
             "of these here",
+            "share",
+            "doubted by the instrument too",
             "median |dCq|",
             "p95",
             "largest",
             "negatives",
             "extra calls",
         ),
-        ((called, len(gaps), _small(p50), _small(p95), _small(most), negative, extra),),
+        (
+            (
+                called,
+                len(gaps),
+                small(len(gaps) / called if called else None),
+                doubted,
+                small(p50),
+                small(p95),
+                small(most),
+                negative,
+                extra,
+            ),
+        ),
     )
-
-
-def _wide(path: Path) -> tuple[list[str], Any]:
-    """Names and curves of a csv with one column a curve."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        table = list(csv.reader(lines))
-    first = next(i for i, name in enumerate(table[0]) if name.lower() in {"cycle", "cycles"}) + 1
-    return table[0][first:], np.array([row[first:] for row in table[1:]], dtype=np.float64).T
-
-
-def _precision(path: Path) -> Table:
-    names, values = _wide(path)
-    # The labels count the dilution, not the copies: F15 is the strongest of the four.
-    group = np.array([name.partition("_")[0] for name in names])
-    labels = list(dict.fromkeys(group))
-    rows: list[tuple[Any, ...]] = []
-    for method in METHODS:
-        if method != "cfx":  # raw curves have no baseline taken off
-            cq = call_curves(values, method=method).cq
-            spread = [_small(np.nanstd(cq[group == label], ddof=1)) for label in labels]
-            rows.append((method, *spread, int(np.isnan(cq).sum())))
-    rows.append(("sampling alone", *(_small(1 / (np.log(2) * np.sqrt(n))) for n in _COPIES), ""))
-    return Table(
-        "SD of Cq, 94 replicates (bars: 0.13 at 15,000 copies, sampling + 20 % at 15)",
-        ("method", *(f"{n:,} copies" for n in _COPIES), "not called"),
-        tuple(rows),
-    )
-
-
-def _published(path: Path, runs: Sequence[RunFile]) -> Table:
-    with path.open(encoding="utf-8") as lines:
-        table = [row for row in csv.reader(lines, delimiter="\t") if row and row[0].strip()]
-    medians: dict[str, dict[str, float]] = {}
-    section = ""
-    for name, *cells in table:
-        numbers = [float(cell) for cell in cells if re.fullmatch(r"-?\d+(\.\d+)?([eE]-?\d+)?", cell)]
-        if not numbers:
-            section = name
-        elif section in _PUBLISHED:
-            medians.setdefault(name, {})[section] = median(numbers)
-    for method in METHODS if runs else ():
-        if method != "cfx":
-            medians[f"{method} (here)"] = {_PUBLISHED[1]: median(_within(run, method) for run in runs)}
-    rows = [(name, *(_small(found.get(key)) for key in _PUBLISHED)) for name, found in medians.items()]
-    title = "the eleven published methods and these, medians over the assays (Ruijter 2013)"
-    return Table(title, ("method", *_PUBLISHED), tuple(rows))
-
-
-def _within(run: RunFile, method: Method) -> float:
-    """Mean square within replicates of log10 copies, read off the run's own standard curve.
-
-    From the paper's own standard Cq this gives its published figure for each assay.
-    """
-    sample = {reading.well: reading.sample for reading in run.readings}
-    copies = np.array([float(sample[curve.well].partition("_")[2]) for curve in run.curves])
-    cq = call_curves(np.array([curve.values for curve in run.curves]), method=method).cq
-    seen = ~np.isnan(cq)
-    slope, top = np.polyfit(np.log10(copies[seen]), cq[seen], 1)
-    logs = (cq - top) / slope
-    groups = [logs[seen & (copies == level)] for level in np.unique(copies)]
-    return float(np.mean([np.var(group, ddof=1) for group in groups if len(group) > 1]))
 
 
 def _ratings(folder: Path) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
@@ -246,7 +215,7 @@ def _judged(folder: Path, runs: dict[str, RunFile]) -> Iterator[tuple[str, Any, 
     """Rated curves: (set, curves, positive, sigmoid)."""
     for name, ratings in _ratings(folder):
         for path in folder.rglob(f"{name}.csv.gz"):
-            values = _wide(path)[1]
+            values = wide(path)[1]
             yield (
                 name,
                 values,
@@ -311,7 +280,7 @@ def _forecast(folder: Path, runs: dict[str, RunFile]) -> Table:
                     cycle,
                     one.positives,
                     one.negatives,
-                    *map(_small, (one.recall, one.precision, one.quiet_right)),
+                    *map(small, (one.recall, one.precision, one.quiet_right)),
                 )
             )
     return Table(
@@ -319,7 +288,3 @@ def _forecast(folder: Path, runs: dict[str, RunFile]) -> Table:
         ("cycle", "positives", "negatives", "recall", "precision", "quiet and negative"),
         tuple(shown),
     )
-
-
-def _small(value: float | None) -> str:
-    return "" if value is None or np.isnan(value) else f"{value:.3g}"

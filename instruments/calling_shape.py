@@ -57,22 +57,29 @@ def shapes(corrected: Floats, noise: Floats, amplitude: Floats, background: Floa
     codes = np.zeros(len(corrected), dtype=np.int64)
     least = np.maximum(np.maximum(NOISE_FACTOR * noise, _STEADY * background), 1e-12)
     rows = np.flatnonzero(amplitude > least) if corrected.shape[1] >= _SHORTEST else codes[:0]
-    if not len(rows):
-        return np.full(len(corrected), "flat", dtype=_REASONS.dtype)
-    y, height, sd = corrected[rows], amplitude[rows], noise[rows]
-    held = _rising_part(y)
-    doubts = (
-        _jumps(y, height),
-        _hooks(y, height),
-        ~_grows(y, sd, height),
-        _time(held, 0.85 * height) - _time(held, 0.15 * height) > _WIDE,
-        (height > _FOOT * sd) & _straight(held, height),
-        _weak(y, height, background[rows]),
-        np.ones(len(rows), dtype=np.bool_),
-    )
-    codes[rows] = np.argmax(np.stack(doubts), axis=0) + 1
+    if len(rows):
+        top = np.argmax(corrected, axis=1)[rows]
+        # Cycles x curves from here on: what is asked of all cycles is then asked of many curves at once.
+        y = corrected.T.take(rows, axis=1)
+        codes[rows] = _doubts(y, top, amplitude[rows], noise[rows], background[rows])
     named: NDArray[np.str_] = _REASONS[codes]
     return named
+
+
+def _doubts(y: Floats, top: Ints, height: Floats, sd: Floats, background: Floats) -> Ints:
+    """Place of the first reason that holds, in ``_REASONS``; curves are cycles x curves."""
+    t8, t15, t16, t32, t85 = _times(y, top, np.array([[0.08], [0.15], [0.16], [0.32], [0.85]]) * height)
+    doubts = (
+        _jumps(y, height),
+        _hooks(y, top, height),
+        ~_grows(y, sd, height),
+        t85 - t15 > _WIDE,
+        (height > _FOOT * sd) & (t32 - t16 > _STRAIGHT * (t16 - t8)),
+        _weak(y, height, background),
+        np.ones(len(height), dtype=np.bool_),
+    )
+    first: Ints = np.argmax(np.stack(doubts), axis=0) + 1
+    return first
 
 
 def verdicts(reasons: NDArray[np.str_]) -> NDArray[np.str_]:
@@ -83,52 +90,56 @@ def verdicts(reasons: NDArray[np.str_]) -> NDArray[np.str_]:
 
 
 def _jumps(y: Floats, height: Floats) -> Bools:
-    excess = y[:, 3:] - 2.0 * np.maximum(y[:, 2:-1], 0.0)
-    jumps: Bools = excess.max(axis=1) > _JUMP * height
+    step = y[3:] - y[2:-1]
+    jumps: Bools = step.max(axis=0) > _JUMP * height
+    # Above zero the excess over a doubling is less than the step: only those that step so far are asked.
+    rows = np.flatnonzero(jumps)
+    excess = y[3:, rows] - 2.0 * np.maximum(y[2:-1, rows], 0.0)
+    jumps[rows] = excess.max(axis=0) > _JUMP * height[rows]
     return jumps
 
 
-def _hooks(y: Floats, height: Floats) -> Bools:
-    smooth = (y[:, :-2] + y[:, 1:-1] + y[:, 2:]) / 3.0
-    hooks: Bools = smooth.max(axis=1) - smooth[:, -1] > _HOOK * height
+def _hooks(y: Floats, top: Ints, height: Floats) -> Bools:
+    last = (y[-3] + y[-2] + y[-1]) / 3.0
+    hooks: Bools = y[top, np.arange(len(top))] - last > (_HOOK - 1e-9) * height
+    rows = np.flatnonzero(hooks)  # no mean of three is higher than the top
+    smooth = (y[:-2, rows] + y[1:-1, rows] + y[2:, rows]) / 3.0
+    hooks[rows] = smooth.max(axis=0) - smooth[-1] > _HOOK * height[rows]
     return hooks
 
 
 def _grows(y: Floats, noise: Floats, height: Floats) -> Bools:
-    low = y[:, :-1]
-    clear = low > np.maximum(3.0 * noise, 0.01 * height)[:, None]
-    grows = clear & (y[:, 1:] >= _RISE * low)
-    twice = grows[:, 1:] & grows[:, :-1]
-    return np.asarray(twice.any(axis=1))
+    low = y[:-1]
+    grows = y[1:] >= _RISE * low
+    grows &= low > np.maximum(3.0 * noise, 0.01 * height)
+    twice: Bools = np.asarray((grows[1:] & grows[:-1]).any(axis=0))
+    return twice
 
 
-def _rising_part(y: Floats) -> Floats:
-    """Curves held at their top after it, so that a falling tail is no late rise; last cycle first."""
-    after = np.arange(y.shape[1]) > np.argmax(y, axis=1)[:, None]
-    held: Floats = np.where(after, y.max(axis=1)[:, None], y)
-    return np.ascontiguousarray(held[:, ::-1])
+def _times(y: Floats, top: Ints, levels: Floats) -> Floats:
+    """Column at which each curve last rises through each of its levels, linearly interpolated.
 
-
-def _time(held: Floats, level: Floats) -> Floats:
-    """Column at which each curve last rises through a level, linearly interpolated; 0 if always above."""
-    width = held.shape[1]
-    place = np.argmax(held < level[:, None], axis=1)  # of the last cycle below, counted from the end
-    rows = np.arange(len(held))
-    low = held[rows, place]
-    gain = held[rows, np.maximum(place - 1, 0)] - low
-    part = np.where(gain > 0, (level - low) / np.where(gain > 0, gain, 1.0), 0.0)
-    time: Floats = width - 1 - place + np.clip(part, 0.0, 1.0)
-    return time
-
-
-def _straight(held: Floats, height: Floats) -> Bools:
-    t8, t16, t32 = (_time(held, part * height) for part in (0.08, 0.16, 0.32))
-    straight: Bools = (t32 - t16) > _STRAIGHT * (t16 - t8)
-    return straight
+    Levels and result are levels x curves. What comes after the top is no late rise. The last column
+    for a curve that is never below the level before its top.
+    """
+    width, count = y.shape
+    kind = np.uint8 if width < 256 else np.int64
+    columns = np.arange(width, dtype=kind)[:, None]
+    # Each cycle's number, 0 after the top: the last cycle below a level has the greatest.
+    number = np.multiply(columns <= top.astype(kind), columns + 1, dtype=kind)
+    last = [((y < level).view(np.uint8) * number).max(axis=0) for level in levels]
+    below = np.stack(last).astype(np.int64) - 1
+    place = below * count + np.arange(count)
+    low = y.ravel().take(place, mode="wrap")
+    gain = y.ravel().take(place + count, mode="wrap") - low
+    part = np.where(gain > 0, (levels - low) / np.where(gain > 0, gain, 1.0), 0.0)
+    times: Floats = np.where(below < 0, width - 1.0, below + np.clip(part, 0.0, 1.0))
+    return times
 
 
 def _weak(y: Floats, height: Floats, background: Floats) -> Bools:
-    slope = y[:, 2:] - y[:, :-2]
-    done = slope[:, -3:].mean(axis=1) < _DONE * slope[:, 2:].max(axis=1)
-    weak: Bools = done & (height < _WEAK * background)
+    weak: Bools = height < _WEAK * background
+    rows = np.flatnonzero(weak)
+    slope = y[2:, rows] - y[:-2, rows]
+    weak[rows] = slope[-3:].mean(axis=0) < _DONE * slope[2:].max(axis=0)
     return weak

@@ -32,6 +32,7 @@ _TYPES = {
     "unknown": "unkn", "ntc": "ntc", "nac": "nac", "nrt": "nrt", "standard": "std",
     "positive_control": "pos", "negative_control": "ntp",
 }  # fmt: skip
+Version = Literal["1.3", "1.4"]
 _Key = tuple[str, str]
 _Found = dict[_Key, tuple["Reading | None", "Curve | None"]]
 _RANK = {"rn": 0, "rfu": 1, "drn": 2}
@@ -44,11 +45,17 @@ READING_COLUMNS = (
     "complete", "well", "sample", "task", "target", "dye", "cq", "raw_cq", "call", "flags", "threshold",
     "baseline_start", "baseline_end",
 )  # fmt: skip
+_KINDS = {
+    "cq": "float64", "threshold": "float64", "fluorescence": "float64", "complete": "bool_",
+    "baseline_start": "int64", "baseline_end": "int64", "cycle": "int64",
+}  # fmt: skip
 CURVE_COLUMNS = ("well", "target", "dye", "kind", "cycle", "fluorescence")
 
 
-def rdml(run: RunFile, version: Literal["1.3", "1.4"] = "1.4") -> bytes:
+def rdml(run: RunFile, version: Version = "1.4") -> bytes:
     """The run as a packed RDML file; what is written of 1.4 is valid 1.3 too, for older programs.
+
+    rdmlpython 1.7.2, the newest released, opens no 1.4 ("Unknown or unsupported RDML file version").
 
     Raises:
         InstrumentError: BAD_RUN for a run with neither readings nor curves.
@@ -81,7 +88,7 @@ def _document(run: RunFile, version: str) -> Iterator[str]:
     for dye in dict.fromkeys(dye for _, dye in targets.values()):
         yield f"<dye id={_id(dye)}/>\n"
     yield from _sample_list(run, samples, targets)
-    if any(one is None for found in reactions.values() for one, _ in found.values()):
+    if any(all(one is None for one, _ in found.values()) for found in reactions.values()):
         yield f'<sample id="{NOT_STATED} sample"><type>unkn</type></sample>\n'
     for target, dye in targets.values():
         yield f"<target id={_id(target)}><type>toi</type><dyeId id={_id(dye)}/></target>\n"
@@ -206,8 +213,11 @@ def _react(
 ) -> Iterator[str]:
     """One react a sample: wells hold one, and targets of one well that say otherwise follow in a second."""
     groups: dict[str, list[tuple[str, Reading | None, Curve | None]]] = {}
+    stated = [samples[one.sample, one.task] for one, _ in found.values() if one]
     for key, (reading, curve) in found.items():
-        name = samples[reading.sample, reading.task] if reading else f"{NOT_STATED} sample"
+        # A curve without a result belongs to what else is said of its well.
+        unsaid = stated[0] if stated else f"{NOT_STATED} sample"
+        name = samples[reading.sample, reading.task] if reading else unsaid
         groups.setdefault(name, []).append((targets[key][0], reading, curve))
     for name, listed in groups.items():
         yield f'<react id="{number}"><sample id={_id(name)}/>\n'
@@ -274,27 +284,33 @@ def _parquet(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as exc:
         raise InstrumentError(
-            "NO_PARQUET", "Parquet needs pyarrow, which is not installed here. Export .csv instead."
+            "NO_PARQUET",
+            "Parquet needs pyarrow, which is not installed here. "
+            "Install it (pip install pyarrow) or export .csv, which holds the same.",
         ) from exc
     turned = list(zip(*rows, strict=True)) or [() for _ in columns]
-    table = arrow.table({name: list(values) for name, values in zip(columns, turned, strict=True)})
+    # Named, so that a column without any value has the type it has in every other file.
+    kinds = {name: getattr(arrow, _KINDS.get(name, "string"))() for name in columns}
+    table = arrow.table(
+        {name: arrow.array(values, kinds[name]) for name, values in zip(columns, turned, strict=True)}
+    )
     out = io.BytesIO()
     parquet.write_table(table, out)
     return out.getvalue()
 
 
-def files(runs: Sequence[RunFile], name: str) -> dict[str, bytes]:
+def files(runs: Sequence[RunFile], name: str, version: Version = "1.4") -> dict[str, bytes]:
     """File name -> content of an export; the extension of ``name`` says which.
 
-    ``x.rdml`` takes one run. ``x.csv`` and ``x.parquet`` take any number; curves, if any, go to
-    ``x.curves.csv`` or ``x.curves.parquet``.
+    ``x.rdml`` takes one run and is written in this ``version``. ``x.csv`` and ``x.parquet`` take any
+    number; curves, if any, go to ``x.curves.csv`` or ``x.curves.parquet``.
 
     Raises:
         InstrumentError: BAD_EXPORT for another extension or several runs as RDML, NO_PARQUET, BAD_RUN.
     """
     stem, _, kind = name.rpartition(".")
     if kind == "rdml" and len(runs) == 1:
-        return {name: rdml(runs[0])}
+        return {name: rdml(runs[0], version)}
     if kind not in ("csv", "parquet"):
         raise InstrumentError(
             "BAD_EXPORT",

@@ -50,7 +50,8 @@ class Checked:
         verdict: ``agrees``; ``differs`` by ``difference``; ``cq-on-flat``; ``curve-without-cq``;
             ``edited``: the file's other Cq of this target follow from its curves exactly, this one
             does not; ``unchecked``: no curve, left out by the operator, or Crt.
-        cq: from the curve; ``instrument_cq``: from the file.
+        cq: from the curve, by the way that comes nearest where several may; ``instrument_cq``: from
+            the file.
         exact: whether the instrument's method was reproduced on this target.
     """
 
@@ -170,12 +171,15 @@ def _check_group(group: _Group, attempts: Sequence[_Attempt], proven: set[str]) 
     used = best if exact else attempts[-1]
     # Where nothing is proven, a claim that any way of reading the file's own threshold supports may stand.
     ways = [used] if exact or used.blind else [a for a in attempts if not a.blind]
-    gap = np.fmin.reduce([np.abs(a.cq - group.claimed) for a in ways])
+    called = np.stack([a.cq for a in ways])
+    gaps = np.nan_to_num(np.abs(called - group.claimed), nan=np.inf)
+    gap, nearest = gaps.min(axis=0), called[gaps.argmin(axis=0), np.arange(called.shape[1])]
     coarse = None if exact else _BLIND if used.blind else _COARSE
     limit = _limits(used.cq, group.values.shape[1], coarse=coarse)
+    shown = np.where(gap <= limit, nearest, used.cq)
     checked = []
     for i, reading in enumerate(group.readings):
-        own = None if np.isnan(used.cq[i]) else float(used.cq[i]) + group.first
+        own = None if np.isnan(shown[i]) else float(shown[i]) + group.first
         shape = str(group.calls.verdict[i])
         verdict = _judge(own, reading.cq, shape, near=bool(gap[i] <= limit[i]), exact=exact)
         checked.append(Checked(reading.key, verdict, own, reading.cq, exact))

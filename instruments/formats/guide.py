@@ -22,7 +22,8 @@ wells are compared with the plate that was loaded. Columns, sheets and keys that
 kept by name and reported. A Cq that cannot be read is never "not detected".
 
 A table that no reader knows is described in a TOML file (below); `lis formats new FILE` proposes one.
-`lis read FILE --export run.rdml` (or `.csv`) writes any run as RDML 1.4 or as a tidy table.
+`lis read FILE --export run.rdml` (or `.csv`) writes any run as RDML 1.4 or as a tidy table; with
+`--rdml 1.3` for programs that do not open 1.4, as rdmlpython 1.7.2 does not. `.parquet` needs pyarrow.
 """
 
 

@@ -18,10 +18,25 @@ from lis.cli import data_option, json_option, print_json, print_table
 @click.option(
     "--export", type=click.Path(dir_okay=False, path_type=Path), help="Write .rdml, .csv or .parquet."
 )
+@click.option(
+    "--rdml",
+    "version",
+    type=click.Choice(["1.3", "1.4"]),
+    default="1.4",
+    show_default=True,
+    help="RDML version of an .rdml export; 1.3 for programs that do not open 1.4.",
+)
 @data_option
 @json_option
 def read_command(
-    file: Path, more: tuple[Path, ...], run: str, export: Path | None, data: Path | None, *, as_json: bool
+    file: Path,
+    more: tuple[Path, ...],
+    run: str,
+    export: Path | None,
+    version: Any,
+    data: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Read a cycler's FILE and print what it says; with MORE files of the same run, put together.
 
@@ -39,7 +54,7 @@ def read_command(
             print_json(_nothing_read(file.name, error))
         raise
     if export is not None:
-        _export(runs, export)
+        _export(runs, export, version)
     document = runs[0].as_json() if len(runs) == 1 else _several(runs)
     if as_json:
         print_json(document)
@@ -59,10 +74,10 @@ def _runs(paths: list[Path], tables: Any, run: str) -> tuple[Any, ...]:
     return (read(name, content, tables, run=run),) if run else read_all(name, content, tables)
 
 
-def _export(runs: tuple[Any, ...], target: Path) -> None:
+def _export(runs: tuple[Any, ...], target: Path, version: Any) -> None:
     from instruments import export
 
-    for name, content in export.files(runs, target.name).items():
+    for name, content in export.files(runs, target.name, version).items():
         (target.parent / name).write_bytes(content)
         click.echo(f"{target.parent / name}: {len(content):,} bytes", err=True)
 

@@ -98,7 +98,7 @@ def main() -> None:
         for method in METHODS:
             if method == "cfx" and count == 96:
                 continue
-            best, middle = milliseconds(values, method, 15 if count < 1000 else 5)
+            best, middle = milliseconds(values, method, 30)
             fastest[count, method] = best
             limit = LIMITS.get(count) if method == "abi" else None
             verdict = "" if limit is None else f"{limit:g} ms {'kept' if best <= limit else 'missed'}"

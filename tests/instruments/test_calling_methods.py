@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import instruments.formats
 from instruments.calling import ATYPICAL, FLAT, SIGMOID, call_curves
-from instruments.calling_baseline import lines, subtract_baseline
+from instruments.calling_baseline import _most_scatter, lines, scatter, subtract_baseline
 from instruments.errors import InstrumentError
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "instruments"
@@ -60,8 +61,43 @@ def test_the_window_of_linearity_finds_the_efficiency():
     halves = np.array([20.0, 24.0, 28.0, 32.0])
     curves = np.array([logistic(half, plateau=4.0, efficiency=0.9) for half in halves]) + BACKGROUND
     calls = call_curves(curves + np.random.default_rng(2).normal(0, 0.0005, curves.shape), method="linregpcr")
-    assert calls.efficiency == pytest.approx(0.85, abs=0.12)
+    assert calls.efficiency == pytest.approx(0.87, abs=0.06)
     assert np.diff(calls.cq) == pytest.approx(np.diff(halves), abs=0.2)
+
+
+def test_linregpcr_stands_at_the_threshold_whatever_the_height_of_a_curve():
+    """Cq is near the crossing of the threshold; a curve of half the height keeps its own."""
+    curves = np.array([noisy(logistic(half)) for half in (20.3, 24.8, 29.1, 31.6)])
+    plain = call_curves(curves, method="linregpcr", threshold=0.1)
+    assert plain.cq == pytest.approx(call_curves(curves, threshold=0.1).cq, abs=0.3)
+    curves[2] = BACKGROUND + 0.5 * (curves[2] - BACKGROUND)
+    low = call_curves(curves, method="linregpcr", threshold=0.1)
+    assert low.cq[2] - low.cq[1] == pytest.approx(plain.cq[2] - plain.cq[1], abs=1e-9)
+
+
+def test_a_target_without_a_clear_amplification_has_no_linregpcr_cq():
+    """Nothing tells its efficiency; another target on the plate does not lend it one."""
+    creeping = BACKGROUND + straight(8, 0.02)
+    curves = np.array([noisy(logistic(24)), noisy(logistic(27)), creeping, creeping])
+    calls = call_curves(curves, method="linregpcr", threshold=0.1, targets=["N", "N", "RP", "RP"])
+    assert np.isnan(calls.cq).tolist() == [False, False, True, True]
+
+
+@real
+def test_linregpcr_agrees_with_the_program_that_defines_it():
+    """RDML-Tools on the same 96 curves: TD0 to its last digit, efficiencies alike in the median."""
+    (run,) = instruments.formats.read_all("x", (DATA / "rdml" / "eva_green_a.rdml").read_bytes())
+    with (DATA / "rdml" / "eva_green_a_linregpcr_results.tsv").open(encoding="utf-8") as lines_:
+        rows = {(r["well"], r["target"]): r for r in csv.DictReader(lines_, delimiter="\t")}
+    used = [c for c in run.curves if rows[c.well, c.target]["amplification"] == "True"]
+    theirs = [rows[c.well, c.target] for c in used]
+    values = np.array([c.values for c in used])
+    place = call_curves(values, method="sdm").cq - [float(row["TD0"]) for row in theirs]
+    assert len(used) == 96
+    assert np.abs(place).max() < 0.006
+    calls = call_curves(values, method="linregpcr", targets=[c.target for c in used])
+    gain = 1 + calls.efficiency - [float(row["indiv PCR eff"]) for row in theirs]
+    assert abs(np.nanmedian(gain)) < 0.06
 
 
 def test_each_target_has_its_own_threshold():
@@ -144,6 +180,45 @@ def test_lines_are_least_squares(start, end):
     assert subtract_baseline(values, window)[0, x].sum() == pytest.approx(0, abs=1e-7)
 
 
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(2, 14)), min_size=1, max_size=6))
+def test_every_curve_has_its_own_window(windows):
+    """Curves with different windows get the lines that they get alone."""
+    values = np.array([noisy(0.01 * CYCLES, seed) for seed in range(len(windows))])
+    window = np.array([[start, start + length] for start, length in windows])
+    together = lines(values, window)
+    for i, (start, end) in enumerate(window):
+        slope, level = np.polyfit(np.arange(start, end + 1), values[i, start : end + 1], 1)
+        assert together.slope[i] == pytest.approx(slope, abs=1e-9)
+        assert together.level[i] == pytest.approx(level, abs=1e-7)
+
+
+def test_neither_order_nor_number_of_curves_matters():
+    """More curves than are worked on at once, in two orders: every one is called as before."""
+    rng = np.random.default_rng(9)
+    curves = np.array([noisy(logistic(rng.uniform(18, 60)), seed) for seed in range(1100)])
+    plain, turned = call_curves(curves, threshold=0.1), call_curves(curves[::-1], threshold=0.1)
+    assert turned.cq[::-1] == pytest.approx(plain.cq, abs=1e-12, nan_ok=True)
+    assert turned.reason[::-1].tolist() == plain.reason.tolist()
+    assert len(set(plain.verdict)) > 1
+
+
+def test_a_run_of_hundreds_of_cycles_is_called():
+    """Readings by the minute: the numbers of the cycles exceed a byte, the shape is still seen."""
+    cycles = np.arange(1, 401)
+    curve = BACKGROUND + 2.5 / (1 + np.exp(-0.66 * (cycles - 330.0)))
+    calls = call_curves(curve + np.random.default_rng(3).normal(0, NOISE, 400), threshold=0.1)
+    assert calls.verdict[0] == SIGMOID
+    assert calls.cq[0] == pytest.approx(330 + np.log(0.1 / 2.4) / 0.66, abs=0.2)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.003, 0.3, 3.0]))
+def test_the_quick_bound_on_scatter_holds(seed, wild):
+    """What stands for the scatter where it is clear cannot be less than the scatter itself."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0, wild, (5, rng.integers(4, 50))).cumsum(axis=1) + rng.normal(0, 1, (5, 1))
+    assert (_most_scatter(values) >= scatter(values)).all()
+
+
 def test_a_run_of_a_few_cycles_is_called_without_complaint():
     """A run that has just begun has no signal yet, and no error either."""
     for width in range(4, 12):
@@ -155,7 +230,7 @@ def test_a_run_of_a_few_cycles_is_called_without_complaint():
 @real
 @pytest.mark.parametrize(
     ("method", "most", "least"),
-    [("abi", 0.13, 1.2), ("threshold", 0.13, 1.2), ("sdm", 0.13, 1.2), ("5pl", 0.13, 1.2)],
+    [(method, 0.13, 1.2) for method in ("abi", "threshold", "sdm", "5pl", "linregpcr")],
 )
 def test_replicates_scatter_no_more_than_the_best_published(method, most, least):
     """94 replicates: SD at 15,000 copies at most 0.13, at 15 copies 20 % above what sampling makes."""

@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import os
+import subprocess
 import zipfile
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -204,17 +207,107 @@ def test_tidy_tables_have_a_row_per_reading_and_per_point():
 
 
 def test_parquet_is_written_where_pyarrow_is_and_refused_by_name_where_it_is_not():
-    """The sentence says what to install or to export instead."""
-    run = RunFile("x", "0", "t", readings=(reading(),))
+    """The sentence says what to install or to export instead; a column of nothing keeps its type."""
+    run = RunFile("x", "0", "t", readings=(reading(), reading("A2", cq=None, raw_cq="")))
     try:
         import pyarrow.parquet
     except ImportError:
-        with pytest.raises(instruments.InstrumentError, match="pyarrow") as caught:
+        with pytest.raises(instruments.InstrumentError, match="pip install pyarrow") as caught:
             export.files([run], "out.parquet")
         assert caught.value.code == "NO_PARQUET"
         return
     table = pyarrow.parquet.read_table(io.BytesIO(export.files([run], "out.parquet")["out.parquet"]))
-    assert table.column("cq").to_pylist() == [20.0]
+    assert table.column("cq").to_pylist() == [20.0, None]
+    assert str(table.schema.field("threshold").type) == "double"
+
+
+def plate():
+    """A synthetic run of two targets with controls, an undetermined well and curves."""
+    readings, curves = [], []
+    for i, (sample, task) in enumerate((("T 1", "unknown"), ("T<2>", "unknown"), ("NTC", "ntc"))):
+        for target, dye, cq in (("ORF1ab", "FAM", None if task == "ntc" else 21.25 + i), ("RP", "VIC", 27.5)):
+            well = well_name(i, 96)
+            readings.append(
+                reading(well, sample=sample, task=task, target=target, dye=dye, cq=cq, raw_cq=str(cq))
+            )
+            curves.append(curve(well, target, dye, "rn", (np.arange(40.0) / 7 + i).tolist()))
+    return RunFile("plate.txt", "0", "t", block=96, readings=tuple(readings), curves=tuple(curves))
+
+
+def test_a_curve_without_a_result_stays_with_its_well():
+    """Its sample is that of the well, so that no reaction number comes twice, as the schema demands."""
+    run = plate()
+    root = tree(export.rdml(replace(run, readings=run.readings[::2])))
+    ids = [one.get("id") for one in root.iter(f"{SPACE}react")]
+    assert ids == ["1", "2", "3"]
+    assert "not stated sample" not in {one.get("id") for one in root.iter(f"{SPACE}sample")}
+    bare = tree(export.rdml(replace(run, readings=())))
+    assert {one.get("id") for one in bare.iter(f"{SPACE}sample")} == {"not stated sample"}
+
+
+def test_only_the_version_differs_between_13_and_14():
+    """Nothing is written that 1.3 does not know."""
+    old, new = tree(export.rdml(plate(), "1.3")), tree(export.rdml(plate()))
+    assert (old.get("version"), new.get("version")) == ("1.3", "1.4")
+    new.set("version", "1.3")
+    assert ET.tostring(old) == ET.tostring(new)
+
+
+@real
+def test_elements_of_14_stand_as_in_the_files_of_its_authors():
+    """Of files of RDML-Tools, parents have the children written here, in an order that agrees."""
+    theirs: dict[str, set[tuple[str, ...]]] = {}
+    for name in ("eva_green_a", "volume_machine", "matrix_gaps"):
+        root = tree((DATA / "rdml" / f"{name}.rdml").read_bytes())
+        assert root.get("version") == "1.4"
+        for element in root.iter():
+            theirs.setdefault(element.tag, set()).add(tuple(dict.fromkeys(child.tag for child in element)))
+    begun = datetime(2024, 1, 2, 3, 4, tzinfo=UTC)
+    made = tree(export.rdml(replace(plate(), instrument="QS", software="Software", run_started=begun)))
+    for tag, tags in {(one.tag, tuple(dict.fromkeys(child.tag for child in one))) for one in made.iter()}:
+        assert set(tags) <= {child for children in theirs[tag] for child in children}, tag
+        for children in theirs[tag]:
+            assert [one for one in tags if one in children] == [one for one in children if one in tags], tag
+
+
+READ_BY_RDMLPYTHON = """
+import json, sys
+import rdmlpython
+try:
+    document = rdmlpython.Rdml(sys.argv[1])
+    run = document.experiments()[0].runs()[0]
+    print(json.dumps({"valid": bool(document.isvalid()), "reacts": run.getreactjson()["reacts"]}))
+except rdmlpython.RdmlError as error:
+    print(json.dumps({"refused": str(error)}))
+"""
+
+
+@pytest.mark.parametrize("version", ["1.3", "1.4"])
+def test_rdmlpython_opens_the_export(tmp_path, version):
+    """It is valid by the schema that rdmlpython carries, with every Cq and every point; 1.4 may be refused.
+
+    The released 1.7.2 knows no 1.4; a release that opens it has to find the same as in 1.3.
+    """
+    python = os.environ.get("RDMLPYTHON")
+    if not python:
+        pytest.skip("RDMLPYTHON does not name the interpreter of an environment with rdmlpython")
+    run = plate()
+    path = tmp_path / "run.rdml"
+    path.write_bytes(export.rdml(run, version))
+    done = subprocess.run(
+        [python, "-c", READ_BY_RDMLPYTHON, str(path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    answer = json.loads(done.stdout)
+    if version == "1.4" and answer.get("refused") == "Unknown or unsupported RDML file version.":
+        pytest.skip("this rdmlpython opens no RDML 1.4 at all")
+    assert answer["valid"]
+    found = [(int(react["id"]), data) for react in answer["reacts"] for data in react["datas"]]
+    assert [(i, data["tar"], float(data["cq"])) for i, data in found] == [
+        (int(r.well[1:]), r.target, -1.0 if r.cq is None else r.cq) for r in run.readings
+    ]
+    for (_, data), drawn in zip(found, run.curves, strict=True):
+        points = [[float(point[0]), float(point[1])] for point in data["adps"]]
+        assert points == [list(pair) for pair in zip(drawn.cycles, drawn.values, strict=True)]
 
 
 def command(capsys, monkeypatch, tmp_path, *argv):
@@ -240,6 +333,11 @@ def test_lis_read_prints_all_runs_and_writes_the_one_that_is_named(capsys, monke
         capsys, monkeypatch, tmp_path, file, "--run", document["runs"][0], "--export", target, "--json"
     )
     assert len(json.loads(said.out)["wells"]) == len(read_all("x", target.read_bytes())[0].readings)
+    assert tree(target.read_bytes()).get("version") == "1.4"
+    command(
+        capsys, monkeypatch, tmp_path, file, "--run", document["runs"][0], "--export", target, "--rdml", "1.3"
+    )
+    assert tree(target.read_bytes()).get("version") == "1.3"
     said, status = command(capsys, monkeypatch, tmp_path, file, "--export", target)
     assert (status, "BAD_EXPORT" in said.err) == (1, True)
 
