@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 
 from instruments.dialects import astm_link
 from instruments.dialects.astm_frames import ENQ, STX, Broken
-from instruments.dialects.astm_records import Record, gaps, records
+from instruments.dialects.astm_records import Record, delimiters, gaps, records
 from instruments.errors import InstrumentError
 from instruments.formats import cells
 from instruments.formats.source import decode
-from instruments.formats.told import Said, is_cq, span, together, well_of
+from instruments.formats.told import Said, few, is_cq, not_endless, span, together, well_of
 from instruments.model import RunFile
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def matches(source: Source) -> bool:
 
 def read(source: Source) -> tuple[RunFile, ...]:
     """Read the messages; most files hold one."""
-    return tuple(_run(source, data, faults) for data, faults in _messages(source.data))
+    found = few(source, _messages(source.data))
+    return tuple(_run(source, data, faults) for data, faults in found)
 
 
 def _messages(data: bytes) -> Iterator[tuple[bytes, list[str]]]:
@@ -73,7 +74,11 @@ def _messages(data: bytes) -> Iterator[tuple[bytes, list[str]]]:
 
 
 def _run(source: Source, data: bytes, faults: list[str]) -> RunFile:
-    found = records(decode(data)[0])
+    text = decode(data)[0]
+    known = delimiters(text.lstrip("\r\n"))
+    if known is not None:
+        not_endless(source, data, known.field + known.repeat + known.component)
+    found = records(text)
     if not found:
         raise InstrumentError(
             "UNREADABLE_FILE",

@@ -31,7 +31,17 @@ from instruments.errors import InstrumentError
 from instruments.formats import cells
 from instruments.formats.listing import UNPROVEN
 from instruments.formats.source import decode
-from instruments.formats.told import NEGATIVE, ONE_WELL, Said, is_cq, span, together, well_of
+from instruments.formats.told import (
+    NEGATIVE,
+    ONE_WELL,
+    Said,
+    few,
+    is_cq,
+    not_endless,
+    span,
+    together,
+    well_of,
+)
 from instruments.model import RunFile
 
 if TYPE_CHECKING:
@@ -68,7 +78,8 @@ def matches(source: Source) -> bool:
 
 def read(source: Source) -> tuple[RunFile, ...]:
     """Read the messages; most files hold one."""
-    return tuple(_run(source, data, proof) for data, proof in _messages(source.data))
+    found = few(source, _messages(source.data))
+    return tuple(_run(source, data, proof) for data, proof in found)
 
 
 def _messages(data: bytes) -> Iterator[tuple[bytes, str]]:
@@ -169,6 +180,7 @@ def _parsed(source: Source, data: bytes) -> tuple[Any, mllp.Header]:
     marks = head.field(1) + head.field(2) if head else ""
     if head is None or not 5 <= len(marks) <= 6 or len({*marks}) != len(marks):
         raise _unreadable(source, "its header (MSH) does not say how its fields are separated")
+    not_endless(source, data, marks)
     charset = _CHARSETS.get(head.field(18).split("~")[0].strip().upper())
     try:
         text = data.decode(charset) if charset else decode(data)[0]

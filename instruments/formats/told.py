@@ -11,7 +11,8 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Literal
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from instruments.dialects.astm_records import moment
 from instruments.errors import InstrumentError
@@ -19,8 +20,10 @@ from instruments.formats import cells
 from instruments.model import Reading, canonical_well
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import tzinfo
+
+    from instruments.formats.source import Source
 
 NEGATIVE = frozenset(
     {
@@ -36,6 +39,11 @@ CQ_WORDS = frozenset(
 """What marks a value as a Cq: a component of the test's name, a unit, a sub-identifier."""
 
 ONE_WELL = re.compile(r"[A-Pa-p]0?[0-9]{1,2}")
+MOST_MESSAGES = 1000
+MOST_PARTS = 100_000
+"""A plate of 384 wells and four targets has some 42,000 fields and components."""
+
+_M = TypeVar("_M")
 _OFFSET = re.compile(r"(.*?)(?:\.[0-9]+)?([+-][0-9]{4})?")
 
 
@@ -69,6 +77,37 @@ class Told:
     readings: tuple[Reading, ...]
     faults: tuple[str, ...]
     unread: tuple[str, ...]
+
+
+def few(source: Source, found: Iterable[_M]) -> list[_M]:
+    """The messages of a file, if a person could tell them apart.
+
+    Raises:
+        InstrumentError: SEVERAL_RUNS for more than :data:`MOST_MESSAGES`.
+    """
+    some = list(islice(found, MOST_MESSAGES + 1))
+    if len(some) > MOST_MESSAGES:
+        raise InstrumentError(
+            "SEVERAL_RUNS",
+            f"The file holds more than {MOST_MESSAGES} messages. Send each message by itself.",
+            file=source.name,
+        )
+    return some
+
+
+def not_endless(source: Source, data: bytes, marks: str) -> None:
+    """Refuse a message that would keep the reader busy for longer than any real one.
+
+    Raises:
+        InstrumentError: TOO_LARGE for more than :data:`MOST_PARTS` separators.
+    """
+    if sum(data.count(mark.encode("latin-1", "replace")) for mark in marks) > MOST_PARTS:
+        raise InstrumentError(
+            "TOO_LARGE",
+            f"The message has more than {MOST_PARTS:,} fields and components; no plate has as many. Send "
+            "each plate by itself.",
+            file=source.name,
+        )
 
 
 def is_cq(word: str) -> bool:
