@@ -133,8 +133,8 @@ REASONS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     # evidence from outside the specimen
     "beside-strong": (
-        "A signal beside a very strong positive well: test again before it is concluded; it may be a splash.",
-        "相邻孔为强阳性,信号可能来自飞溅污染:判定前须重新检测。",
+        "A signal beside a very strong positive, or extracted right after it: test again before concluding.",
+        "相邻孔或前一个提取的样本为强阳性,信号可能来自污染:判定前须重新检测。",
     ),
     "lot-cluster": (
         "Single targets crowd in this reagent lot: test with another kit or lot before it is concluded.",

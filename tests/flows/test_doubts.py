@@ -34,7 +34,7 @@ def run(bench: Bench, wells: dict[str, str], signals: dict[str, dict], lot: str 
 def test_a_positive_beside_a_flood_is_extracted_again_and_one_far_away_is_not(bench: Bench):
     """A weak positive in a well beside a very strong one may be its splash; two wells on it is believed."""
     strong, beside, far = bench.singles(3)
-    run(bench, {"B2": strong, "C3": beside, "E2": far}, {strong: FLOOD, beside: WEAK, far: WEAK})
+    run(bench, {"B2": strong, "C3": beside, "E9": far}, {strong: FLOOD, beside: WEAK, far: WEAK})
     doubted = bench.tube(beside)
     assert (doubted.state, doubted.test) == (TubeState.AWAITING_RETEST, "re-extract")
     assert doubted.reason == "beside-strong"
@@ -121,6 +121,17 @@ def test_a_suspected_splash_names_its_source_on_the_reading(bench: Bench):
     assert flags_of(bench, beside) == {"BESIDE_STRONG:B2"}
     assert flags_of(bench, strong) | flags_of(bench, far) | flags_of(bench, empty) == set()
     assert alarms(bench) == []
+
+
+def test_the_specimen_extracted_right_after_a_flood_is_tested_again(bench: Bench):
+    """H1 and A2 are not neighbours on the plate, but they were pipetted one after the other; the one before is not."""
+    before, strong, after, later = bench.singles(4)
+    wells = {"G1": before, "H1": strong, "A2": after, "D2": later}
+    run(bench, wells, {strong: FLOOD, after: WEAK, later: WEAK})
+    assert flags_of(bench, after) == {"EXTRACTED_AFTER_STRONG:H1"}
+    assert (bench.tube(after).state, bench.tube(after).reason) == (TubeState.AWAITING_RETEST, "beside-strong")
+    assert flags_of(bench, later) | flags_of(bench, before) == set()
+    assert bench.tube(later).state is TubeState.IN_REVIEW
 
 
 def test_positives_that_crowd_together_raise_an_alarm(bench: Bench):

@@ -20,8 +20,10 @@ def plate(rng, block, prevalence=0.05):
 
 
 def signals(cqs, orders=None):
-    """Wells as the map takes them, extracted row by row if not said otherwise."""
-    return [Signal(well, cq, (orders or {}).get(well, i)) for i, (well, cq) in enumerate(cqs.items())]
+    """Wells as the map takes them, extracted down the columns if not said otherwise."""
+    columns = sorted(cqs, key=lambda well: (int(well[1:]), well[0]))
+    usual = {well: place for place, well in enumerate(columns)}
+    return [Signal(well, cq, (orders or usual)[well]) for well, cq in cqs.items()]
 
 
 def flagged(found):

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from lis import queries
-from retest.evidence import LotCount, beside_strong, lot_clusters
+from lis.services.results.splashing import FLAGS
+from retest.evidence import BESIDE_STRONG, Evidence, LotCount, beside_strong, lot_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from lis.rulebook import Rulebook
     from lis.services.results.shapes import Plate
     from retest import AssayRules, Outcome
-    from retest.evidence import Evidence
 
 LOT_DAYS: Final = 60
 """Runs of the last days in which lots are compared: a lot is used up within weeks."""
+
+CARRIED: Final = frozenset({FLAGS["source-plate"], FLAGS["extraction-order"]})
 
 SIGNALS: Final = frozenset({"detected", "partial", "grey"})
 
@@ -63,12 +65,28 @@ def doubts_about(
 ) -> Doubts:
     """What the plate and its lot say against its findings; ``alone`` has an entry for every tube read."""
     evidence = rules.policy.evidence
-    neighbours = beside_strong(_strongest(plate.assay, measured), evidence) if evidence.beside_strong else {}
+    neighbours: dict[str, Evidence] = {}
+    if evidence.beside_strong:
+        strongest = _strongest(plate.assay, measured)
+        neighbours = {**_carried_over(measured, strongest), **beside_strong(strongest, evidence)}
     crowded: dict[str, Evidence] = {}
     if evidence.lot_cluster and plate.lot and any(alone):
         found = lot_clusters(_counts(unit, plate, alone), evidence)
         crowded = {target: why for (lot, target), why in found.items() if lot == plate.lot}
     return Doubts(neighbours, crowded)
+
+
+def _carried_over(
+    measured: Mapping[str, tuple[Measured, ...]], strongest: Mapping[str, float]
+) -> dict[str, Evidence]:
+    """Well -> the strong well that stood beside it on the source plate, or was extracted right before it."""
+    return {
+        well: Evidence(BESIDE_STRONG, source, strongest[source])
+        for well, many in measured.items()
+        for one in many
+        for flag, _, source in (name.partition(":") for name in one.flags)
+        if flag in CARRIED and source in strongest
+    }
 
 
 def _strongest(assay: AssayRules, measured: Mapping[str, tuple[Measured, ...]]) -> dict[str, float]:

@@ -23,6 +23,9 @@ FLAGS: Final = {
 """Reason of a suspicion -> flag of the reading; the well it may have come from follows after a colon."""
 
 
+AMPLIFIED_ONLY: Final = frozenset({"NTC", "PC"})
+
+
 def examined(
     plate: Plate, measured: Mapping[str, tuple[Measured, ...]], block: int
 ) -> tuple[dict[str, tuple[Measured, ...]], str]:
@@ -49,10 +52,12 @@ def suspected(
 ) -> tuple[Suspicion, ...]:
     """What of this plate may be a splash or is too crowded for chance. Controls judge themselves."""
     controls = {target.name for target in plate.assay.targets if target.is_control}
+    orders = _extracted(plate.wells)
     signals = [
         Signal(
             well.well,
-            {
+            order=orders.get(well.well),
+            cq={
                 one.target: one.cq
                 for one in measured[well.well]
                 if one.cq is not None and not one.omitted and one.target not in controls
@@ -62,6 +67,21 @@ def suspected(
         if well.tube
     ]
     return suspicions(signals, block, stamped=_stamped(plate.wells, block))
+
+
+def _extracted(wells: Iterable[LoadedWell]) -> dict[str, int]:
+    """Well -> its place in the order of extraction: batch after batch, down the columns as plates fill.
+
+    Extraction controls take a place like any specimen; NTC, PC and RNA of an earlier plate are not extracted.
+    Batches stand a place apart, for nothing is carried from the last well of one into the next.
+    """
+    line = sorted(
+        (one.batch, int(one.well[1:]), one.well[0], one.well)
+        for one in wells
+        if one.batch and one.control not in AMPLIFIED_ONLY
+    )
+    batches = {batch: place for place, batch in enumerate(dict.fromkeys(batch for batch, *_ in line))}
+    return {well: place + batches[batch] for place, (batch, _, _, well) in enumerate(line)}
 
 
 def _stamped(wells: Iterable[LoadedWell], block: int) -> bool:
