@@ -19,7 +19,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
 from instruments.desk import Outlet
-from instruments.dialects.sessions import Answer, AstmSession, Dialect, Hl7Session, Session, Transmission
+from instruments.dialects.talks import Answer, AstmTalk, Dialect, Hl7Talk, Talk, Transmission
 from instruments.intake import BridgeEvent, Receipt, Refused, Shipment
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ CONNECTIONS = 8
 """Connections of one device at a time; a further one ends the oldest, which a cut cable may have left."""
 
 QUIET_AUDIT_S = 60.0
-_SESSIONS: dict[Dialect, type[AstmSession | Hl7Session]] = {"astm": AstmSession, "hl7": Hl7Session}
+_TALKS: dict[Dialect, type[AstmTalk | Hl7Talk]] = {"astm": AstmTalk, "hl7": Hl7Talk}
 
 
 @dataclass(frozen=True)
@@ -193,16 +193,16 @@ class _Desk:
 
     # ------------------------------------------------------------------ one connection
     def _serve(self, connection: socket.socket) -> None:
-        session: Session = _SESSIONS[self.station.dialect](self.station.device, self.keep, self.tell)
+        talk: Talk = _TALKS[self.station.dialect](self.station.device, self.keep, self.tell)
         try:
-            _converse(connection, session)
+            _converse(connection, talk)
         except OSError as error:
             LOG.info("%s: %s", self.endpoint, error)
         except Exception:
             LOG.exception("%s: the conversation failed; the sender will send again", self.endpoint)
         finally:
             try:
-                session.close()
+                talk.close()
             except Exception:
                 LOG.exception("%s: the rest of a conversation could not be kept", self.endpoint)
             connection.close()
@@ -260,19 +260,19 @@ class _Desk:
         self._report(BridgeEvent(kind, self.station.device, detail))
 
 
-def _converse(connection: socket.socket, session: Session) -> None:
+def _converse(connection: socket.socket, talk: Talk) -> None:
     """Carry bytes until the other side, or this one, hangs up."""
     while True:
-        due = session.deadline
+        due = talk.deadline
         connection.settimeout(None if due is None else max(0.001, due - time.monotonic()))
         try:
             data = connection.recv(65536)
         except TimeoutError:
-            replies = session.tick(time.monotonic())
+            replies = talk.tick(time.monotonic())
         else:
             if not data:
                 return
-            replies = session.receive(data, time.monotonic())
+            replies = talk.receive(data, time.monotonic())
         connection.settimeout(15.0)  # who does not read our answer is gone
         for reply in replies:
             connection.sendall(reply)

@@ -92,7 +92,7 @@ class Link:
         self._begin()
 
     def _begin(self) -> None:
-        """Forget the session: nothing received, frame 1 comes next."""
+        """Forget the transfer: nothing received, frame 1 comes next."""
         self._records: list[bytes] = []
         self._open = b""
         self._size = 0
@@ -169,9 +169,9 @@ class Link:
             self._buffer.clear()
             return None
         del self._buffer[: at + 1]
-        return self._open_session(now)
+        return self._open_transfer(now)
 
-    def _open_session(self, now: float) -> list[Action]:
+    def _open_transfer(self, now: float) -> list[Action]:
         self._begin()
         self.state = State.RECEIVING
         self._scanned = 1
@@ -191,7 +191,7 @@ class Link:
             return self._leave("the sender ended before the last record (L)", now)
         if kind == ENQ:
             del self._buffer[:1]
-            return [*self._remains("the sender began anew"), *self._open_session(now)]
+            return [*self._remains("the sender began anew"), *self._open_transfer(now)]
         return self._frame(now)
 
     def _frame(self, now: float) -> list[Action] | None:
@@ -215,7 +215,7 @@ class Link:
             reason = "the sender gave up in the middle of a frame"
             if kind == EOT:
                 return self._leave(reason, now, tail)
-            return [*self._remains(reason, tail), *self._open_session(now)]
+            return [*self._remains(reason, tail), *self._open_transfer(now)]
         if len(self._buffer) < at + 3:
             self._scanned = at
             return None
@@ -292,7 +292,7 @@ class Link:
         return [Reply(NAK), *(told if self._refused == TRIES else [])]
 
     def _leave(self, reason: str, now: float, tail: bytes = b"") -> list[Action]:
-        """The session is over."""
+        """The transfer is over."""
         found = self._remains(reason, tail)
         self._begin()
         self.state, self.deadline = State.NEUTRAL, None

@@ -15,7 +15,7 @@ import pytest
 from message_peers import GENEXPERT, ORU, TUBE, astm_plate, hl7_plate, line, mllp
 
 from instruments import InstrumentError, read
-from instruments.dialects.sessions import Answer, AstmSession, Hl7Session, Transmission
+from instruments.dialects.talks import Answer, AstmTalk, Hl7Talk, Transmission
 
 COUNT = int(os.environ.get("NAT_LIS_SOAK_MESSAGES", "1000000"))
 SEED = int(os.environ.get("NAT_LIS_SOAK_SEED", "20221201"))
@@ -73,24 +73,24 @@ class Fed:
         self.seen[f"told {kind}"] += 1
 
     def feed(self, number: int) -> None:
-        """One damaged message through its session in pieces, and everything that was kept through its reader."""
+        """One damaged message through its talk in pieces, and everything that was kept through its reader."""
         rng = self.rng
         wire = rng.random() < 0.1
         if number % 2:
             text = damaged(rng.choice(ASTM), rng)
             data = damaged(line(rng.choice(ASTM)), rng) if wire else line(text + b"\r", rng.choice([60, 240]))
-            session: AstmSession | Hl7Session = AstmSession("GX", self.keep, self.tell)
+            talk: AstmTalk | Hl7Talk = AstmTalk("GX", self.keep, self.tell)
         else:
             text = damaged(rng.choice(HL7), rng)
             data = damaged(mllp(rng.choice(HL7)), rng) if wire else mllp(text)
-            session = Hl7Session("HL", self.keep, self.tell)
+            talk = Hl7Talk("HL", self.keep, self.tell)
         cut = rng.randrange(len(data) + 1)
         for now, piece in enumerate((data[:cut], data[cut:])):
-            for reply in session.receive(piece, float(now)):
+            for reply in talk.receive(piece, float(now)):
                 self.seen[f"reply {reply[:1]!r}"] += 1
-        for reply in session.tick(100.0):
+        for reply in talk.tick(100.0):
             self.seen[f"late {reply[:1]!r}"] += 1
-        session.close()
+        talk.close()
         for made in self.kept:
             self.look(made.name, made.data)
         self.kept.clear()

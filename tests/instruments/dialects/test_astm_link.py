@@ -182,7 +182,7 @@ def test_a_message_without_its_first_frames_is_no_message():
 
 
 def test_records_without_a_header_are_evidence():
-    """A session that begins in the middle of a message yields no message, whatever its end says."""
+    """A transfer that begins in the middle of a message yields no message, whatever its end says."""
     log = play(Link(), [ENQ, *frames_of(b"O|1|S\rR|1|^^^N^Ct|22.5\rL|1|N\r"), EOT])
     assert arrived(log) == []
     assert broken(log) == [b"O|1|S\rR|1|^^^N^Ct|22.5\rL|1|N\r"]
@@ -205,7 +205,7 @@ def test_a_frame_that_loses_its_end_is_refused_with_the_next_one_taken():
 
 @pytest.mark.parametrize("stop", [EOT, ENQ])
 def test_a_sender_that_gives_up_in_a_frame_leaves_evidence(stop: bytes):
-    """EOT or ENQ in the middle of a frame ends the session; what came, the piece of the frame too, is evidence."""
+    """EOT or ENQ in the middle of a frame ends the transfer; what came, the piece of the frame too, is evidence."""
     first, second, *_ = frames_of(SHORT)
     link = Link()
     log = play(link, [ENQ, first, second[:4] + stop])
@@ -215,7 +215,7 @@ def test_a_sender_that_gives_up_in_a_frame_leaves_evidence(stop: bytes):
 
 
 def test_a_sender_that_begins_anew_is_answered():
-    """ENQ in the middle of a session starts over; what was received before is evidence."""
+    """ENQ in the middle of a transfer starts over; what was received before is evidence."""
     frames = frames_of(SHORT)
     log = play(Link(), [ENQ, *frames[:2], ENQ, *frames, EOT])
     assert arrived(log) == [SHORT]
@@ -264,7 +264,7 @@ def test_line_ends_of_all_kinds_are_read():
         assert arrived(play(Link(), [ENQ + b"\x02" + inner + sum_of(inner)])) == [SHORT], number
 
 
-def test_silence_ends_a_session_after_thirty_seconds():
+def test_silence_ends_a_transfer_after_thirty_seconds():
     """A sender that falls silent leaves its beginning as evidence and a free line; ENQ starts anew."""
     link = Link()
     play(link, [ENQ, frames_of(SHORT)[0], frames_of(SHORT)[1][:3]], now=100.0)

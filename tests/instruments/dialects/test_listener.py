@@ -14,7 +14,7 @@ import pytest
 from hl7.client import MLLPClient
 from message_peers import GENEXPERT, ORU, Instrument, frames_of, line, mllp, sum_of
 
-from instruments.dialects import astm_link, sessions
+from instruments.dialects import astm_link, talks
 from instruments.intake import BridgeEvent, Receipt, Refused, Shipment
 from instruments.listener import CONNECTIONS, Listeners, Station
 
@@ -294,8 +294,8 @@ def test_a_fault_of_ours_ends_one_connection_and_no_other(
         raise ZeroDivisionError
 
     with monkeypatch.context() as planted, call("hl7") as hl:
-        planted.setattr(sessions.Hl7Session, "receive", fail)
-        planted.setattr(sessions.Hl7Session, "close", fail)
+        planted.setattr(talks.Hl7Talk, "receive", fail)
+        planted.setattr(talks.Hl7Talk, "close", fail)
         hl.say(mllp(ORU))
         assert hl.hear() == b""
     with call("hl7") as hl:

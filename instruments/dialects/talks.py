@@ -1,6 +1,6 @@
 """One connection in one dialect: bytes in, bytes out, and in between what must be kept.
 
-A session knows neither sockets nor threads. What it must keep it hands to ``keep`` and waits for the answer:
+A talk knows neither sockets nor threads. What it must keep it hands to ``keep`` and waits for the answer:
 the sender is told that a message is taken only after ``keep`` said so.
 """
 
@@ -56,7 +56,7 @@ class Answer:
         return self.status in ("stored", "duplicate")
 
 
-class Session(Protocol):
+class Talk(Protocol):
     """One connection."""
 
     @property
@@ -102,7 +102,7 @@ def _transmission(
     )
 
 
-class AstmSession:
+class AstmTalk:
     """An instrument that speaks ASTM E1381 and E1394; ``clock`` tells how long keeping took, in seconds."""
 
     def __init__(
@@ -167,7 +167,7 @@ class AstmSession:
         return self._keep(made).committed
 
 
-class Hl7Session:
+class Hl7Talk:
     """An instrument that sends HL7 v2 over MLLP."""
 
     deadline = None
