@@ -133,14 +133,14 @@ class Link:
         if self.deadline is None or now < self.deadline or self._held is not None:
             return []
         if self.state is State.RECEIVING:
-            return [*self._leave("nothing came for 30 s", now), *self._work(now)]
+            return [*self._leave("nothing came for 30 s", now, self._piece()), *self._work(now)]
         if self.state is State.NEUTRAL:
             return self._ask(now)
         return [Reply(EOT), *self._postpone(now, BUSY_SECONDS, "no answer within 15 s")]
 
     def close(self) -> list[Action]:
         """The connection is gone."""
-        found = self._remains("the connection was lost")
+        found = self._remains("the connection was lost", self._piece())
         self._begin()
         self.state, self.deadline = State.NEUTRAL, None
         return found
@@ -298,12 +298,15 @@ class Link:
         self.state, self.deadline = State.NEUTRAL, None
         return [*found, *self._ask(now)]
 
+    def _piece(self) -> bytes:
+        """The frame that has begun and will not end."""
+        piece = bytes(self._buffer) if self.state is State.RECEIVING else b""
+        self._buffer.clear()
+        self._scanned = 1
+        return piece if piece[:1] == STX else b""
+
     def _remains(self, reason: str, tail: bytes = b"") -> list[Action]:
         """Evidence of a message that did not end."""
-        if self.state is State.RECEIVING and not tail and self._buffer[:1] == STX:
-            tail = bytes(self._buffer)
-            self._buffer.clear()
-            self._scanned = 1
         text = _joined(self._records) + self._open + tail
         return [Broken(text, reason)] if text else []
 

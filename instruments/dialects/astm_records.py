@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 _HEADER = re.compile(r"H([^\sA-Za-z0-9])([^\sA-Za-z0-9])([^\sA-Za-z0-9])([^\sA-Za-z0-9])")
-LEVELS = {"H": 0, "L": 0, "P": 1, "Q": 1, "S": 1, "O": 2, "R": 3}
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Text without control characters, ends stripped: a database refuses some of them."""
+    return _CONTROLS.sub("", text).strip()
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Record:
         if repetition >= len(repeated):
             return ("",)
         parts = repeated[repetition].split(self.delimiters.component)
-        return tuple(self.delimiters.unescape(part).strip() for part in parts)
+        return tuple(plain(self.delimiters.unescape(part)) for part in parts)
 
     def text(self, number: int, component: int = 1) -> str:
         """One component of the first repetition of a field."""

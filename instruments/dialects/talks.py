@@ -93,6 +93,7 @@ def _transmission(
     fault: str = "",
 ) -> Transmission:
     digest = hashlib.sha256(data).hexdigest()
+    control_id = astm_records.plain(control_id.encode("latin-1", "replace").decode("utf-8", "replace"))
     run = control_id[:200] or f"sha256:{digest[:16]}"
     if fault:  # the whole message, when it comes, is no conflict with its own beginning
         run = f"{run} incomplete {digest[:16]}"

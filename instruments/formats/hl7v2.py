@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from instruments.dialects import mllp
+from instruments.dialects.astm_records import plain
 from instruments.errors import InstrumentError
 from instruments.formats import cells
 from instruments.formats.listing import UNPROVEN
@@ -372,5 +373,5 @@ def _meant(text: str) -> str:
         code = found[1]
         return marks[code] if code in marks else bytes.fromhex(code[1:]).decode("utf-8", "replace")
 
-    plain = _ESCAPES.sub(one, text).strip()
-    return "" if plain == '""' else plain
+    meant = plain(_ESCAPES.sub(one, text))
+    return "" if meant == '""' else meant

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from message_peers import GENEXPERT, cut, frames_of, line, sum_of
 
@@ -68,6 +68,7 @@ NOISE = st.lists(
 
 
 @settings(max_examples=80)
+@example(ENQ + EOT + b"\x02" + ENQ, [2])  # what follows EOT is none of the transfer's frames
 @given(NOISE, st.lists(st.integers(1, 9), max_size=30))
 def test_noise_is_never_a_message_unless_it_is_one(noise: bytes, sizes: list[int]):
     """Any bytes are answered alike however they are cut; what comes out whole begins with H and ends with L."""

@@ -229,6 +229,18 @@ def test_other_messages_and_none_at_all_are_refused(inbox: Inbox, call):
     assert [one.data for one in inbox.kept.values()] == [mllp(b"PID|1")]
 
 
+def test_a_number_of_control_characters_is_none(inbox: Inbox, call):
+    """Control characters in a message's number reach neither the inbox nor a file's name; other scripts do."""
+    with call("hl7") as hl:
+        for number in (b"A\x00B\x7f", "号1".encode(), b"\x00"):
+            hl.say(mllp(ORU.replace(b"ORU-1", number)))
+            assert b"\rMSA|AA|" in hl.block()
+    runs = [run for _, run, _ in inbox.kept]
+    assert runs[:2] == ["AB", "号1"]
+    assert runs[2].startswith("sha256:")
+    assert all(one.name.isascii() and "\0" not in one.name for one in inbox.kept.values())
+
+
 def test_a_query_is_answered_with_no_information(inbox: Inbox, call):
     """A query is not a result: it is acknowledged, not kept, and answered; our frames survive refusals."""
     query = b"H|\\^&|Q1||CYCLER\rQ|1|^440700000019||ALL\rL|1|N\r"

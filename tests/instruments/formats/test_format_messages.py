@@ -248,6 +248,8 @@ def test_escapes_and_other_delimiters_are_undone():
     assert values(run) == [("A1", "S!1A", "unknown", "N*1", 22.5, "")]
     text = "MSH#*~\\&#A#B#C#D#20221201##ORU*R01#1#P#2.5.1\rOBR#1###X\rOBX#1#NM#N\\S\\1_Ct##22.5######F\rSPM#1#S\\F\\1\r"
     assert values(one(mllp(text.encode())))[0][1:4] == ("S|1", "unknown", "N^1")
+    hidden = text.replace("S\\F\\1", "S\\X0031\\").encode()
+    assert one(mllp(hidden)).readings[0].sample == "S1"
 
 
 def test_chinese_text_is_read_in_both_encodings():
