@@ -76,6 +76,7 @@ class Listeners:
         self._handler = handler
         self._on_event = on_event or (lambda _event: None)
         self._desks: list[_Desk] = []
+        self._events: Outlet[BridgeEvent] | None = None
 
     def start(self) -> Self:
         """Listen everywhere, or nowhere.
@@ -83,15 +84,15 @@ class Listeners:
         Raises:
             OSError: an address cannot be bound.
         """
-        self._events = Outlet("listener-events", self._on_event, 10_000)
+        events = Outlet("listener-events", self._on_event, 10_000)
         with contextlib.ExitStack() as opened:
-            opened.callback(self._events.close, 1.0)
+            opened.callback(events.close, 1.0)
             desks = []
             for station in self._stations:
-                desks.append(_Desk(station, self._handler, self._events.put))
+                desks.append(_Desk(station, self._handler, events.put))
                 opened.callback(desks[-1].stop, 1.0)
             opened.pop_all()
-        self._desks = desks
+        self._desks, self._events = desks, events
         for desk in desks:
             desk.start()
         return self
@@ -101,7 +102,9 @@ class Listeners:
         for desk in self._desks:
             desk.stop(seconds)
         self._desks = []
-        self._events.close(seconds)
+        if self._events is not None:
+            self._events.close(seconds)
+            self._events = None
 
     def __enter__(self) -> Self:
         return self.start()
