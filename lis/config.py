@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address the server listens on")
     port: int = Field(8080, ge=0, le=65535, description="port the server listens on; 0 = any free one")
     bridge: str = Field("tcp://127.0.0.1:5555", description="where instruments connect")
+    bridge_address: str = Field(
+        "", description="the bridge as instruments reach it, if that is not where it listens"
+    )
     listeners: tuple[ListenerSettings, ...] = Field(
         (), description="tables of devices that speak ASTM or HL7, see [dialects](dialects.md)"
     )
