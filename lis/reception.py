@@ -31,6 +31,7 @@ from instruments.bridge import (
     new_keypair,
 )
 from instruments.door import Applicant, Door
+from instruments.listener import Listeners, Station
 from lis import errors, laboratory, queries
 from lis.db.refusals import busy
 from lis.errors import Invalid, LisError
@@ -181,6 +182,10 @@ class Reception:
             on_reads=self._show,
             limits=Limits(spool=lab.settings.data / "parts", workers=WORKERS),
         )
+        stations = [
+            Station(one.dialect, one.host, one.port, one.device, one.peers) for one in lab.settings.listeners
+        ]
+        self.listeners = Listeners(stations, self._keep_message, self._audit)
         self._commits = GroupCommit(lab)
 
     @property
@@ -197,9 +202,11 @@ class Reception:
         """Listen, and read what the last server left."""
         for file_id in self._waiting():
             self._kept.put(file_id)
+        self._listen()
         try:
             self.bridge.start()
         except zmq.ZMQError as error:
+            self.listeners.stop()
             raise LisError(
                 "BRIDGE_TAKEN",
                 f"The bridge cannot listen at {self.bridge.endpoint} ({error.strerror}). Stop what listens "
@@ -208,8 +215,31 @@ class Reception:
         self._reader.start()
         return self
 
+    def _listen(self) -> None:
+        """Open the listeners of instruments that speak other dialects.
+
+        Raises:
+            LisError: ``LISTENER_ADDRESS``.
+        """
+        wanted = self.lab.settings.listeners
+        if not wanted:
+            return
+        with self.lab.database.write("lis.toml") as unit:
+            for one in wanted:
+                inbox.know_sender(unit, one.device, one.dialect)
+        try:
+            self.listeners.start()
+        except OSError as error:
+            places = ", ".join(one.address for one in wanted)
+            raise LisError(
+                "LISTENER_ADDRESS",
+                f"Cannot listen for instruments on {places}: {error.strerror or error}. Give the listener "
+                "another address in lis.toml, or end what uses this one.",
+            ) from error
+
     def __exit__(self, *exc: object) -> None:
         """Take nothing more, finish what is being read, stop."""
+        self.listeners.stop()
         self.bridge.stop()
         self._stop.set()
         self._kept.put(None)
@@ -273,6 +303,18 @@ class Reception:
         if stored.status == "stored":
             self._kept.put(stored.file_id)
         return Receipt(stored.status, stored.first_stored_at)
+
+    def _keep_message(self, shipment: Shipment) -> Receipt:
+        """Commit a message of a device without a key, unless the device was revoked."""
+        with self.lab.database.read() as conn:
+            row = queries.device_row(conn, shipment.device)
+        if row is not None and row["revoked_at"]:
+            raise Refused(
+                "DEVICE_REVOKED",
+                f"Device {shipment.device} was revoked; nothing is taken from it. Remove its listener from "
+                "lis.toml, or give the device a new name there.",
+            )
+        return self._keep(shipment)
 
     def _read_kept(self) -> None:
         """Read kept files one after the other; one that fails for want of the database is tried again."""
