@@ -726,7 +726,7 @@ _LINK_OPTIONS: dict[int, int] = {
     zmq.LINGER: 0,
     zmq.RCVHWM: 256,
     zmq.RECONNECT_IVL: 100,
-    zmq.RECONNECT_IVL_MAX: 2_000,  # a server that is back hears of every agent within 5 s
+    zmq.RECONNECT_IVL_MAX: 500,  # a server that is back hears of every agent at once
     zmq.HANDSHAKE_IVL: 5_000,
     zmq.HEARTBEAT_IVL: 2_000,
     zmq.HEARTBEAT_TIMEOUT: 6_000,
