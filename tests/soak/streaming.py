@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,11 +86,23 @@ class Part:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it at once."""
-        if self.process is not None:
+        if self.process is None:
+            return
+        for pid in (self.traced(), self.process.pid):  # whoever is traced survives its tracer
             with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(number)
-            self.process.wait(60)
-            self.process = None
+                if pid is not None:
+                    os.kill(pid, number)
+        self.process.wait(60)
+        self.process = None
+
+    def traced(self) -> int | None:
+        """The program itself, while strace stands before it."""
+        if not self.before or self.process is None:
+            return None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            return int(children.read_text().split()[0])
+        return None
 
     def said(self) -> str:
         """Everything it said since it was first started."""
@@ -127,6 +139,32 @@ class Postgres:
                 return
             assert time.monotonic() < end, self.part.said()[-2000:]
             time.sleep(0.02)
+
+
+LIGHT = """
+import json, sys, threading
+from lis import config, laboratory
+from lis.reception import Reception
+with laboratory.open_laboratory(config.load(sys.argv[1], database=sys.argv[2])) as lab, Reception(lab, sys.argv[3]):
+    print("READY " + json.dumps({one.name: one.native_id for one in threading.enumerate()}), flush=True)
+    threading.Event().wait()
+"""
+
+
+@contextlib.contextmanager
+def traced(threads: Sequence[int], log: Path, *inject: str, follow: bool = False) -> Iterator[None]:
+    """Let strace inject into running threads; it lets go of them at the end of the block."""
+    names = [part for one in threads for part in ("-p", str(one))]
+    command = ["strace", *(["-f"] if follow else []), "-o", str(log), *inject, *names]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
+        assert tracer.stderr is not None
+        for _ in threads:  # "strace: Process N attached"
+            assert b"attached" in tracer.stderr.readline()
+        try:
+            yield
+        finally:
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait(60)
 
 
 @contextlib.contextmanager
@@ -178,6 +216,7 @@ class Stream:
         data: the laboratory's data folder.
         url: its database; empty for the embedded one.
         outboxes: where agents keep theirs.
+        light: a server without its web, which tells the numbers of its threads.
         number: of the round; makes its barcodes.
         postgres: the database server, if it may be killed.
     """
@@ -190,11 +229,14 @@ class Stream:
         outboxes: Path,
         number: int,
         postgres: Postgres | None = None,
+        *,
+        light: bool = False,
     ) -> None:
         self.folder, self.data, self.outboxes, self.postgres = folder, data, outboxes, postgres
         folder.mkdir(parents=True, exist_ok=True)
         self.url = url or f"sqlite:///{data / 'lis.db'}"
         self.settings = config.load(data, database=self.url)
+        self._heard = 0
         self.endpoint = f"tcp://127.0.0.1:{quiet_port()}"
         self.port = quiet_port()
         self.keys = [new_keypair() for _ in range(AGENTS)]
@@ -202,6 +244,8 @@ class Stream:
         values = {"LIS_DATABASE": self.url, "LIS_BRIDGE": self.endpoint}
         main = "from lis.cli import main; main()"
         serve = [sys.executable, "-c", main, "serve", "--data", str(data), "--port", str(self.port)]
+        if light:
+            serve = [sys.executable, "-c", LIGHT, str(data), self.url, self.endpoint]
         self.server = Part(serve, folder / "server.log", values)
         public = bridge_keys(data).public
         self.agents = [self._agent(one, pair, public) for one, pair in enumerate(self.keys)]
@@ -294,13 +338,50 @@ class Stream:
                 counts[name] = counts.get(name, 0) + 1
         return counts
 
-    def until(self, done: Callable[[], Any], what: str, seconds: float = PATIENCE_S) -> float:
+    def junk(self, name: str, size: int, agent: int = 0) -> dict[str, str]:
+        """A file that no format knows: it is kept and quarantined. Its name and SHA-256."""
+        data = hashlib.sha256(name.encode()).digest() * (size // 32)
+        draft = self.exports(agent) / f"{name}.part"
+        draft.write_bytes(data)
+        draft.rename(draft.with_name(name))
+        return {name: hashlib.sha256(data).hexdigest()}
+
+    def threads(self) -> dict[str, int]:
+        """Name and number of the threads of a light server, once it is ready."""
+        end = time.monotonic() + PATIENCE_S
+        while not (lines := re.findall("^READY (.*)$", self.server.said()[self._heard :], re.MULTILINE)):
+            assert time.monotonic() < end, self.why()
+            time.sleep(0.02)
+        return dict(json.loads(lines[-1]))
+
+    def start_server(self, *before: str) -> None:
+        """Start the server, with strace before it perhaps; :meth:`threads` waits for this one."""
+        self._heard = len(self.server.said())
+        self.server.before = list(before)
+        self.server.start()
+
+    def told(self, sheet: Sheet) -> bool:
+        """Whether its agent was told that a plate is stored.
+
+        One that was killed between writing that down and saying so says it in its health file alone.
+        """
+        if sheet.name in self.acked(sheet.agent):
+            return True
+        written = len(list(self.exports(sheet.agent).glob("*.txt")))
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            health = json.loads(self.outbox(sheet.agent).with_suffix(".health.json").read_text("utf-8"))
+            return bool(health["acked"] >= written and health["pending"] == 0)
+        return False
+
+    def until(
+        self, done: Callable[[], Any], what: str, seconds: float = PATIENCE_S, *, restart: bool = True
+    ) -> float:
         """Wait for other processes; how long it took. A part that ended by itself is started again."""
         begin = time.monotonic()
         while not done():
             assert time.monotonic() < begin + seconds, f"{what} within {seconds} s; {self.why()}"
             for part in (self.server, *self.agents):
-                if part.process is not None and not part.alive:
+                if restart and part.process is not None and not part.alive:
                     part.start()
             time.sleep(0.01)
         return time.monotonic() - begin
@@ -381,8 +462,7 @@ class Stream:
 
     def settle(self) -> None:
         """Wait until every file that was written is acknowledged and read."""
-        names = {path.name for number in range(AGENTS) for path in self.exports(number).glob("*.txt")}
-        self.until(lambda: names <= set(self.acked()), "everything acknowledged")
+        self.until(lambda: all(self.told(sheet) for sheet in self.sheets), "everything acknowledged")
         query = "SELECT count(*) FROM file_status WHERE state = 'waiting'"
         self.until(lambda: self.rows(query) == [(0,)], "everything read")
 

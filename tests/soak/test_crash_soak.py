@@ -70,7 +70,7 @@ class Killing:
             sheet = sheets.pop()
             stream.write(sheet)
         if sheet.name not in before:
-            stream.until(lambda: sheet.name in stream.acked(), f"an ack after the {name} was killed")
+            stream.until(lambda: stream.told(sheet), f"an ack after the {name} was killed")
             self.times.setdefault(name, []).append(time.monotonic() - begin)
 
     def _kill(self, stream: Stream, sheet: Sheet, name: str) -> None:
@@ -91,7 +91,7 @@ class Killing:
             ordered = sorted(times)
             print(
                 f"{kind}: restart of the {name} to its first ack: n={len(ordered)} median {ordered[len(ordered) // 2]:.2f} s, "
-                f"p95 {ordered[int(0.95 * (len(ordered) - 1))]:.2f} s, worst {ordered[-1]:.2f} s, "
+                f"p95 {ordered[round(0.95 * (len(ordered) - 1))]:.2f} s, worst {ordered[-1]:.2f} s, "
                 f"over {BOUND_S:.0f} s: {sum(one > BOUND_S for one in ordered)}"
             )
 
