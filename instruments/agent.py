@@ -727,7 +727,7 @@ _LINK_OPTIONS: dict[int, int] = {
     zmq.RCVHWM: 256,
     zmq.RECONNECT_IVL: 100,
     zmq.RECONNECT_IVL_MAX: 500,  # a server that is back hears of every agent at once
-    zmq.HANDSHAKE_IVL: 5_000,
+    zmq.HANDSHAKE_IVL: 2_000,  # a bridge whose database is away says nothing to a handshake
     zmq.HEARTBEAT_IVL: 2_000,
     zmq.HEARTBEAT_TIMEOUT: 6_000,
     zmq.HEARTBEAT_TTL: 10_000,

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -101,103 +102,99 @@ def counted(rows: list[list[str]]) -> dict[str, int]:
     return found
 
 
+@dataclass
+class Failing:
+    """What happened while writes were refused one by one."""
+
+    fired: int = 0
+    told: list[list[str]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    junk: dict[str, str] = field(default_factory=dict)
+
+    def point(
+        self, stream: Stream, pid: int, inject: list[str], name: str, told: Callable[[], list[str]]
+    ) -> None:
+        """Refuse one write of a process while a file comes in; what tells a person, and when."""
+        log = stream.folder / f"trace-{name}"
+        fired = lambda: "INJECTED" in log.read_text("utf-8", "replace")  # noqa: E731
+        begin = time.monotonic()
+        agent = 0
+        with traced([pid], log, *inject, follow=True):
+            own = stream.junk(f"{name}.txt", JUNK, agent)
+            self.junk |= own
+            stream.until(
+                lambda: fired() or (set(own) <= set(stream.acked(agent)) and settled(stream)),
+                name,
+                restart=False,
+            )
+        if fired():
+            self.fired += 1
+            stream.until(told, f"a sign of {name}", restart=False)
+            self.told.append(told())
+            self.times.append(time.monotonic() - begin)
+        stream.until(lambda: set(own) <= set(stream.acked(agent)) and settled(stream), name, restart=False)
+
+    def end(self, stream: Stream, who: str) -> None:
+        """Twenty plates besides, then the figures."""
+        part = stream.server.process
+        for sheet in stream.sheets:
+            stream.write(sheet)
+        stream.settle()
+        assert part is stream.server.process
+        kept = stream.kept()
+        figures = stream.verdict()
+        print(
+            f"\n{who}: {self.fired} writes refused, told in {counted(self.told)}, at the latest {max(self.times):.1f} s "
+            f"after the cycler's file; {figures}; nobody was restarted"
+        )
+        assert {name: kept.get(name) for name in self.junk} == self.junk
+        assert figures == dict.fromkeys(figures, 0)
+        assert max(self.times) < BOUND_S * FACTOR
+
+
+def settled(stream: Stream) -> bool:
+    """Whether nothing waits to be read."""
+    return stream.rows("SELECT count(*) FROM file_status WHERE state = 'waiting'") == [(0,)]
+
+
+def refusing(call: str, error: str, number: int, paths: list[Path]) -> list[str]:
+    """What strace is told: which call fails, on which files."""
+    only = [part for path in paths for part in ("-P", str(path))]
+    return [*only, "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={number}"]
+
+
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_every_write_of_the_server_may_fail(stream: Stream, error: str):
     """One refused write, then another, at growing distance: told at once, never acknowledged, mended by itself."""
-    junk: dict[str, str] = {}
-    fired, told, times = 0, [], []
-    for call in ("pwrite64", "fsync"):
-        for number in POINTS if call == "pwrite64" else POINTS[:6]:
-            log = stream.folder / f"trace-{call}-{number}"
-            before, said = alarms(stream), len(stream.server.said())
+    found = Failing()
+    paths = [stream.data / "lis.db", stream.data / "lis.db-wal"]
+    for call, points in (("pwrite64", POINTS), ("fsync", POINTS[:3])):
+        for number in points:
             assert stream.server.process is not None
-            paths = [part for name in ("lis.db", "lis.db-wal") for part in ("-P", str(stream.data / name))]
-            inject = [*paths, "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={number}"]
-            found: list[str] = []
-            begin = time.monotonic()
-            with traced([stream.server.process.pid], log, *inject, follow=True):
-                own = stream.junk(f"{error}-{call}-{number}.txt", JUNK, number % 4)
-                junk |= own
-
-                def seen() -> bool:
-                    if not found and "INJECTED" in log.read_text("utf-8", "replace"):
-                        found.extend(signs(stream, before, said))
-                        if found:
-                            times.append(time.monotonic() - begin)
-                    query = f"SELECT 1 FROM file_status s JOIN file f ON f.file_id = s.file_id WHERE f.name = '{next(iter(own))}' AND s.state = 'quarantined'"
-                    return set(own) <= set(stream.acked()) and bool(stream.rows(query))
-
-                stream.until(seen, f"{call} {number}", restart=False)
-            injected = "INJECTED" in log.read_text("utf-8", "replace")
-            if injected:
-                fired += 1
-                if not found:
-                    stream.until(lambda: signs(stream, before, said), "a sign", BOUND_S * FACTOR)
-                    found.extend(signs(stream, before, said))
-                    times.append(time.monotonic() - begin)
-                told.append(found)
-    for sheet in stream.sheets:
-        stream.write(sheet)
-    stream.settle()
-    kept = stream.kept()
-    figures = stream.verdict()
-    print(
-        f"\nserver, {error}: {fired} writes refused of {len(POINTS) + 6} tried, told in {counted(told)}, at the latest "
-        f"{max(times):.1f} s after the cycler's file; {figures}; the server was never restarted"
-    )
-    assert fired >= 10
-    assert {name: kept.get(name) for name in junk} == junk
-    assert figures == dict.fromkeys(figures, 0)
-    assert max(times) < BOUND_S * FACTOR
+            before, said = alarms(stream), len(stream.server.said())
+            inject = refusing(call, error, number, paths)
+            name = f"{error}-{call}-{number}"
+            found.point(stream, stream.server.process.pid, inject, name, lambda: signs(stream, before, said))
+    assert found.fired >= 10
+    found.end(stream, f"server, {error}")
 
 
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_every_write_of_an_agent_may_fail(stream: Stream, error: str):
     """The outbox refuses one write, then another: the file is told of, spooled later, sent, and marked."""
-    junk: dict[str, str] = {}
-    fired, told, times = 0, [], []
-    for call in ("pwrite64", "fdatasync"):
-        for number in POINTS if call == "pwrite64" else POINTS[:4]:
-            log = stream.folder / f"trace-{call}-{number}"
-            said = len(stream.agents[0].said())
+    found = Failing()
+    paths = [stream.outbox(0), stream.outbox(0).with_name("outbox-0.db-wal")]
+    for call, points in (("pwrite64", POINTS), ("fdatasync", POINTS[:4])):
+        for number in points:
             assert stream.agents[0].process is not None
-            box = stream.outbox(0)
-            inject = ["-P", str(box), "-P", f"{box}-wal", "-e", f"trace={call}"]
-            inject += ["-e", f"inject={call}:error={error}:when={number}"]
-            found: list[str] = []
-            begin = time.monotonic()
-            with traced([stream.agents[0].process.pid], log, *inject, follow=True):
-                own = stream.junk(f"{error}-{call}-{number}.txt", JUNK, 0)
-                junk |= own
-
-                def seen() -> bool:
-                    if not found and "INJECTED" in log.read_text("utf-8", "replace"):
-                        found.extend(agent_signs(stream, 0, said))
-                        if found:
-                            times.append(time.monotonic() - begin)
-                    return set(own) <= set(stream.acked(0))
-
-                stream.until(seen, f"{call} {number}", restart=False)
-            if "INJECTED" in log.read_text("utf-8", "replace"):
-                fired += 1
-                if not found:
-                    stream.until(lambda: agent_signs(stream, 0, said), "a sign", BOUND_S * FACTOR)
-                    found.extend(agent_signs(stream, 0, said))
-                    times.append(time.monotonic() - begin)
-                told.append(found)
-    for sheet in stream.sheets:
-        stream.write(sheet)
-    stream.settle()
-    kept = stream.kept()
-    figures = stream.verdict()
-    print(
-        f"\nagent, {error}: {fired} writes refused of {len(POINTS) + 4} tried, told in {counted(told)}, at the latest "
-        f"{max(times):.1f} s after the cycler's file; {figures}; the agent was never restarted"
-    )
-    assert fired >= 4
-    assert {name: kept.get(name) for name in junk} == junk
-    assert figures == dict.fromkeys(figures, 0)
-    assert max(times) < BOUND_S * FACTOR
+            said = len(stream.agents[0].said())
+            inject = refusing(call, error, number, paths)
+            name = f"{error}-{call}-{number}"
+            found.point(
+                stream, stream.agents[0].process.pid, inject, name, lambda: agent_signs(stream, 0, said)
+            )
+    assert found.fired >= 10
+    found.end(stream, f"agent, {error}")
 
 
 def test_disks_that_are_really_full_at_both_ends(tmp_path: Path, tmpfs: Callable[[str, int], Path]):
