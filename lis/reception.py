@@ -163,9 +163,9 @@ class Reception:
         self,
         lab: Laboratory,
         endpoint: str = "",
-        on_done: Callable[[Ingested], None] | None = None,
+        on_done: Callable[[Ingested], object] | None = None,
         *,
-        on_live: Callable[[str, int], None] | None = None,
+        on_live: Callable[[str, int], object] | None = None,
     ) -> None:
         self.lab = lab
         self._on_done = on_done or (lambda _: None)
