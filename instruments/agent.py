@@ -593,10 +593,14 @@ class Courier:
         flight = self._flying.get(message.message_id)
         if flight is None:
             return
-        if message.type == wire.ACK:
-            self._acked(flight, message, now)
-        elif message.type == wire.NACK:
-            self._refused(flight.waiting, message, now)
+        try:
+            if message.type == wire.ACK:
+                self._acked(flight, message, now)
+            elif message.type == wire.NACK:
+                self._refused(flight.waiting, message, now)
+        except sqlite3.Error:
+            self._land(flight.waiting.file_id)  # an answer that could not be written down is asked for again
+            raise
 
     def _acked(self, flight: _Flight, message: wire.Message, now: float) -> None:
         file_id = flight.waiting.file_id

@@ -325,6 +325,25 @@ def test_a_bridge_that_stores_again_is_found_out_soon_however_long_the_waits_hav
     assert len(list(courier.outgoing(now + 22, tick=now + 22))) == 4
 
 
+def test_an_answer_that_could_not_be_written_down_is_asked_for_again(outbox, courier, monkeypatch):
+    """The disk fails just when a file is to be marked as stored: it is sent again at once and marked then."""
+    spool(outbox)
+    real = outbox.settle
+
+    def fail(*_given):
+        monkeypatch.setattr(outbox, "settle", real)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(outbox, "settle", fail)
+    (message,) = courier.outgoing(now=100.0, tick=0.0)
+    with pytest.raises(sqlite3.OperationalError):
+        courier.received(wire.ack(message.message_id, wire.STORED, "2026-03-01T00:00:00+00:00"), now=100.0)
+    (again,) = courier.outgoing(now=100.0, tick=0.0)
+    assert again.message_id == message.message_id
+    courier.received(wire.ack(again.message_id, wire.DUPLICATE, "2026-03-01T00:00:00+00:00"), now=100.0)
+    assert outbox.counts()["acked"] == 1
+
+
 def test_an_answer_to_nothing_changes_nothing(outbox, courier):
     """A forged or late ACK of an id that is not in flight cannot mark a file as stored."""
     spool(outbox)

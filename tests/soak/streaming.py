@@ -158,8 +158,8 @@ def traced(threads: Sequence[int], log: Path, *inject: str, follow: bool = False
     command = ["strace", *(["-f"] if follow else []), "-o", str(log), *inject, *names]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
         assert tracer.stderr is not None
-        for _ in threads:  # "strace: Process N attached"
-            assert b"attached" in tracer.stderr.readline()
+        for _ in threads:  # "strace: Process N attached", or that it has just ended
+            assert b"strace: " in tracer.stderr.readline()
         try:
             yield
         finally:
