@@ -185,6 +185,12 @@ def test_events_of_the_bridge_become_alarms(
     assert "an alarm could not be recorded (no_key)" in caplog.text
 
 
+def test_a_file_of_one_byte_again_and_again_holds_nobody_up(embedded: Bench):
+    """Blanks, enquiries or zeros by the hundred thousand are refused by every reader, and not after minutes of search."""
+    for number in range(33):
+        assert laboratory.parse(embedded.lab, "run.txt", bytes([number]) * 100_000).run is None
+
+
 def test_the_same_alarm_is_raised_once_and_another_word_is_another_alarm(link: Reception, embedded: Bench):
     """A file that is sent again every few seconds does not bury the list of alarms; a new reason stands there at once."""
     for detail in ("run.csv: full", "run.csv: full", "run.csv: damaged", "run.csv: full"):

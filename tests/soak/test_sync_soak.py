@@ -184,7 +184,12 @@ def test_the_database_server_dies_at_each_of_its_syncs(tmp_path: Path):
                 agent.start()
             fired = 0
             for number, sheet in enumerate(stream.sheets, 1):
-                backends = [pid for (pid,) in stream.rows("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")]
+                backends = [
+                    pid
+                    for (pid,) in stream.rows(
+                        "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                    )
+                ]
                 assert database.part.process is not None
                 pids = [database.part.process.pid, *backends]
                 alive = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
