@@ -1,4 +1,4 @@
-"""kill -9 at every sync of the disk: agent, server at its first start, server at work, database server.
+"""kill -9 at every sync of the disk: agent, server at its first start, server at work.
 
 Started by hand: ``pytest -m soak -n 0 -s tests/soak/test_sync_soak.py``. Needs strace and the right to trace.
 """
@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from streaming import PLATES, Part, Sheet, Stream, postgres, traced
+from streaming import PLATES, Part, Sheet, Stream, traced
 
 pytestmark = [
     pytest.mark.soak,
@@ -170,40 +170,3 @@ def test_the_server_dies_at_each_sync_of_its_work(stream: Stream, crew: str):
     flawless(stream, used)
     kept = stream.kept()
     assert {name: kept.get(name) for name in junk} == junk
-
-
-def test_the_database_server_dies_at_each_of_its_syncs(tmp_path: Path):
-    """A backend of PostgreSQL that is killed at a flush takes the whole server through its recovery."""
-    with postgres() as database:
-        home = tmp_path / "home"
-        stream = Stream(home, home / "data", database.url, home, 0, database, light=True)
-        try:
-            stream.start_server()
-            stream.threads()
-            for agent in stream.agents:
-                agent.start()
-            fired = 0
-            for number, sheet in enumerate(stream.sheets, 1):
-                backends = [
-                    pid
-                    for (pid,) in stream.rows(
-                        "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-                    )
-                ]
-                assert database.part.process is not None
-                pids = [database.part.process.pid, *backends]
-                alive = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-                log = home / f"trace-{number}"
-                with traced(alive, log, *killing("fdatasync", 1 + (number - 1) % 3), follow=True):
-                    stream.write(sheet)
-                    fires = lambda: "SIGKILL" in log.read_text("utf-8", "replace")  # noqa: B023, E731
-                    # once: each process of the recovery has its own first flush
-                    stream.until(lambda: fires() or sheet.name in stream.acked(), sheet.name)  # noqa: B023 - of this turn
-                fired += "SIGKILL" in log.read_text("utf-8", "replace")
-                stream.until(lambda: arrived(stream, sheet), f"{sheet.name} read")  # noqa: B023 - of this turn
-                assert not stream.lost()
-            print(f"\npostgresql: a process of it killed at a flush in {fired} of {PLATES} plates")
-            assert fired >= 5
-            flawless(stream, PLATES)
-        finally:
-            stream.close()
