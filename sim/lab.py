@@ -19,13 +19,13 @@ from retest import Call, Conclude, Decision, Material, Recollect, Retest, TestSi
 from retest.void import priority_of_void, repeat_of_void
 from sim import pools
 from sim.account import report
-from sim.arrivals import ScenarioError
 from sim.chain import given_draws
 from sim.crew import crew
 from sim.engine import Always, Lots, Rostered, Station, run_dry
 from sim.fifo import fifo, fifo_rostered
 from sim.filling import Filling, Firsts, Plate
 from sim.recall import recall, received
+from sim.refusal import ScenarioError
 from sim.report import PlateLog, Report, StationLog
 from sim.scenario import DAY, Scenario
 from sim.service import Times, stream

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from scheduler import Rota
-from sim.arrivals import ScenarioError
+from sim.refusal import ScenarioError
 from sim.report import BIN_HOURS
 from sim.run import scaled, simulate
 from sim.scenario import Scenario

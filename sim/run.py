@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from sim.arrivals import ScenarioError
 from sim.chain import run_chain
 from sim.lab import run_laboratory
+from sim.refusal import ScenarioError
 from sim.report import BIN_HOURS, BINS, SHARES, Report
 from sim.scenario import Scenario
 from sim.statistics import enough, interval
@@ -42,8 +42,17 @@ def load(scenario: Scenario | str | Path) -> Scenario:
     path = Path(scenario)
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
-            raise ScenarioError("UNKNOWN_SCENARIO", f"There is no scenario file {path}.")
-        return Scenario.from_toml(path.read_text(encoding="utf-8"), path.parent)
+            raise ScenarioError(
+                "UNKNOWN_SCENARIO",
+                f"There is no scenario file {path}; write the path of one, or a shipped name.",
+            )
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise ScenarioError(
+                "NOT_UTF8", f"{path.name} is no text in UTF-8; save it as UTF-8 and try again."
+            ) from None
+        return Scenario.from_toml(text, path.parent)
     known = shipped_scenarios()
     if str(scenario) not in known:
         raise ScenarioError(

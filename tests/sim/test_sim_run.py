@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,16 @@ class _Deadly(running.ProcessPoolExecutor):
     def submit(self, task, *arguments):
         """Send the deadly task instead."""
         return super().submit(_die_once, self.flag, *arguments)
+
+
+def test_a_refusal_comes_back_whole_from_a_worker():
+    """What cannot be played in a worker process is refused by the same code, key and reason as beside it."""
+    staff = {name: replace(one, present=(0.0,)) for name, one in SMALL.laboratory.staff.items()}
+    nobody = replace(SMALL, laboratory=replace(SMALL.laboratory, staff=staff))
+    with pytest.raises(ScenarioError) as error:
+        replicate(nobody, 2, 1, workers=2)
+    assert error.value.code == "NEVER_ENDS"
+    assert "opening" in error.value.reason
 
 
 def test_a_dead_worker_costs_a_retry(tmp_path, monkeypatch):
