@@ -29,10 +29,11 @@ from instruments.bridge import (
     new_keypair,
 )
 from lis import laboratory, queries
+from lis.db.refusals import busy
 from lis.errors import Invalid, LisError
 from lis.laboratory import Laboratory
 from lis.services import inbox, results
-from lis.services.inbox import Delivery
+from lis.services.inbox import Delivery, Stored
 from lis.services.results import Ingested
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,12 @@ REMEMBER_KEYS = 2.0
 """Seconds for which an enrolment is remembered; a revoked key is deaf after at most that long."""
 
 RETRY_SECONDS = 2.0
+TOGETHER = 64
+"""Deliveries of one transaction at most."""
+
+WORKERS = 16
+"""Deliveries under way at once, each of another device; they wait for the disk, not for the processor."""
+
 QUIET = frozenset({"started", "stopped"})
 """Events of the bridge that no person need see; all others become alarms."""
 
@@ -59,6 +66,71 @@ def bridge_keys(folder: Path) -> KeyPair:
         handle.flush()
         os.fsync(handle.fileno())
     return pair
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """A delivery that waits for its commit, and what came of it."""
+
+    delivery: Delivery
+    stored: Stored | None = None
+    error: Exception | None = None
+
+
+class GroupCommit:
+    """Keeps deliveries of many devices in few transactions: one sync of the disk serves all that wait.
+
+    Whoever comes first commits for everybody who came while the last commit was under way; nobody waits
+    for company.
+    """
+
+    def __init__(self, lab: Laboratory) -> None:
+        self._lab = lab
+        self._waiting: list[_Ticket] = []
+        self._joining = threading.Lock()
+        self._leading = threading.Lock()
+
+    def keep(self, delivery: Delivery) -> Stored:
+        """Commit a delivery; when this returns it is durable.
+
+        Raises:
+            Invalid: the delivery itself is wrong; the others of its group are not touched by it.
+            LisError: the database could not take it; nothing of it is kept.
+        """
+        ticket = _Ticket(delivery)
+        with self._joining:
+            self._waiting.append(ticket)
+        with self._leading:
+            if ticket.stored is None and ticket.error is None:
+                with self._joining:
+                    group, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+                self._commit(group)
+        if ticket.stored is None:
+            raise ticket.error or busy()
+        return ticket.stored
+
+    def _commit(self, group: list[_Ticket]) -> None:
+        kept: list[Stored | Exception] = []
+        try:
+            with self._lab.database.write("bridge") as unit:
+                for ticket in group:
+                    try:
+                        kept.append(inbox.accept(unit, ticket.delivery))
+                    except Invalid as error:  # raised before anything of it was written
+                        kept.append(error)
+        except LisError as error:
+            # One of them may be what the database refuses: each on its own then.
+            if len(group) > 1:
+                for ticket in group:
+                    self._commit([ticket])
+            else:
+                group[0].error = error
+            return
+        for ticket, one in zip(group, kept, strict=True):
+            if isinstance(one, Exception):
+                ticket.error = one
+            else:
+                ticket.stored = one
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +174,9 @@ class Reception:
             self._keep,
             on_event=self._audit,
             on_reads=self._show,
-            limits=Limits(spool=lab.settings.data / "parts"),
+            limits=Limits(spool=lab.settings.data / "parts", workers=WORKERS),
         )
+        self._commits = GroupCommit(lab)
 
     @property
     def endpoint(self) -> str:
@@ -158,7 +231,7 @@ class Reception:
             sha256=shipment.sha256,
         )
         try:
-            stored = laboratory.keep(self.lab, delivery)
+            stored = self._commits.keep(delivery)
         except Invalid as error:
             raise Refused(error.code, error.sentence) from error
         if stored.status == "stored":
