@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     pool_policy: str = Field("", description="policy file about pools; empty = that of the jurisdiction")
     template: str = Field("96-standard", description="plate template of new plates unless one is named")
     plate_closing: Literal["urgency", "cost", "fifo-full"] = Field(
-        "urgency", description="when a partial plate closes by itself"
+        "cost", description="when a partial plate closes by itself"
     )
     tiers: str = Field("tiers", description="policy file for service tiers and their due times")
     auto_release: bool = Field(default=True, description="release negatives that meet every written rule")

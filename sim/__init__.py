@@ -1,7 +1,8 @@
 """The digital twin: what a laboratory day brings, drawn from a scenario."""
 
 from sim.arrivals import Arrival, arrival_minutes
-from sim.plan import Plan, plan, plan_document
+from sim.plan import Plan, plan
+from sim.plan_page import plan_document
 from sim.refusal import ScenarioError
 from sim.report import Report, StationLog
 from sim.run import Study, compare, document, load, replicate, shipped_scenarios, simulate

@@ -81,10 +81,6 @@ class Lots:
         """See `Queue`."""
         self._flushed = True
 
-    def ahead(self, key: float) -> int:
-        """Lots whose key begins with this or a smaller number."""
-        return sum(entry[0][0] <= key for entry in self._line)
-
     def __len__(self) -> int:
         return len(self._line)
 

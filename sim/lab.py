@@ -129,7 +129,7 @@ class Floor:
         desk = Always(self.lab.recall.desks)
         times = Times("desk", self.lab.stations[0].service, stream(self.seed, self.replication, "desk"))
         before = [s.queue for s in self.stations[1 : self.lab.reads_at] if isinstance(s.queue, Lots)]
-        self.filling.queued = lambda key: sum(queue.ahead(key) for queue in before)
+        self.filling.queued = lambda: sum(len(queue) for queue in before)
         self.desk = Station(
             self.env, "re-reception", Lots(), desk, times, lambda tubes: received(self, tubes)
         )

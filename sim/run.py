@@ -1,10 +1,12 @@
 """`simulate` runs a scenario once; `replicate` runs it often, on all cores, and says how sure it is."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from multiprocessing import get_context
@@ -202,9 +204,8 @@ def _in_pool(plan: Scenario, seed: int, replications: int, workers: int) -> Any:
     size = max(1, min(CHUNK, replications // (2 * workers)))
     waiting = [list(range(a, min(a + size, replications))) for a in range(0, replications, size)]
     for _ in range(RETRIES):
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
         lost: list[list[int]] = []
-        try:
+        with quiet_pool(workers) as pool:
             futures = {pool.submit(_one, plan, seed, chunk): chunk for chunk in waiting}
             for future, chunk in _completed(futures):
                 try:
@@ -213,12 +214,25 @@ def _in_pool(plan: Scenario, seed: int, replications: int, workers: int) -> Any:
                     lost.append(chunk)
                     continue
                 yield from found
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
         if not lost:
             return
         waiting = sorted(lost)
     raise ScenarioError("WORKERS_DIE", "Worker processes end again and again; try --workers 1 or less load.")
+
+
+@contextmanager
+def quiet_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that leave Ctrl-C to this one; what is not begun at the end is never begun."""
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _completed(futures: Mapping[Future[Any], list[int]]) -> Iterable[tuple[Future[Any], list[int]]]:

@@ -235,7 +235,13 @@ def test_ten_minutes_of_mutants(capsys, tmp_path):
                 broken[f"{form}: {exc!r:.80} at {place.filename[-30:]}:{place.lineno}"] += 1
                 (tmp_path / f"{sum(broken.values())}").write_bytes(data)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    told(watches, capsys, *watches, f"peak {peak:.0f} MiB", *(f"{n} x {what}" for what, n in broken.most_common(30)))
+    told(
+        watches,
+        capsys,
+        *watches,
+        f"peak {peak:.0f} MiB",
+        *(f"{n} x {what}" for what, n in broken.most_common(30)),
+    )
     assert not broken, tmp_path
     assert peak < 1024
     assert {w.example.format for w in watches if w.reached} == corpus.FORMATS  # and not only refused
