@@ -281,7 +281,7 @@ def _run(
         else:
             starts = fifo_rostered(at, minutes, windows(link.rota, last_day))
         on = Always(link.servers) if link.rota is None else Rostered(windows(link.rota, last_day))
-        logs.append(StationLog.direct(link.name, at, starts, float(minutes.sum()), on))
+        logs.append(StationLog.direct(link.name, at, starts, minutes, on))
         ends = starts + minutes
         order = np.argsort(ends, kind="stable")
         ids, at = ids[order], ends[order]

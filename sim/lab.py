@@ -96,7 +96,7 @@ class Floor:
         self.came = starts + minutes
         clock = np.where(self.by_receipt, self.came, at - self.delay)
         self.due = clock + 60 * self.hours
-        self.logs.append(StationLog.direct(bench.name, at, starts, float(minutes.sum()), servers, "tube"))
+        self.logs.append(StationLog.direct(bench.name, at, starts, minutes, servers, "tube"))
 
     def _first_tests(self) -> None:
         """What every first test will say, and which of them end with it."""

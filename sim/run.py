@@ -132,9 +132,16 @@ class Study:
         return None if len(self.runs) < 2 else [low, high]
 
 
-def _one(scenario: Scenario, seed: int, numbers: Sequence[int]) -> list[tuple[int, dict[str, Any]]]:
-    """A chunk of replications in a worker."""
-    return [(number, simulate(scenario, seed, replication=number).summary()) for number in numbers]
+def _one(
+    scenario: Scenario, seed: int, numbers: Sequence[int], step: float = 0.0
+) -> list[tuple[int, dict[str, Any]]]:
+    """A chunk of replications in a worker; with a step (minutes) what happened over time as well."""
+    found = []
+    for number in numbers:
+        report = simulate(scenario, seed, replication=number)
+        traced = {"trace": report.trace(step)} if step else {}
+        found.append((number, report.summary() | traced))
+    return found
 
 
 def replicate(
@@ -144,6 +151,7 @@ def replicate(
     *,
     workers: int = 0,
     half_width: float = 0.0,
+    step: float = 0.0,
     progress: Progress | None = None,
 ) -> Study:
     """Run a scenario `replications` times.
@@ -154,6 +162,7 @@ def replicate(
         seed: the same seed gives the same numbers for every replication, whatever `workers` is.
         workers: processes; 0 for one per core, 1 for none beside this one.
         half_width: stop as soon as the 95 % interval of P95 is this narrow (hours).
+        step: minutes; above 0 every run also tells queues and use of stations over time in such steps.
         progress: called with (done, of, seconds) as replications come in.
     """
     plan = load(scenario)
@@ -162,7 +171,11 @@ def replicate(
     started = time.monotonic()
     runs: dict[int, dict[str, Any]] = {}
     count = min(workers or os.cpu_count() or 1, replications)
-    source = _in_pool(plan, seed, replications, count) if count > 1 else _serially(plan, seed, replications)
+    source = (
+        _in_pool(plan, seed, replications, count, step)
+        if count > 1
+        else _serially(plan, seed, replications, step)
+    )
     stopped = False
     try:
         for number, summary in source:
@@ -183,6 +196,12 @@ def replicate(
     return Study(plan, seed, ordered, time.monotonic() - started, stopped)
 
 
+def step_of(scenario: Scenario) -> float:
+    """Minutes of one stretch that show a scenario over time without drowning in points."""
+    days = scenario.laboratory.days if scenario.laboratory is not None else 30
+    return 15.0 if days <= 2 else 30.0 if days <= 5 else 60.0
+
+
 def _unbroken(runs: Mapping[int, Any]) -> int:
     """How many replications are there without a gap, so that the stop does not depend on who was faster."""
     count = 0
@@ -194,19 +213,19 @@ def _unbroken(runs: Mapping[int, Any]) -> int:
 Pieces = Iterator[tuple[int, dict[str, Any]]]
 
 
-def _serially(plan: Scenario, seed: int, replications: int) -> Any:
+def _serially(plan: Scenario, seed: int, replications: int, step: float) -> Any:
     for number in range(replications):
-        yield from _one(plan, seed, [number])
+        yield from _one(plan, seed, [number], step)
 
 
-def _in_pool(plan: Scenario, seed: int, replications: int, workers: int) -> Any:
+def _in_pool(plan: Scenario, seed: int, replications: int, workers: int, step: float) -> Any:
     """Chunks in worker processes; when a worker dies its chunks are run again in a new pool."""
     size = max(1, min(CHUNK, replications // (2 * workers)))
     waiting = [list(range(a, min(a + size, replications))) for a in range(0, replications, size)]
     for _ in range(RETRIES):
         lost: list[list[int]] = []
         with quiet_pool(workers) as pool:
-            futures = {pool.submit(_one, plan, seed, chunk): chunk for chunk in waiting}
+            futures = {pool.submit(_one, plan, seed, chunk, step): chunk for chunk in waiting}
             for future, chunk in _completed(futures):
                 try:
                     found = future.result()
@@ -287,7 +306,7 @@ def _tat(study: Study) -> dict[str, Any]:
 
 
 def _station(study: Study, name: str) -> dict[str, Any]:
-    keys = ("utilisation", "wait_h_mean", "wait_h_p95", "queue_mean", "served")
+    keys = ("utilisation", "wait_h_mean", "wait_h_p95", "work_h_mean", "queue_mean", "served")
     held = [run["stations"][name] for run in study.runs if name in run["stations"]]
     means = {key: float(np.mean([one[key] for one in held])) for key in keys}
     return {"unit": held[0]["unit"], **means, "queue_max": max(one["queue_max"] for one in held)}

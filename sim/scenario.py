@@ -245,7 +245,10 @@ NO_VIRUS = Quantiles("nothing infected", (0.0, 1.0), (20.0, 40.0))
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A laboratory day to be drawn, and, where it has them, the laboratory or the chain that works on it."""
+    """A laboratory day to be drawn, and, where it has them, the laboratory or the chain that works on it.
+
+    `text` is the file it was read from, with the sources in its comments.
+    """
 
     name: str
     note: str
@@ -255,6 +258,7 @@ class Scenario:
     injections: Injections = field(default_factory=Injections)
     laboratory: Laboratory | None = None
     engine: Chain | None = None
+    text: str = field(default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.engine is not None:
@@ -298,7 +302,9 @@ class Scenario:
             check_keys(facts, {"name", "engine"}, {"note"})
             typed(str, "name", facts["name"])
             with within("engine"):
-                return cls(facts["name"], facts.get("note", ""), engine=Chain.read(facts["engine"]))
+                return cls(
+                    facts["name"], facts.get("note", ""), engine=Chain.read(facts["engine"]), text=text
+                )
         parts = {"laboratory", "station", "staff"}
         check_keys(facts, {"name", "viral", "stream"}, {"note", "chemistry", "injections"} | parts)
         with within("viral"):
@@ -315,6 +321,7 @@ class Scenario:
             chemistry=_chemistry(facts.get("chemistry", {})),
             injections=injections,
             laboratory=read_laboratory(facts) if parts & set(facts) else None,
+            text=text,
         )
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from lis.cli import json_option, print_json, print_table
 
+if TYPE_CHECKING:
+    from sim import Study
+
 BAR = 30
 
 
 @click.command("simulate")
-@click.argument("scenario")
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO [SCENARIO2 ...]")
 @click.option(
     "--replications", type=click.IntRange(1), default=20, show_default=True, help="Runs with other luck."
 )
@@ -31,24 +35,95 @@ BAR = 30
     default=0.0,
     help="Stop when the 95 % interval of P95 is this narrow (hours).",
 )
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Also write one page with charts that opens without network.",
+)
+@click.option(
+    "--language", type=click.Choice(["zh", "en"]), default="zh", show_default=True, help="Of that page."
+)
 @json_option
-def simulate_command(
-    scenario: str, replications: int, seed: int, workers: int, half_width: float, *, as_json: bool
+def simulate_command(  # noqa: PLR0913 - one argument an option
+    scenarios: tuple[str, ...],
+    replications: int,
+    seed: int,
+    workers: int,
+    half_width: float,
+    html: Path | None,
+    language: Literal["zh", "en"],
+    *,
+    as_json: bool,
 ) -> None:
-    """Simulate SCENARIO (a TOML file or the name of a shipped one) and say how sure the answer is."""
-    from sim import document, load, replicate
+    """Simulate SCENARIO (a TOML file or the name of a shipped one) and say how sure the answer is.
 
-    study = replicate(
-        load(_given(scenario)), replications, seed, workers=workers, half_width=half_width, progress=_progress
-    )
-    click.echo("", err=True)
-    if study.stopped:
-        click.echo(f"stopped after {len(study.runs)} of {replications} replications", err=True)
-    found = document(study)
+    Several scenarios are played on the same luck and compared with the first.
+    """
+    from sim import document, load, page, replicate, step_of
+
+    plans = [load(_given(one)) for one in scenarios]
+    studies = []
+    for plan in plans:
+        studies.append(
+            replicate(
+                plan,
+                replications,
+                seed,
+                workers=workers,
+                half_width=half_width,
+                step=step_of(plan) if html else 0.0,
+                progress=_progress,
+            )
+        )
+        click.echo("", err=True)
+        if studies[-1].stopped:
+            click.echo(f"stopped after {len(studies[-1].runs)} of {replications} replications", err=True)
+            break
+    if html is not None:
+        made_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
+        html.write_text(page(studies, language=language, made_at=made_at), encoding="utf-8")
+        click.echo(f"wrote {html}", err=True)
+    found = [document(study) for study in studies]
     if as_json:
-        print_json(found)
-    else:
-        _print_study(found)
+        print_json(found[0] | ({"compared": _compared(studies)} if len(studies) > 1 else {}))
+        return
+    for one in found:
+        _print_study(one)
+        click.echo("")
+    if len(studies) > 1:
+        _print_compared(_compared(studies))
+
+
+def _compared(studies: list[Study]) -> list[dict[str, Any]]:
+    """Every further scenario: its document, and its paired differences to the first."""
+    from sim import compare, document
+
+    paths = {
+        "on_time_share": ("on_time_share",),
+        "late": ("late",),
+        "p50": ("tat", "p50"),
+        "p95": ("tat", "p95"),
+        "tests_per_person": ("tests_per_person",),
+    }
+    found = []
+    for study in studies[1:]:
+        differences = {}
+        for name, path in paths.items():
+            mean, low, high = compare(studies[0], study, *path)
+            many = min(len(studies[0].runs), len(study.runs)) > 1
+            differences[name] = {"mean": mean, "ci95": [low, high] if many else None}
+        found.append(document(study) | {"differences": differences})
+    return found
+
+
+def _print_compared(found: list[dict[str, Any]]) -> None:
+    rows = [
+        [one["scenario"], name, f"{gap['mean']:+.4g}", _interval(gap["ci95"], 1, "")]
+        for one in found
+        for name, gap in one["differences"].items()
+    ]
+    click.echo("against the first scenario, on the same luck:")
+    print_table(["scenario", "measure", "difference", ""], rows)
 
 
 def _given(scenario: str) -> str | Path:

@@ -65,12 +65,12 @@ def test_workers_give_the_same_numbers():
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def _die_once(flag, scenario, seed, numbers):
+def _die_once(flag, scenario, seed, numbers, step):
     """A worker that is killed on its first chunk."""
     if not Path(flag).exists():
         Path(flag).touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return running._one(scenario, seed, numbers)
+    return running._one(scenario, seed, numbers, step)
 
 
 class _Deadly(running.ProcessPoolExecutor):

@@ -383,14 +383,14 @@ def test_the_command_plans(tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(BASE)
     runner = CliRunner()
-    options = ["--target-hours", "9", "--replications", "2"]
+    options = ["--target-hours", "9", "--replications", "2", "--workers", "1"]
     document = runner.invoke(COMMANDS["plan"], [str(path), *options, "--json"])
     assert document.exit_code == 0
     assert '"feasible": true' in document.stdout
     table = runner.invoke(COMMANDS["plan"], [str(path), *options])
     assert "limited by" in table.stdout
     path.write_text(BASE.replace("reads = true", "reads = true\nmost = 2"))
-    impossible = runner.invoke(COMMANDS["plan"], [str(path), "--target-hours", "1", "--replications", "2"])
+    impossible = runner.invoke(COMMANDS["plan"], [str(path), "--target-hours", "1", *options[2:]])
     assert "cannot be met" in impossible.stdout
 
 
