@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import zmq
+
 from instruments.bridge import (
     Bridge,
     BridgeEvent,
@@ -28,18 +30,21 @@ from instruments.bridge import (
     Shipment,
     new_keypair,
 )
-from lis import laboratory, queries
+from instruments.door import Applicant, Door
+from instruments.listener import Listeners, Station
+from lis import errors, laboratory, queries
 from lis.db.refusals import busy
 from lis.errors import Invalid, LisError
 from lis.laboratory import Laboratory
-from lis.services import inbox, results
+from lis.services import devices, inbox, results
 from lis.services.inbox import Delivery, Stored
 from lis.services.results import Ingested
 
 log = logging.getLogger(__name__)
 
 REMEMBER_KEYS = 2.0
-"""Seconds for which an enrolment is remembered; a revoked key is deaf after at most that long."""
+"""Seconds for which an enrolment is remembered: after that long at most, a key that was revoked, has
+ended or was replaced is deaf, also on a connection that stands."""
 
 RETRY_SECONDS = 2.0
 TOGETHER = 64
@@ -172,10 +177,15 @@ class Reception:
             bridge_keys(lab.settings.data),
             self._enrolled,
             self._keep,
+            door=Door(self._code_known, self._enrol),
             on_event=self._audit,
             on_reads=self._show,
             limits=Limits(spool=lab.settings.data / "parts", workers=WORKERS),
         )
+        stations = [
+            Station(one.dialect, one.host, one.port, one.device, one.peers) for one in lab.settings.listeners
+        ]
+        self.listeners = Listeners(stations, self._keep_message, self._audit)
         self._commits = GroupCommit(lab)
 
     @property
@@ -192,12 +202,44 @@ class Reception:
         """Listen, and read what the last server left."""
         for file_id in self._waiting():
             self._kept.put(file_id)
+        self._listen()
+        try:
+            self.bridge.start()
+        except zmq.ZMQError as error:
+            self.listeners.stop()
+            raise LisError(
+                "BRIDGE_TAKEN",
+                f"The bridge cannot listen at {self.bridge.endpoint} ({error.strerror}). Stop what listens "
+                "there (lis doctor tells), or set LIS_BRIDGE to another address.",
+            ) from error
         self._reader.start()
-        self.bridge.start()
         return self
+
+    def _listen(self) -> None:
+        """Open the listeners of instruments that speak other dialects.
+
+        Raises:
+            LisError: ``LISTENER_ADDRESS``.
+        """
+        wanted = self.lab.settings.listeners
+        if not wanted:
+            return
+        with self.lab.database.write("lis.toml") as unit:
+            for one in wanted:
+                inbox.know_sender(unit, one.device, one.dialect)
+        try:
+            self.listeners.start()
+        except OSError as error:
+            places = ", ".join(one.address for one in wanted)
+            raise LisError(
+                "LISTENER_ADDRESS",
+                f"Cannot listen for instruments on {places}: {error.strerror or error}. Give the listener "
+                "another address in lis.toml, or end what uses this one.",
+            ) from error
 
     def __exit__(self, *exc: object) -> None:
         """Take nothing more, finish what is being read, stop."""
+        self.listeners.stop()
         self.bridge.stop()
         self._stop.set()
         self._kept.put(None)
@@ -213,11 +255,35 @@ class Reception:
         known = self._keys.get(key)
         if known is None or known.until < now:
             with self.lab.database.read() as conn:
-                device = queries.device_of_key(conn, key.decode("ascii", "replace"))
+                device = queries.device_of_key(
+                    conn, key.decode("ascii", "replace"), self.lab.database.clock.now()
+                )
             if len(self._keys) > 1000:
                 self._keys.clear()
             known = self._keys[key] = _Known(device, now + REMEMBER_KEYS)
         return known.device
+
+    def _code_known(self, key: bytes) -> bool:
+        """Whether the key is that of a code, open or spent; a spent one is told so in words."""
+        with self.lab.database.read() as conn:
+            return queries.enrolment_row(conn, devices.digest_of(key.decode("ascii", "replace"))) is not None
+
+    def _enrol(self, applicant: Applicant) -> str:
+        """Commit an agent's key; the bridge answers when this returns."""
+        request = devices.Request(
+            applicant.code_key,
+            applicant.public_key,
+            applicant.instrument,
+            applicant.agent,
+            applicant.address,
+        )
+        try:
+            with self.lab.database.write("bridge") as unit:
+                device = devices.enrol_by_code(unit, request)
+        except errors.Refused as error:
+            raise Refused(error.code, error.sentence) from error
+        self._keys.clear()  # the new key speaks, and the old one is mute, from now on
+        return device
 
     def _keep(self, shipment: Shipment) -> Receipt:
         """Commit a shipment; the bridge acknowledges when this returns."""
@@ -237,6 +303,18 @@ class Reception:
         if stored.status == "stored":
             self._kept.put(stored.file_id)
         return Receipt(stored.status, stored.first_stored_at)
+
+    def _keep_message(self, shipment: Shipment) -> Receipt:
+        """Commit a message of a device without a key, unless the device was revoked."""
+        with self.lab.database.read() as conn:
+            row = queries.device_row(conn, shipment.device)
+        if row is not None and row["revoked_at"]:
+            raise Refused(
+                "DEVICE_REVOKED",
+                f"Device {shipment.device} was revoked; nothing is taken from it. Remove its listener from "
+                "lis.toml, or give the device a new name there.",
+            )
+        return self._keep(shipment)
 
     def _read_kept(self) -> None:
         """Read kept files one after the other; one that fails for want of the database is tried again."""
@@ -288,11 +366,14 @@ class Reception:
             self._on_live(plate, reads.cycle)
 
     def _audit(self, event: BridgeEvent) -> None:
-        """Events of the bridge that concern a person become alarms."""
+        """Events of the bridge that concern a person become alarms; a greeting is noted with its device."""
         if event.kind in QUIET:
             return
         try:
             with self.lab.database.write("bridge") as unit:
+                if event.kind == "hello" and event.device:
+                    devices.greeted(unit, event.device, event.detail)
+                    return
                 inbox.refuse_delivery(
                     unit, event.device or "unknown device", event.kind.upper(), event.detail
                 )

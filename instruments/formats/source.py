@@ -140,7 +140,7 @@ class Source:
 
 
 def _text(data: bytes) -> Text:
-    content, encoding = _decode(data)
+    content, encoding = decode(data)
     newline = _newline(content)
     ended = content.endswith(newline)
     lines = content.split(newline)
@@ -155,7 +155,8 @@ def _newline(content: str) -> str:
     return "\r\n" if feed == carriage + 1 else "\r"
 
 
-def _decode(data: bytes) -> tuple[str, str]:
+def decode(data: bytes) -> tuple[str, str]:
+    """Bytes as text, and what they were read as: UTF-8, else GB 18030, else Windows-1252."""
     for bom, encoding in _BOMS:
         if data.startswith(bom):
             return codecs.getincrementaldecoder(encoding)("replace").decode(data[len(bom) :]), encoding

@@ -27,7 +27,7 @@ from instruments.bridge import Bridge, KeyPair, Receipt, new_keypair
 from lis import config, laboratory, queries
 from lis.clock import SystemClock
 from lis.reception import Reception
-from lis.services import admin, plates
+from lis.services import devices, plates
 from lis.services.plates import PlateOrder
 
 DEVICES = 50
@@ -138,7 +138,12 @@ class Fleet:
                     continue
                 run, data = file
                 (message,) = wire.split_file(
-                    data, instrument=f"bench-{device}", run=run, name=f"{run}.csv", plate=run
+                    data,
+                    instrument=f"bench-{device}",
+                    run=run,
+                    name=f"{run}.csv",
+                    plate=run,
+                    part_bytes=wire.MAX_PART_BYTES,
                 )
                 socket.send_multipart(wire.encode(message))
                 sent[socket] = (time.perf_counter(), counts[device])
@@ -198,7 +203,7 @@ def prepared(url: str, folder: str, keys: list[KeyPair], count: int) -> list[tup
     with laboratory.open_laboratory(config.load(folder, database=url), _Clock()) as lab:
         with lab.database.write("bench") as unit:
             for number, pair in enumerate(keys):
-                admin.enrol_device(unit, f"bench-{number}", "cycler", pair.public.decode())
+                devices.enrol_device(unit, f"bench-{number}", "cycler", pair.public.decode())
         fill(lab, 372 * count)
         made = []
         for number in range(count):
