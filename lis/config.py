@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     plate_closing: Literal["urgency", "cost", "fifo-full"] = Field(
         "cost", description="when a partial plate closes by itself"
     )
+    simulations_at_once: int = Field(
+        1, ge=1, le=64, description="simulations the server plays at the same time"
+    )
     tiers: str = Field("tiers", description="policy file for service tiers and their due times")
     auto_release: bool = Field(default=True, description="release negatives that meet every written rule")
     retention_negative_hours: int = Field(72, ge=0, description="negatives are kept at least this long")

@@ -6,7 +6,7 @@ from sim.plan import Plan, plan
 from sim.plan_page import plan_document
 from sim.refusal import ScenarioError
 from sim.report import Report, StationLog
-from sim.run import Study, compare, document, load, replicate, shipped_scenarios, simulate, step_of
+from sim.run import Study, compare, compared, document, load, replicate, shipped_scenarios, simulate, step_of
 from sim.scenario import Chemistry, Injections, Quantiles, Scenario, Stream
 from sim.truth import (
     BORDERLINE,
@@ -40,6 +40,7 @@ __all__ = [
     "Study",
     "arrival_minutes",
     "compare",
+    "compared",
     "control_cq",
     "document",
     "draw_day",

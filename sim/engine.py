@@ -332,11 +332,11 @@ class Station:
         if at == NEVER or (now < self._alarm <= at):
             return
         self._alarm = at
-        Timeout(self.env, at - now).callbacks.append(self._woken)
+        Timeout(self.env, at - now, at).callbacks.append(self._woken)
 
     def _woken(self, event: Any) -> None:
-        del event
-        if self._alarm <= self.env.now:
+        # told by its value: now + (at - now) may fall short of `at` by the last digit of a float
+        if event.value == self._alarm:
             self._alarm = NEVER
         self.poke()
 

@@ -10,7 +10,13 @@ from sim.run import document, load, replicate
 from sim.spec import Laboratory
 
 SEED = 1
-RUNS = {"zhengzhou-2022-01": 1, "jiangmen-2022-12": 5, "yangzhou-2021-08": 20, "fever-clinic": 10}
+RUNS = {
+    "zhengzhou-2022-01": 1,
+    "jiangmen-2022-12": 5,
+    "yangzhou-2021-08": 20,
+    "fever-clinic": 10,
+    "county-hospital": 20,
+}
 
 
 def section(name: str) -> str:

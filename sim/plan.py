@@ -6,7 +6,8 @@
    dearest first, by bisection. Common random numbers make neighbours comparable.
 4. By all replications: the set found must meet the target, and every set with one less of anything must
    miss it, else the search goes on from there.
-5. Fresh replications of another seed are the proof. What is claimed holds with a stated probability: one
+5. Fresh replications of another seed are the proof. A proof that fails sends the search on with twice the
+   replications, a few times. What is claimed holds with a stated probability: one
    minus the sum of the one-sided doubts (t-tests, Bonferroni) that the set meets and each smaller one
    misses. Smaller sets that could not be told from the target are named and not claimed.
 """
@@ -32,6 +33,8 @@ from sim.scenario import Scenario
 from sim.search import Say, Search, Verdict
 
 PROOF_SEED = 1_000_003
+PROOFS = 3
+"""Proofs that may be tried, each with luck of its own and twice the replications of the last."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Plan:
     bound: Levels = field(default_factory=dict)
     best: Verdict | None = None
     proof: Verdict | None = None
+    proof_seed: int = PROOF_SEED
     probability: float | None = None
     neighbours: Mapping[str, Verdict] = field(default_factory=dict)
     pareto: tuple[Verdict, ...] = ()
@@ -143,15 +147,13 @@ def plan(  # noqa: PLR0913 - the options of one search, by keyword
     search = Search(scenario, target_hours, percentile, replications, seed, say, found, workers)
     made = Plan(scenario, target_hours, percentile, found, custom_of(scenario), try_ways)
     with search.open():
-        for step in (_bounded, _way_chosen, _searched, _proved, _tested):
+        for step in (_bounded, _way_chosen, *(_searched, _proved) * PROOFS, _tested):
             try:
                 made = step(search, made)
             except KeyboardInterrupt:
                 if not search.seen:
                     raise
                 return _summed_up(search, replace(made, best=made.best or _so_far(search), stopped=True))
-            if step is _searched and made.best is None:
-                break
     return _summed_up(search, made)
 
 
@@ -199,6 +201,12 @@ def _way_chosen(search: Search, made: Plan) -> Plan:
 
 def _searched(search: Search, made: Plan) -> Plan:
     """The smallest set by pilots, then confirmed by all replications, its smaller neighbours too."""
+    if made.proof is not None:
+        if made.proof.meets or made.best is None:
+            return made
+        search.replications *= 2
+        search.say(f"the proof missed the target; on with {search.replications} replications")
+        made = replace(made, best=None, proof=None, probability=None, neighbours={})
     levels = search.more(_from(search, made.bound))
     if levels is not None:
         levels = search.less(levels, made.bound)
@@ -226,13 +234,14 @@ def _named(search: Search, levels: Levels, bound: Levels) -> list[tuple[str, Ver
 
 def _proved(search: Search, made: Plan) -> Plan:
     """Fresh replications, and how sure all that is claimed is."""
-    if made.best is None:
+    if made.best is None or made.proof is not None:
         return made
-    proof = search.fresh(search.scenario, made.best.levels, search.seed + PROOF_SEED)
+    seed = search.seed + PROOF_SEED + search.replications
+    proof = search.fresh(search.scenario, made.best.levels, seed)
     missing = [one for one in made.neighbours.values() if one.mean > search.target]
     doubt = proof.doubt(search.target, meets=True)
     doubt += math.fsum(one.doubt(search.target, meets=False) for one in missing)
-    return replace(made, proof=proof, probability=max(0.0, 1 - doubt))
+    return replace(made, proof=proof, proof_seed=seed, probability=max(0.0, 1 - doubt))
 
 
 def _tested(search: Search, made: Plan) -> Plan:
@@ -241,7 +250,7 @@ def _tested(search: Search, made: Plan) -> Plan:
         return made
     found: dict[str, Verdict] = {}
     for name, world in worlds(search.scenario).items():
-        found[name] = search.fresh(world, made.best.levels, search.seed + PROOF_SEED)
+        found[name] = search.fresh(world, made.best.levels, made.proof_seed)
         search.say(f"{name}: {found[name].mean:.2f} h")
     return replace(made, sensitivity=found)
 

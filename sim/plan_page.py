@@ -22,6 +22,7 @@ def plan_document(found: Plan) -> dict[str, Any]:
         "least_by_work": dict(found.bound),
         "plan": found.best and shown(found, found.best),
         "proof": found.proof and shown(found, found.proof),
+        "proven": found.proof is not None and found.proof.meets,
         "probability_of_correct_selection": found.probability,
         "limits": found.limits,
         "undecided": [name for name, why in found.limits.items() if why.get("decided") is False],

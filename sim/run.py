@@ -369,6 +369,26 @@ def compare(a: Study, b: Study, *path: str, level: float = 0.95) -> tuple[float,
     return interval(np.array(b.values(*path)[:count]) - np.array(a.values(*path)[:count]), level)
 
 
+def compared(studies: Sequence[Study]) -> list[dict[str, Any]]:
+    """Every further study: its document, and its paired differences to the first."""
+    paths = {
+        "on_time_share": ("on_time_share",),
+        "late": ("late",),
+        "p50": ("tat", "p50"),
+        "p95": ("tat", "p95"),
+        "tests_per_person": ("tests_per_person",),
+    }
+    found = []
+    for study in studies[1:]:
+        many = min(len(studies[0].runs), len(study.runs)) > 1
+        differences = {}
+        for name, path in paths.items():
+            mean, low, high = compare(studies[0], study, *path)
+            differences[name] = {"mean": mean, "ci95": [low, high] if many else None}
+        found.append(document(study) | {"differences": differences})
+    return found
+
+
 def scaled(scenario: Scenario, factor: float) -> Scenario:
     """The same scenario with `factor` times as many tubes."""
     streams = tuple(replace(source, tubes=round(source.tubes * factor)) for source in scenario.streams)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
 from lis.cli import json_option, print_json, print_table
-
-if TYPE_CHECKING:
-    from sim import Study
 
 BAR = 30
 
@@ -43,6 +40,11 @@ BAR = 30
 @click.option(
     "--language", type=click.Choice(["zh", "en"]), default="zh", show_default=True, help="Of that page."
 )
+@click.option(
+    "--toml",
+    is_flag=True,
+    help="Print the file of SCENARIO and play nothing: the start of a scenario of your own.",
+)
 @json_option
 def simulate_command(  # noqa: PLR0913 - one argument an option
     scenarios: tuple[str, ...],
@@ -53,15 +55,19 @@ def simulate_command(  # noqa: PLR0913 - one argument an option
     html: Path | None,
     language: Literal["zh", "en"],
     *,
+    toml: bool,
     as_json: bool,
 ) -> None:
     """Simulate SCENARIO (a TOML file or the name of a shipped one) and say how sure the answer is.
 
     Several scenarios are played on the same luck and compared with the first.
     """
-    from sim import document, load, page, replicate, step_of
+    from sim import compared, document, load, page, replicate, step_of
 
     plans = [load(_given(one)) for one in scenarios]
+    if toml:
+        click.echo("\n".join(plan.text for plan in plans), nl=False)
+        return
     studies = []
     for plan in plans:
         studies.append(
@@ -85,35 +91,13 @@ def simulate_command(  # noqa: PLR0913 - one argument an option
         click.echo(f"wrote {html}", err=True)
     found = [document(study) for study in studies]
     if as_json:
-        print_json(found[0] | ({"compared": _compared(studies)} if len(studies) > 1 else {}))
+        print_json(found[0] | ({"compared": compared(studies)} if len(studies) > 1 else {}))
         return
     for one in found:
         _print_study(one)
         click.echo("")
     if len(studies) > 1:
-        _print_compared(_compared(studies))
-
-
-def _compared(studies: list[Study]) -> list[dict[str, Any]]:
-    """Every further scenario: its document, and its paired differences to the first."""
-    from sim import compare, document
-
-    paths = {
-        "on_time_share": ("on_time_share",),
-        "late": ("late",),
-        "p50": ("tat", "p50"),
-        "p95": ("tat", "p95"),
-        "tests_per_person": ("tests_per_person",),
-    }
-    found = []
-    for study in studies[1:]:
-        differences = {}
-        for name, path in paths.items():
-            mean, low, high = compare(studies[0], study, *path)
-            many = min(len(studies[0].runs), len(study.runs)) > 1
-            differences[name] = {"mean": mean, "ci95": [low, high] if many else None}
-        found.append(document(study) | {"differences": differences})
-    return found
+        _print_compared(compared(studies))
 
 
 def _print_compared(found: list[dict[str, Any]]) -> None:
@@ -287,6 +271,8 @@ def _print_proof(found: dict[str, Any], target: str) -> None:
         click.echo(
             f"It meets the target and what is said of smaller sets is true: at least {sure:.1%} sure.{but}"
         )
+        if not found["proven"]:
+            click.echo("NOT PROVEN: the interval reaches beyond the target. Give more --replications.")
     rows = [
         [
             name,
