@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from sim.pages import RUNS, main, section
+from sim.pages import PICTURED, RUNS, main, pictures, section
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "scenarios.md").read_text(encoding="utf-8")
+IMAGES = DOCS / "img"
 
 
 def test_every_study_has_its_section():
-    """All four scenarios stand on the page, with a result."""
+    """All scenarios stand on the page, with a result."""
     for name in RUNS:
         assert f"## {name}\n" in PAGE
     assert PAGE.count("replications, seed 1:") == len(RUNS)
