@@ -90,7 +90,10 @@ class Opens(Lots):
 def test_an_alarm_that_rings_a_digit_early_is_set_again():
     """Where now + (then - now) falls short of then by the last digit, what waits for then still starts."""
     rng = np.random.default_rng(1)
-    pairs = ((float(a), float(b)) for a, b in zip(rng.uniform(0, 300, 9999), rng.uniform(300, 900, 9999), strict=True))
+    pairs = (
+        (float(a), float(b))
+        for a, b in zip(rng.uniform(0, 300, 9999), rng.uniform(300, 900, 9999), strict=True)
+    )
     now, then = next((a, b) for a, b in pairs if a + (b - a) < b)
     env = simpy.Environment(initial_time=now)
     queue = Opens()

@@ -34,7 +34,9 @@ def test_the_pictures_are_what_the_simulator_draws():
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", ["fever-clinic", "jiangmen-2022-12", "yangzhou-2021-08", "zhengzhou-2022-01"])
+@pytest.mark.parametrize(
+    "name", ["fever-clinic", "jiangmen-2022-12", "yangzhou-2021-08", "zhengzhou-2022-01"]
+)
 def test_the_long_sections_too(name):
     """The sections that take longer are reproduced as well."""
     assert section(name) in PAGE
