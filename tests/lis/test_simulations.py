@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from web_bench import bench
 
 from lis.clock import FixedClock
 from lis.errors import Busy, NotFound, Refused
-from lis.web.playing import KEPT, OVER, WAITING, Job, Order, Simulations
+from lis.web.playing import KEPT, OVER, WAITING, Job, Order, Simulations, _planned
 from sim import load
+from sim.run import scaled
 
 CHAIN = """
 name = "desk"
@@ -145,6 +147,22 @@ def test_a_running_simulation_is_cancelled_and_a_stopping_server_ends_the_rest(t
     assert not any(thread.is_alive() for thread in simulations._threads)
     with pytest.raises(Busy):
         simulations.order(orders(CHAIN), "cai")
+
+
+def test_a_plan_tells_what_it_tries_and_ends_in_a_document():
+    """In the worker a plan sends a sentence for every set it tries, and has no page."""
+    ours, theirs = Pipe(duplex=False)
+    hospital = scaled(load("county-hospital"), 0.3)
+    document, pages = _planned(theirs, Order("plan", (hospital,), 2, 1, target_hours=9.0))
+    theirs.close()
+    told = []
+    with pytest.raises(EOFError):
+        while True:
+            told.append(ours.recv())
+    assert document["feasible"]
+    assert pages == {}
+    assert [message[1] for message in told] == list(range(1, len(told) + 1))
+    assert all(message[0] == "progress" and message[4] for message in told)
 
 
 def job(number, state):

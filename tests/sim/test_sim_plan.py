@@ -40,6 +40,15 @@ def test_the_plan_meets_the_target_and_proves_it(found):
     assert all(" runs | " in sentence for sentence in told[: made.evaluated])
 
 
+def test_workers_find_the_same_plan():
+    """Two processes play the same replications to the same numbers as none beside this one."""
+    small = scaled(load("county-hospital"), 0.3)
+    alone, together = (plan(small, 9.0, replications=2, workers=n) for n in (1, 2))
+    assert alone.best.levels == together.best.levels
+    assert alone.best.hours == together.best.hours
+    assert alone.proof.hours == together.proof.hours
+
+
 def test_nothing_can_be_taken_away(found):
     """Every lever is at the least the work needs, or one less misses the target."""
     made, _ = found

@@ -86,7 +86,7 @@ class _Deadly(running.ProcessPoolExecutor):
 def test_a_refusal_comes_back_whole_from_a_worker():
     """A refusal survives the way between processes with its code, key and reason."""
     refusal = ScenarioError("NEVER_ENDS", "Work is left at opening.", "station.opening")
-    back = pickle.loads(pickle.dumps(refusal))  # noqa: S301 - the bytes of the line itself
+    back = pickle.loads(pickle.dumps(refusal))  # noqa: S301
     assert (back.code, back.key, str(back)) == ("NEVER_ENDS", "station.opening", str(refusal))
 
 
