@@ -1,6 +1,9 @@
 """When tubes arrive at the laboratory."""
 
+import csv
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,3 +99,27 @@ def _by_curve(
     within = np.divide(2 * wanted, below, out=np.zeros_like(wanted), where=below > 0)
     minutes: NDArray[np.float64] = start + step * (piece + within)
     return minutes
+
+
+def past_minutes(name: str, folder: Path | None) -> list[float]:
+    """Minutes of the day from the column `minute` of a CSV file, or from the times of its column `at`."""
+    path = (folder or Path()) / name
+    if folder is None or not path.is_file():
+        raise ScenarioError(
+            "NO_FILE", f"there is no file {name} beside the scenario; write one that is there."
+        )
+    found = []
+    with path.open(encoding="utf-8", newline="") as text:
+        for number, row in enumerate(csv.DictReader(text), start=2):
+            try:
+                if "minute" in row:
+                    found.append(float(row["minute"]))
+                else:
+                    clock = datetime.fromisoformat(row["at"])
+                    found.append(clock.hour * 60 + clock.minute + clock.second / 60)
+            except (KeyError, ValueError, TypeError):
+                raise ScenarioError(
+                    "BAD_ARRIVAL",
+                    f"{name}: line {number} has no `minute` and no time `at`; write one of these columns.",
+                ) from None
+    return found

@@ -1,17 +1,15 @@
 """What a day brings, as frozen values read from TOML."""
 
-import csv
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arrivals import Arrival
+from sim.arrivals import Arrival, past_minutes
 from sim.chain import Chain
 from sim.refusal import ScenarioError, check_keys, entries, joined, made, named, shown, typed, within
 from sim.spec import Laboratory, read_laboratory, tier_rules
@@ -352,32 +350,8 @@ def _arrival(facts: Any, folder: Path | None) -> Arrival:
     given = dict(facts)
     if "file" in given:
         with within("file"):
-            given["minutes"] = _past_minutes(typed(str, "", given.pop("file")), folder)
+            given["minutes"] = past_minutes(typed(str, "", given.pop("file")), folder)
     found: Arrival = made(Arrival, given)
-    return found
-
-
-def _past_minutes(name: str, folder: Path | None) -> list[float]:
-    """Minutes of the day from the column `minute` of a CSV file, or from the times of its column `at`."""
-    path = (folder or Path()) / name
-    if folder is None or not path.is_file():
-        raise ScenarioError(
-            "NO_FILE", f"there is no file {name} beside the scenario; write one that is there."
-        )
-    found = []
-    with path.open(encoding="utf-8", newline="") as text:
-        for number, row in enumerate(csv.DictReader(text), start=2):
-            try:
-                if "minute" in row:
-                    found.append(float(row["minute"]))
-                else:
-                    clock = datetime.fromisoformat(row["at"])
-                    found.append(clock.hour * 60 + clock.minute + clock.second / 60)
-            except (KeyError, ValueError, TypeError):
-                raise ScenarioError(
-                    "BAD_ARRIVAL",
-                    f"{name}: line {number} has no `minute` and no time `at`; write one of these columns.",
-                ) from None
     return found
 
 

@@ -154,11 +154,9 @@ def test_a_plan_tells_what_it_tries_and_ends_in_a_document():
     ours, theirs = Pipe(duplex=False)
     hospital = scaled(load("county-hospital"), 0.3)
     document, pages = _planned(theirs, Order("plan", (hospital,), 2, 1, target_hours=9.0))
-    theirs.close()
     told = []
-    with pytest.raises(EOFError):
-        while True:
-            told.append(ours.recv())
+    while ours.poll():
+        told.append(ours.recv())
     assert document["feasible"]
     assert pages == {}
     assert [message[1] for message in told] == list(range(1, len(told) + 1))
