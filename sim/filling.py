@@ -92,7 +92,7 @@ class Filling:
         self._flushed = False
         self._code = ""
         self.made = 0
-        self.queued: Callable[[float], int] = lambda _: 0
+        self.queued: Callable[[], int] = lambda: 0
 
     def put(self, job: Any, now: float) -> None:
         """Add a job with `priority`, `due`, `received`, `persons`, `tid` and `test`."""
@@ -216,8 +216,7 @@ class Filling:
                 *((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in others),
             ]
 
-        tops = [-float(self._priority[heap].max(initial=-1))] + [-job.priority for _, job, _ in others]
-        queued = self.queued(min(tops)) if self._rules.policy == "cost" else 0
+        queued = self.queued() if self._rules.policy == "cost" else 0
         return Line(count, self._room, due - now, now - came, now % DAY, self._rate(now), each, queued)
 
     def _rate(self, now: float) -> float | None:
