@@ -310,9 +310,16 @@ class Station:
         log.busy += minutes
         Timeout(self.env, max(finish - now, 0.0), (batch, server)).callbacks.append(self._finished)
 
+    def resume(self, batch: Any, minutes: float) -> None:
+        """A batch is in work already and has so many minutes left; its server is taken, if there is one."""
+        found = self.servers.take(self.env.now, minutes)
+        server, finish = found or (None, self.env.now + minutes)
+        Timeout(self.env, max(finish - self.env.now, 0.0), (batch, server)).callbacks.append(self._finished)
+
     def _finished(self, event: Any) -> None:
         batch, server = event.value
-        self.servers.give(server)
+        if server is not None:
+            self.servers.give(server)
         self.done(batch)
         self.poke()
 

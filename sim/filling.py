@@ -1,10 +1,11 @@
 """What waits for a plate, and the next plate: `scheduler.judge` decides when, urgency decides who.
 
 Tubes that wait for their first test have keys that never change, so they are ranked once and wait as plain
-numbers in a heap. Retests, pools and re-collected tubes wait beside them with their keys. A test holds
+numbers in a sorted list. Retests, pools and re-collected tubes wait beside them with their keys. A test holds
 this queue against `scheduler.fill_plate` on the same jobs.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -20,6 +21,9 @@ LOOK = 5.0
 """Minutes after which somebody who waits for a plate to fill looks again."""
 
 SOON = 1e-6
+FEW = 16
+"""So many tubes are put into the line one by one; more are sorted in together."""
+
 DAY = 1440.0
 Floats = NDArray[np.float64]
 
@@ -63,6 +67,7 @@ class Firsts:
         came: minute from which each waits, `due` when its report is due.
         priority: of its tier.
         persons: who wait for it.
+        order: places in order of urgency, and `by_came` in order of coming, where they are known already.
     """
 
     ids: NDArray[np.int64]
@@ -70,6 +75,16 @@ class Firsts:
     due: Floats
     priority: NDArray[np.int64]
     persons: NDArray[np.int64]
+    order: NDArray[np.int64] | None = None
+    by_came: NDArray[np.int64] | None = None
+
+    def ranked(self, policy: str) -> NDArray[np.int64]:
+        """Places in the order in which a policy takes the tubes."""
+        if self.order is not None:
+            return self.order
+        urgent = (self.ids, self.came, self.due, -self.priority)
+        received = (self.ids, self.due, -self.priority, self.came)
+        return np.lexsort(received if policy == "fifo-full" else urgent)
 
 
 class Filling:
@@ -78,16 +93,19 @@ class Filling:
     def __init__(self, firsts: Firsts, rules: FillRules) -> None:
         self._rules, self._closing = rules, rules.closing
         self._room = len(rules.template.sample_wells(rules.order))
-        urgent = (firsts.ids, firsts.came, firsts.due, -firsts.priority)
-        received = (firsts.ids, firsts.due, -firsts.priority, firsts.came)
-        order = np.lexsort(received if rules.policy == "fifo-full" else urgent)
+        order = firsts.ranked(rules.policy)
         self._ids, self._due = firsts.ids[order], firsts.due[order]
         self._came, self._priority = firsts.came[order], firsts.priority[order]
         self._persons = firsts.persons[order]
-        self._entry = np.argsort(self._came, kind="stable").tolist()
-        self._times = np.sort(self._came)
+        self._entry = -np.argsort(self._came, kind="stable")
+        if firsts.by_came is not None:
+            rank = np.empty_like(order)
+            rank[order] = np.arange(order.size)
+            self._entry = -rank[firsts.by_came]
+        self._times = self._came[-self._entry]
         self._seen = 0
-        self._heap: list[int] = []
+        # ranks below 0, ascending: the most urgent tube stands last
+        self._first: list[int] = []
         self._again: list[tuple[tuple[float, ...], Any, float]] = []
         self._flushed = False
         self._code = ""
@@ -102,7 +120,12 @@ class Filling:
         heappush(self._again, (key, job, now))
 
     def __len__(self) -> int:
-        return len(self._entry) - self._seen + len(self._heap) + len(self._again)
+        return self._times.size - self._seen + len(self._first) + len(self._again)
+
+    def head(self) -> tuple[float, ...] | None:
+        """Key of the most urgent job that waits; None when nothing does."""
+        keys = [self._key(self._first[-1])] if self._first else []
+        return min(keys + [self._again[0][0]] if self._again else keys, default=None)
 
     def flush(self) -> None:
         """Let what is left start."""
@@ -112,11 +135,11 @@ class Filling:
         """When the next plate may be started, as far as is known."""
         opened = self._last_wave(now)
         self._advance(opened)
-        count = len(self._heap) + len(self._again)
+        count = len(self._first) + len(self._again)
         if not count:
             # a wave that is due now but for the last digit of a float must not start an empty plate
             return max(self._next_arrival(now), now + SOON)
-        if self._rules.policy == "waves" and not self._heap and not self._flushed:
+        if self._rules.policy == "waves" and not self._first and not self._flushed:
             count = sum(job.received <= opened for _, job, _ in self._again)
         self._code, minutes = judge(self._line(min(count, self._room), now), self._closing)
         if self._code or self._flushed:
@@ -144,28 +167,36 @@ class Filling:
         return [plate], entered
 
     def _fill(self, others: list[tuple[tuple[float, ...], Any, float]]) -> tuple[Plate, Floats]:
-        heap = self._heap
-        room = min(self._room, len(heap) + len(others))
+        first = self._first
+        room = min(self._room, len(first) + len(others))
         again: list[Any] = []
         entered: list[float] = []
-        ranks: list[int] = []
-        while others and len(ranks) + len(again) < room:
-            if heap and self._key(heap[0]) < others[0][0]:
-                ranks.append(heappop(heap))
-            else:
+        taken = 0
+        while others and taken + len(again) < room:
+            taken += self._before(others[0][0], taken, room - len(again))
+            if taken + len(again) < room:
                 _, job, at = heappop(others)
                 again.append(job)
                 entered.append(at)
-        ranks += [heappop(heap) for _ in range(room - len(ranks) - len(again))]
-        place = np.array(ranks, dtype=np.int64)
+        taken = room - len(again)
+        place = -np.array(first[len(first) - taken :], dtype=np.int64)[::-1]
+        del first[len(first) - taken :]
         keys = [(-job.priority, job.due) for job in again]
-        if ranks:
+        if taken:
             keys.append((-float(self._priority[place].max()), float(self._due[place].min())))
         plate = Plate(self.made, self._ids[place], again, min(keys), self._code or "end")
         self.made += 1
         return plate, np.concatenate([self._came[place], entered])
 
+    def _before(self, key: tuple[float, ...], taken: int, most: int) -> int:
+        """How many more first tests than those taken go before a job with this key; at most `most` in all."""
+        first = self._first
+        end = len(first) - taken
+        low = max(len(first) - most, 0)
+        return end - bisect_left(first, True, low, end, key=lambda rank: self._key(rank) < key)  # noqa: FBT003 - asked of every rank
+
     def _key(self, rank: int) -> tuple[float, ...]:
+        rank = -rank
         urgent = (-int(self._priority[rank]), float(self._due[rank]))
         came, tid = float(self._came[rank]), int(self._ids[rank])
         return (came, *urgent, tid) if self._rules.policy == "fifo-full" else (*urgent, came, tid)
@@ -180,10 +211,13 @@ class Filling:
         return now - minute + last
 
     def _advance(self, until: float) -> None:
-        times, entry, heap = self._times, self._entry, self._heap
-        last = int(np.searchsorted(times, until, side="right"))
-        for place in range(self._seen, last):
-            heappush(heap, entry[place])
+        last = int(np.searchsorted(self._times, until, side="right"))
+        came = self._entry[self._seen : last]
+        if came.size > FEW:
+            self._first = np.sort(np.concatenate([np.array(self._first, dtype=np.int64), came])).tolist()
+        else:
+            for rank in came.tolist():
+                insort(self._first, rank)
         self._seen = max(self._seen, last)
 
     def _next_arrival(self, now: float) -> float:
@@ -200,23 +234,23 @@ class Filling:
     def _line(self, count: int, now: float) -> Line:
         if count == self._room and self._rules.policy != "waves":
             return Line(count, count, 0.0, 0.0, now % DAY, None, tuple)
-        heap = np.array(self._heap, dtype=np.int64)
+        waiting = -np.array(self._first, dtype=np.int64)
         others = self._again
         due = min(
-            float(self._due[heap].min(initial=NEVER)), min((j.due for _, j, _ in others), default=NEVER)
+            float(self._due[waiting].min(initial=NEVER)), min((j.due for _, j, _ in others), default=NEVER)
         )
         came = min(
-            float(self._came[heap].min(initial=NEVER)), min((j.received for _, j, _ in others), default=NEVER)
+            float(self._came[waiting].min(initial=NEVER)), min((j.received for _, j, _ in others), default=NEVER)
         )
 
         def each() -> Sequence[tuple[float, float]]:
-            firsts = zip((self._due[heap] - now).tolist(), self._persons[heap].tolist(), strict=True)
+            firsts = zip((self._due[waiting] - now).tolist(), self._persons[waiting].tolist(), strict=True)
             return [
                 *firsts,
                 *((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in others),
             ]
 
-        tops = [-float(self._priority[heap].max(initial=-1))] + [-job.priority for _, job, _ in others]
+        tops = [-float(self._priority[waiting].max(initial=-1))] + [-job.priority for _, job, _ in others]
         queued = self.queued(min(tops)) if self._rules.policy == "cost" else 0
         return Line(count, self._room, due - now, now - came, now % DAY, self._rate(now), each, queued)
 
