@@ -223,6 +223,11 @@ class Rostered:
             left -= finish - begin
         return None
 
+    @property
+    def free(self) -> int:
+        """Servers without work, on duty or off."""
+        return len(self._idle)
+
     def give(self, server: int) -> None:
         """See `Always`."""
         heappush(self._idle, server)
@@ -285,7 +290,8 @@ class Station:
     def poke(self) -> None:
         """Start whatever can start; set an alarm for what can start later by itself."""
         now = self.env.now
-        while True:
+        # whoever gets free pokes again, so a queue is asked only when somebody could take its batch
+        while self.servers.free:
             ready = self.queue.ready(now)
             if ready > now:
                 self._wake_at(ready, now)

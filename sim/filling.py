@@ -5,7 +5,7 @@ numbers in a sorted list. Retests, pools and re-collected tubes wait beside them
 this queue against `scheduler.fill_plate` on the same jobs.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -21,7 +21,7 @@ LOOK = 5.0
 """Minutes after which somebody who waits for a plate to fill looks again."""
 
 SOON = 1e-6
-FEW = 16
+FEW = 500
 """So many tubes are put into the line one by one; more are sorted in together."""
 
 DAY = 1440.0
@@ -87,6 +87,42 @@ class Firsts:
         return np.lexsort(received if policy == "fifo-full" else urgent)
 
 
+class Ranks:
+    """Ascending numbers: a long sorted list that is used up from its head, and the few that came later."""
+
+    __slots__ = ("_at", "_new", "_old")
+
+    def __init__(self) -> None:
+        self._old: list[int] = []
+        self._at = 0
+        self._new: list[int] = []
+
+    def add(self, came: NDArray[np.int64]) -> None:
+        """Put numbers where they belong."""
+        if came.size + len(self._new) > FEW:
+            left = [*self._old[self._at :], *self._new]
+            joined = np.concatenate([np.array(left, dtype=np.int64), came]) if left else came
+            self._old, self._at, self._new = np.sort(joined).tolist(), 0, []
+            return
+        for rank in came.tolist():
+            insort(self._new, rank)
+
+    def least(self, count: int) -> list[int]:
+        """The smallest `count` numbers, ascending; fewer when there are fewer."""
+        found = self._old[self._at : self._at + count]
+        return sorted(found + self._new[:count])[:count] if self._new else found
+
+    def drop(self, taken: list[int]) -> None:
+        """Remove what `least` has given."""
+        if taken:
+            new = bisect_right(self._new, taken[-1])
+            del self._new[:new]
+            self._at += len(taken) - new
+
+    def __len__(self) -> int:
+        return len(self._old) - self._at + len(self._new)
+
+
 class Filling:
     """A `sim.engine.Queue` that closes plates by the rules of the laboratory."""
 
@@ -97,15 +133,14 @@ class Filling:
         self._ids, self._due = firsts.ids[order], firsts.due[order]
         self._came, self._priority = firsts.came[order], firsts.priority[order]
         self._persons = firsts.persons[order]
-        self._entry = -np.argsort(self._came, kind="stable")
+        self._entry = np.argsort(self._came, kind="stable")
         if firsts.by_came is not None:
             rank = np.empty_like(order)
             rank[order] = np.arange(order.size)
-            self._entry = -rank[firsts.by_came]
-        self._times = self._came[-self._entry]
+            self._entry = rank[firsts.by_came]
+        self._times = self._came[self._entry]
         self._seen = 0
-        # ranks below 0, ascending: the most urgent tube stands last
-        self._first: list[int] = []
+        self._first = Ranks()
         self._again: list[tuple[tuple[float, ...], Any, float]] = []
         self._flushed = False
         self._code = ""
@@ -124,8 +159,8 @@ class Filling:
 
     def head(self) -> tuple[float, ...] | None:
         """Key of the most urgent job that waits; None when nothing does."""
-        keys = [self._key(self._first[-1])] if self._first else []
-        return min(keys + [self._again[0][0]] if self._again else keys, default=None)
+        keys = [self._key(rank) for rank in self._first.least(1)]
+        return min([*keys, *(entry[0] for entry in self._again[:1])], default=None)
 
     def flush(self) -> None:
         """Let what is left start."""
@@ -167,36 +202,42 @@ class Filling:
         return [plate], entered
 
     def _fill(self, others: list[tuple[tuple[float, ...], Any, float]]) -> tuple[Plate, Floats]:
-        first = self._first
-        room = min(self._room, len(first) + len(others))
+        room = min(self._room, len(self._first) + len(others))
+        ranks = self._first.least(room)
+        again, entered = self._urgent(others, ranks, room)
+        ranks = ranks[: room - len(again)]
+        self._first.drop(ranks)
+        own = np.array(ranks, dtype=np.int64)
+        keys = [(-job.priority, job.due) for job in again]
+        if ranks:
+            keys.append((-float(self._priority[own].max()), float(self._due[own].min())))
+        plate = Plate(self.made, self._ids[own], again, min(keys), self._code or "end")
+        self.made += 1
+        return plate, np.concatenate([self._came[own], entered])
+
+    def _urgent(
+        self, others: list[tuple[tuple[float, ...], Any, float]], ranks: list[int], room: int
+    ) -> tuple[list[Any], list[float]]:
+        """The other jobs that come onto a plate beside first tests, and when each came."""
         again: list[Any] = []
         entered: list[float] = []
-        taken = 0
+        taken, asked = 0, -1
+        following: tuple[float, ...] = ()
         while others and taken + len(again) < room:
-            taken += self._before(others[0][0], taken, room - len(again))
-            if taken + len(again) < room:
+            key = others[0][0]
+            if taken < len(ranks) and asked != taken:
+                asked, following = taken, self._key(ranks[taken])
+            if taken == len(ranks) or key <= following:
                 _, job, at = heappop(others)
                 again.append(job)
                 entered.append(at)
-        taken = room - len(again)
-        place = -np.array(first[len(first) - taken :], dtype=np.int64)[::-1]
-        del first[len(first) - taken :]
-        keys = [(-job.priority, job.due) for job in again]
-        if taken:
-            keys.append((-float(self._priority[place].max()), float(self._due[place].min())))
-        plate = Plate(self.made, self._ids[place], again, min(keys), self._code or "end")
-        self.made += 1
-        return plate, np.concatenate([self._came[place], entered])
-
-    def _before(self, key: tuple[float, ...], taken: int, most: int) -> int:
-        """How many more first tests than those taken go before a job with this key; at most `most` in all."""
-        first = self._first
-        end = len(first) - taken
-        low = max(len(first) - most, 0)
-        return end - bisect_left(first, True, low, end, key=lambda rank: self._key(rank) < key)  # noqa: FBT003 - asked of every rank
+            else:
+                # all first tests that go before this job
+                last = min(room - len(again), len(ranks))
+                taken = bisect_left(ranks, key, taken + 1, last, key=self._key)
+        return again, entered
 
     def _key(self, rank: int) -> tuple[float, ...]:
-        rank = -rank
         urgent = (-int(self._priority[rank]), float(self._due[rank]))
         came, tid = float(self._came[rank]), int(self._ids[rank])
         return (came, *urgent, tid) if self._rules.policy == "fifo-full" else (*urgent, came, tid)
@@ -211,14 +252,11 @@ class Filling:
         return now - minute + last
 
     def _advance(self, until: float) -> None:
+        if self._seen >= self._times.size or self._times[self._seen] > until:
+            return
         last = int(np.searchsorted(self._times, until, side="right"))
-        came = self._entry[self._seen : last]
-        if came.size > FEW:
-            self._first = np.sort(np.concatenate([np.array(self._first, dtype=np.int64), came])).tolist()
-        else:
-            for rank in came.tolist():
-                insort(self._first, rank)
-        self._seen = max(self._seen, last)
+        self._first.add(self._entry[self._seen : last])
+        self._seen = last
 
     def _next_arrival(self, now: float) -> float:
         if self._seen >= self._times.size:
@@ -234,13 +272,14 @@ class Filling:
     def _line(self, count: int, now: float) -> Line:
         if count == self._room and self._rules.policy != "waves":
             return Line(count, count, 0.0, 0.0, now % DAY, None, tuple)
-        waiting = -np.array(self._first, dtype=np.int64)
+        waiting = np.array(self._first.least(len(self._first)), dtype=np.int64)
         others = self._again
         due = min(
             float(self._due[waiting].min(initial=NEVER)), min((j.due for _, j, _ in others), default=NEVER)
         )
         came = min(
-            float(self._came[waiting].min(initial=NEVER)), min((j.received for _, j, _ in others), default=NEVER)
+            float(self._came[waiting].min(initial=NEVER)),
+            min((j.received for _, j, _ in others), default=NEVER),
         )
 
         def each() -> Sequence[tuple[float, float]]:
