@@ -207,8 +207,8 @@ class State:
         for name in ("came", "due"):
             made[name] = made[name].astype(np.float64)
         for name in given.keys() - {"promised"}:
-            made[name] = np.asarray(given[name], dtype=made[name].dtype)
-        made["promised"] = np.asarray(given.get("promised", made["due"]), dtype=np.float64)
+            made[name] = _filled(given[name], made[name])
+        made["promised"] = _filled(given.get("promised", made["due"]), made["due"])
         return cls(now, names, plates=plates, **made)
 
     def joined(self, other: "State") -> "State":
@@ -219,6 +219,12 @@ class State:
         moved = np.where(other.pool >= 0, other.pool + len(self.names), -1)
         made["pool"] = np.concatenate([self.pool, moved])
         return replace(self, names=self.names + other.names, **made)
+
+
+def _filled(value: Any, like: NDArray[Any]) -> NDArray[Any]:
+    """One value for all tubes, or one for each."""
+    found = np.asarray(value, dtype=like.dtype)
+    return np.full(like.shape, found) if not found.ndim else found
 
 
 def left_of(service: Service, elapsed: float, count: int, rng: np.random.Generator) -> Floats:
