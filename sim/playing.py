@@ -142,7 +142,8 @@ class Played:
             return
         counts = rng.poisson(rates)
         came = np.repeat(hours * 60.0, counts) + rng.uniform(0, 60, int(counts.sum()))
-        came = np.sort(came[came > now])
+        # what is sealed already is known by name; unannounced is what will be sealed from now on
+        came = np.sort(came[came - self.model.travel.draw(came.size, rng) > now])
         shares, priorities, due = (np.array(column) for column in zip(*tide.tiers, strict=True))
         tier = rng.choice(shares.size, came.size, p=shares / shares.sum())
         self.extra, self.extra_came = came.size, came
