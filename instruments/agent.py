@@ -5,7 +5,7 @@ SQLite outbox and committed; it is sent, and sent again, until the bridge says t
 has committed it; then it is marked. The folder of the instrument is only ever read.
 
 Needs Python 3.8, the standard library and pyzmq; on an old PC this file and ``wire.py`` are enough:
-``python agent.py --help``.
+``python agent.py enrol CODE --folder FOLDER`` once, then ``python agent.py run``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import zmq
 import zmq.auth
+from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
 if TYPE_CHECKING or __package__:
@@ -40,14 +42,14 @@ else:  # this file lies beside wire.py, outside any package
     import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 try:
     import fcntl
 except ImportError:  # Windows: there an open that is not shared fails by itself
     fcntl = None  # type: ignore[assignment]
 
-VERSION = "1.0"
+VERSION = "1.1"
 LOG = logging.getLogger("instruments.agent")
 
 PENDING = "pending"
@@ -493,6 +495,7 @@ class Courier:
         self._wanted: dict[int, set[int]] = {}
         self.last_ack: float | None = None
         self.last_error = ""
+        self.answers: Counter[str] = Counter()
 
     def outgoing(self, now: float, tick: float) -> Iterator[wire.Message]:
         """The messages to send now. Each counts as sent only after :meth:`sent`."""
@@ -569,6 +572,7 @@ class Courier:
             reply = f"{message.header['status']} {message.header['first_stored_at']}".strip()
             self._outbox.settle(file_id, ACKED, reply, now)
             self._land(file_id)
+            self.answers[message.header["status"]] += 1
             self.last_ack = now
             LOG.info("%s: %s", flight.waiting.head.name, reply)
             return
@@ -582,6 +586,7 @@ class Courier:
     def _refused(self, waiting: Waiting, message: wire.Message, now: float) -> None:
         reply = f"{message.header['code']}: {message.header['sentence']}"
         self.last_error = f"{waiting.head.name}: {reply}"
+        self.answers[message.header["code"]] += 1
         if message.header["status"] == wire.RETRYABLE:
             LOG.warning("%s will be sent again: %s", waiting.head.name, reply)
             self._postpone(waiting, reply, now)
@@ -730,12 +735,13 @@ class Agent:
         self.bridge_device = ""
         self.versions = 0
         try:
-            self._connect()
+            self.reconnect()
         except BaseException:
             self.close()
             raise
 
-    def _connect(self) -> None:
+    def reconnect(self) -> None:
+        """Build the link anew; what was in flight is sent again."""
         self._link.open()
         self._courier.lost_link()
         self._heard_at = time.monotonic()
@@ -840,7 +846,7 @@ class Agent:
         refused = self._link.state == "refused"  # after a refusal ZeroMQ does not knock again by itself
         if quiet > (1 if refused else 3) * self.config.ping_s:
             LOG.warning("nothing heard for %.0f s; the link is built anew", quiet)
-            self._connect()
+            self.reconnect()
         elif not refused and min(quiet, tick - self._pinged_at) > self.config.ping_s:
             self._pinged_at = tick
             self._link.send(wire.ping())
@@ -874,6 +880,7 @@ class Agent:
             **self._outbox.counts(),
             "oldest_pending_s": None if oldest is None else max(0.0, now - oldest),
             "new_versions": self.versions,
+            "answers": dict(self._courier.answers),
             "last_ack_at": _iso(self._courier.last_ack),
             "last_error": self._courier.last_error,
             "problems": {**self._folder.problems, **self._live.problems, **self._trouble},
@@ -888,9 +895,9 @@ class Agent:
         problems = f", {len(status['problems'])} problems" if status["problems"] else ""
         return f"{status['instrument']}: link {status['link']}, {counts}{problems}"
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until ``stop`` is set. Whatever goes wrong is logged, shown, and tried again."""
-        while not stop.is_set():
+    def run(self, stop: threading.Event, changed: Callable[[], bool] = lambda: False) -> None:
+        """Work until ``stop`` is set or ``changed`` holds. What goes wrong is logged, shown, tried again."""
+        while not (stop.is_set() or changed()):
             try:
                 self.step()
                 self._exchange_until(time.monotonic() + self.config.poll_s, stop)
@@ -913,6 +920,15 @@ class Agent:
         }
         with contextlib.suppress(OSError):
             _write_json(self.config.health_file, report)
+
+    def ship(self, seconds: float) -> bool:
+        """Spool what is finished and work until nothing waits; False when ``seconds`` did not suffice."""
+        end = time.monotonic() + seconds
+        self.step()
+        while not self.idle and time.monotonic() < end:
+            self._link.wait(0.05)
+            self.exchange()
+        return self.idle
 
     @property
     def idle(self) -> bool:
@@ -947,6 +963,139 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     draft.replace(path)
 
 
+# ---------------------------------------------------------------------------- enrolment
+CONFIG_FILE = Path("nat-agent.json")
+_REMEMBERED = ("folder", "pattern", "live", "plate_regex", "run", "plate", "settle", "poll")
+
+
+class EnrolError(Exception):
+    """The laboratory did not enrol this PC; ``sentence`` says what to do."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(f"{code}: {sentence}")
+        self.code = code
+        self.sentence = sentence
+
+
+def enrol(code: wire.Code, public_key: str, instrument: str = "", seconds: float = 60.0) -> str:
+    """Have the bridge enrol a public key (Z85) with a code, asking again until it answers.
+
+    Returns:
+        The name of the device it is enrolled under.
+
+    Raises:
+        EnrolError: refused, or no answer within ``seconds``.
+    """
+    config = replace(
+        _KNOCKING,
+        endpoint=code.endpoint,
+        server_public=z85.encode(code.server_key),
+        public_key=zmq.curve_public(z85.encode(code.key)),
+        secret_key=z85.encode(code.key),
+    )
+    link = Link(config)
+    try:
+        return _knock(link, code, wire.enrol(VERSION, public_key, instrument), seconds)
+    finally:
+        link.close()
+
+
+def _knock(link: Link, code: wire.Code, request: wire.Message, seconds: float) -> str:
+    """Connect and ask; a lost link is tried again, a refused key is asked about twice."""
+    end = time.monotonic() + seconds
+    refused = 0
+    said = EnrolError("no-answer", _NO_ANSWER.format(code.endpoint, seconds))
+    asked_at = 0.0
+    link.open()
+    while time.monotonic() < end:
+        link.wait(0.2)
+        if "refused" in link.changes():
+            refused += 1
+            if refused >= 2:
+                raise EnrolError("code-unknown", _UNKNOWN_CODE.format(code.endpoint))
+            link.open()
+        for message in link.receive():
+            if message.type == wire.WELCOME:
+                return str(message.header["device"])
+            if message.type == wire.NACK:
+                said = EnrolError(message.header["code"], message.header["sentence"])
+                if message.header["status"] == wire.PERMANENT:
+                    raise said
+        if link.state == "connected" and time.monotonic() - asked_at > 5.0:
+            asked_at = time.monotonic()
+            link.send(request)
+    raise said
+
+
+_UNKNOWN_CODE = (
+    "The bridge at {0} does not know this code. Was it issued by this laboratory? "
+    "Ask its administrator for a new one."
+)
+_NO_ANSWER = (
+    "No bridge with the key in this code answered at {0} within {1:.0f} s. Is the server running, is it "
+    "the one that issued the code, does the firewall let this PC reach it? The code is not used up."
+)
+_KNOCKING = AgentConfig(Path(), Path(), "", "", b"", b"", b"")
+
+
+def enrol_here(code_words: str, options: argparse.Namespace) -> str:
+    """Make the keys of this PC, have them enrolled, write the configuration that ``run`` reads.
+
+    Safe to be repeated with the same code when anything went wrong in between: the same keys are used.
+
+    Raises:
+        wire.WireError: the code is mistyped. EnrolError: the laboratory refused.
+        OSError: the files cannot be written.
+    """
+    code = wire.read_code(code_words)
+    home = options.config.resolve().parent
+    key_file = home / f"nat-agent-{hashlib.sha256(code.key).hexdigest()[:8]}.key_secret"
+    if not key_file.exists():
+        new_key_file(key_file)
+    public = zmq.auth.load_certificate(key_file)[0].decode("ascii")
+    device = enrol(code, public, options.instrument or "", options.wait)
+    before = _read_json(options.config) if options.config.exists() else {}
+    given = {name: getattr(options, name) for name in _REMEMBERED}
+    settings = {
+        **before,
+        **{name: _plain(value) for name, value in given.items() if value is not None},
+        "endpoint": code.endpoint,
+        "instrument": device,
+        "server_key": z85.encode(code.server_key).decode("ascii"),
+        "key_file": key_file.name,
+        "outbox": _plain(options.outbox) if options.outbox else before.get("outbox", "agent-outbox.db"),
+    }
+    _write_json(options.config, settings)
+    return device
+
+
+def _plain(value: Any) -> Any:
+    return str(value.resolve()) if isinstance(value, Path) else value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} is not there; enrol this PC first: agent enrol CODE") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is not the configuration of an agent.")  # noqa: TRY004 - of its content
+    return content
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings that ``enrol`` wrote; names are those of the options.
+
+    Raises:
+        ValueError: the file is not such a configuration.
+    """
+    content = _read_json(path)
+    for name in ("folder", "key_file", "outbox", "health"):
+        if content.get(name):
+            content[name] = path.resolve().parent / content[name]
+    return content
+
+
 # ---------------------------------------------------------------------------- command line
 def new_key_file(path: Path) -> str:
     """Make a key pair in ``path`` (readable by its owner alone); returns the public key to enrol.
@@ -959,6 +1108,8 @@ def new_key_file(path: Path) -> str:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as stream:
         stream.write(f'metadata\ncurve\n    public-key = "{public}"\n    secret-key = "{secret}"\n')
+        stream.flush()
+        os.fsync(stream.fileno())
     return public
 
 
@@ -969,29 +1120,55 @@ def _key_text(text: str) -> bytes:
     return bytes(zmq.auth.load_certificate(text)[0])
 
 
+_DEFAULTS: dict[str, Any] = {
+    "outbox": Path("agent-outbox.db"),
+    "live": "*.reads",
+    "plate_regex": "",
+    "run": "",
+    "plate": "",
+    "settle": 3.0,
+    "poll": 2.0,
+}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="agent",
+        usage="agent enrol [CODE] [--folder FOLDER] [options] | agent run [options] | agent [options]",
         description="Watch an instrument's folder and send every finished file to the laboratory.",
     )
-    parser.add_argument("--folder", type=Path, help="the folder the instrument exports to (only read)")
-    parser.add_argument("--endpoint", help="the bridge, for example tcp://lis.lab:5570")
-    parser.add_argument("--instrument", help="the name this instrument is enrolled under")
-    parser.add_argument("--server-key", help="the bridge's public key, or the file that holds it")
-    parser.add_argument("--key-file", type=Path, help="this agent's own key pair")
-    parser.add_argument("--new-key", action="store_true", help="make the key file, print its public key, end")
-    parser.add_argument("--outbox", type=Path, default=Path("agent-outbox.db"))
-    parser.add_argument("--pattern", action="append", help="glob of files to send (may be given again)")
-    parser.add_argument("--live", default="*.reads", help="glob of growing files of live readings")
-    parser.add_argument("--plate-regex", default="", help="finds the plate barcode in a file name")
-    parser.add_argument("--run", default="", help="run name, when the file name does not tell it")
-    parser.add_argument("--plate", default="", help="plate barcode, when the file name does not tell it")
-    parser.add_argument("--settle", type=float, default=3.0, help="seconds a file must stand still")
-    parser.add_argument("--poll", type=float, default=2.0, help="seconds between looks at the folder")
-    parser.add_argument("--health", type=Path, help="where the state is written as JSON")
-    parser.add_argument("--retry-refused", action="store_true", help="first make refused files pending again")
-    parser.add_argument("--version", action="version", version=VERSION)
+    add = parser.add_argument
+    add("words", nargs="*", metavar="enrol CODE | run", help="enrol this PC once with a code; then run")
+    add("--config", type=Path, help=f"what enrol writes and run reads (default: {CONFIG_FILE} here)")
+    add("--code-file", type=Path, help="file that holds the code, for enrol")
+    add("--wait", type=float, default=60.0, help="seconds to wait for the bridge, for enrol")
+    add("--folder", type=Path, help="the folder the instrument exports to (only read)")
+    add("--endpoint", help="the bridge, for example tcp://lis.lab:5570")
+    add("--instrument", help="the name this instrument is enrolled under")
+    add("--server-key", help="the bridge's public key, or the file that holds it")
+    add("--key-file", type=Path, help="this agent's own key pair")
+    add("--new-key", action="store_true", help="make the key file, print its public key, end")
+    add("--outbox", type=Path, help="where files wait until they are stored (default: agent-outbox.db)")
+    add("--pattern", action="append", help="glob of files to send (may be given again)")
+    add("--live", help="glob of growing files of live readings (default: *.reads)")
+    add("--plate-regex", help="finds the plate barcode in a file name")
+    add("--run", help="run name, when the file name does not tell it")
+    add("--plate", help="plate barcode, when the file name does not tell it")
+    add("--settle", type=float, help="seconds a file must stand still (default: 3)")
+    add("--poll", type=float, help="seconds between looks at the folder (default: 2)")
+    add("--health", type=Path, help="where the state is written as JSON")
+    add("--retry-refused", action="store_true", help="first make refused files pending again")
+    add("--version", action="version", version=VERSION)
     return parser
+
+
+def _completed(options: argparse.Namespace) -> argparse.Namespace:
+    """Options as given, then as the configuration has them, then as they are by default."""
+    configured = read_config(options.config) if options.config else {}
+    for name, value in {**_DEFAULTS, **configured}.items():
+        if getattr(options, name, None) is None:
+            setattr(options, name, value)
+    return options
 
 
 def _config(options: argparse.Namespace) -> AgentConfig:
@@ -1020,39 +1197,97 @@ def _config(options: argparse.Namespace) -> AgentConfig:
 
 def main(argv: Iterable[str] | None = None) -> int:
     """Run the agent until it is told to stop; 0 on success, 1 with one line on stderr, 2 for usage."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
     parser = _parser()
-    options = parser.parse_args(None if argv is None else list(argv))
-    needed = (
-        ["key_file"] if options.new_key else ["folder", "endpoint", "instrument", "server_key", "key_file"]
-    )
-    for name in needed:
+    options = _parsed(parser, arguments)
+    command, *rest = options.words or [""]
+    if command not in ("", "enrol", "run") or (rest and command != "enrol"):
+        parser.error(f"{' '.join(options.words)} is not known; say enrol CODE, or run")
+    try:
+        if command == "enrol":
+            return _enrol(rest, options)
+        return _start(parser, arguments)
+    except (EnrolError, wire.WireError) as error:
+        return _failed(error.code, error.sentence)
+    except (OSError, ValueError, re.error, sqlite3.Error, zmq.ZMQError) as error:
+        return _failed("agent-start", str(error))
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    options = parser.parse_intermixed_args(list(arguments))
+    if options.words and options.config is None:
+        options.config = CONFIG_FILE
+    return options
+
+
+def _failed(code: str, sentence: str) -> int:
+    print(f"error: {code}: {sentence}", file=sys.stderr)  # noqa: T201 - the answer of this command
+    return 1
+
+
+def _enrol(words: Sequence[str], options: argparse.Namespace) -> int:
+    text = options.code_file.read_text(encoding="utf-8-sig") if options.code_file else " ".join(words)
+    device = enrol_here(text or input("Code: "), options)
+    config = options.config
+    print(f"This PC is enrolled as {device}; the settings are in {config}.")  # noqa: T201 - the answer
+    if not read_config(config).get("folder"):
+        print("Now name the folder to watch: agent run --folder FOLDER")  # noqa: T201 - the answer
+    else:
+        print("Now start the agent: agent run")  # noqa: T201 - the answer
+    return 0
+
+
+def _start(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    options = _completed(_parsed(parser, arguments))
+    if options.new_key:
+        if options.key_file is None:
+            parser.error("--key-file is needed")
+        print(new_key_file(options.key_file))  # noqa: T201 - the answer of this command
+        return 0
+    for name in ("folder", "endpoint", "instrument", "server_key", "key_file"):
         if getattr(options, name) is None:
             parser.error(f"--{name.replace('_', '-')} is needed")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    try:
-        if options.new_key:
-            print(new_key_file(options.key_file))  # noqa: T201 - the answer of this command
-            return 0
-        agent = Agent(_config(options))
-    except (OSError, ValueError, re.error, sqlite3.Error, zmq.ZMQError) as error:
-        print(f"error: agent-start: {error}", file=sys.stderr)  # noqa: T201 - the answer of this command
-        return 1
-    return _serve(agent, retry=options.retry_refused)
-
-
-def _serve(agent: Agent, *, retry: bool) -> int:
     stop = threading.Event()
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), lambda _number, _frame: stop.set())
-    if retry:
-        LOG.info("%d refused files are sent again", agent.retry_refused())
-    LOG.info("%s", agent.status_line())
-    try:
-        agent.run(stop)
-        LOG.info("%s", agent.status_line())
-    finally:
-        agent.close()
+    serve(
+        lambda: _config(_completed(_parsed(parser, arguments))),
+        options.config,
+        stop,
+        retry=options.retry_refused,
+    )
     return 0
+
+
+def serve(
+    load: Callable[[], AgentConfig], watched: Path | None, stop: threading.Event, *, retry: bool = False
+) -> None:
+    """Run an agent until ``stop`` is set; when the file ``watched`` changes, one with the new settings.
+
+    So a key that was renewed with ``enrol`` is used without a restart.
+    """
+    while not stop.is_set():
+        before = _mark_of(watched)
+        agent = Agent(load())
+        try:
+            if retry:
+                LOG.info("%d refused files are sent again", agent.retry_refused())
+            LOG.info("%s", agent.status_line())
+            agent.run(stop, lambda before=before: _mark_of(watched) != before)  # type: ignore[misc]
+            LOG.info("%s", agent.status_line())
+        finally:
+            agent.close()
+        retry = False
+
+
+def _mark_of(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return _mark(path.stat())
+    except OSError:  # away for a moment: no change
+        return ""
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from zmq.utils.z85 import encode as z85
 
 from instruments import wire
 from instruments.desk import Desk, Job, Outlet
+from instruments.door import ENROLMENTS, Door
 from instruments.intake import BridgeEvent, Intake, PartFolders, Receipt, Refused, Shipment
 
 if TYPE_CHECKING:
@@ -122,18 +123,20 @@ class Bridge:
         handler: commits a shipment and returns its receipt; :class:`Refused` refuses it for good, any
             other exception has it sent again. Called from worker threads, never twice at a time for
             one device; it must recognise what it has by (instrument, run, sha256).
+        door: lets agents enrol with a code; None: every key that is not enrolled is refused.
         on_event: told what belongs in the audit trail or wakes somebody, in a thread of its own.
         on_reads: live readings, in a thread of its own; the oldest are dropped when it lags.
         limits: how much may wait and run at once.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the laboratory does with each kind of news
         self,
         endpoint: str,
         keys: KeyPair,
         enrolled: Callable[[bytes], str | None],
         handler: Callable[[Shipment], Receipt],
         *,
+        door: Door | None = None,
         on_event: Callable[[BridgeEvent], None] | None = None,
         on_reads: Callable[[Reads], None] | None = None,
         limits: Limits | None = None,
@@ -142,6 +145,7 @@ class Bridge:
         self._keys = keys
         self._enrolled = enrolled
         self._handler = handler
+        self._door = door
         self._on_event = on_event or (lambda _event: None)
         self._on_reads = on_reads or (lambda _reads: None)
         self._limits = limits or Limits()
@@ -149,6 +153,7 @@ class Bridge:
         self._counting = threading.Lock()
         self._stop = threading.Event()
         self._replies: deque[tuple[bytes, wire.Message]] = deque()
+        self._auditing = threading.Lock()
         self._audited: OrderedDict[tuple[str, bytes], float] = OrderedDict()
         self._resources = contextlib.ExitStack()
         self._loop: threading.Thread | None = None
@@ -251,18 +256,23 @@ class Bridge:
     def _event(self, kind: str, device: str | None, detail: str, key: bytes = b"") -> None:
         self._report(BridgeEvent(kind, device, detail, key))
 
-    def _event_once(self, kind: str, device: str | None, detail: str, key: bytes) -> None:
+    def _event_once(self, kind: str, device: str | None, detail: str, key: bytes, about: bytes = b"") -> None:
         """The same complaint about the same key at most once a minute: a flood must not drown the audit."""
         self._count(kind)
+        if self._first_in_a_while((kind, key + about)):
+            self._event(kind, device, detail, key)
+
+    def _first_in_a_while(self, same: tuple[str, bytes]) -> bool:
         now = time.monotonic()
-        before = self._audited.get((kind, key))
-        if before is not None and now - before < _QUIET_AUDIT_S:
-            return
-        self._audited[(kind, key)] = now
-        self._audited.move_to_end((kind, key))
-        if len(self._audited) > 1024:
-            self._audited.popitem(last=False)
-        self._event(kind, device, detail, key)
+        with self._auditing:
+            before = self._audited.get(same)
+            if before is not None and now - before < _QUIET_AUDIT_S:
+                return False
+            self._audited[same] = now
+            self._audited.move_to_end(same)
+            if len(self._audited) > 1024:
+                self._audited.popitem(last=False)
+        return True
 
     # ------------------------------------------------------------------ the loop, only user of the sockets
     def _run(self) -> None:
@@ -289,18 +299,30 @@ class Bridge:
         try:
             _version, _request, domain, address, _identity, mechanism, raw = frames
             key = z85(raw)
-            if (domain, mechanism) == (_ZAP_DOMAIN, b"CURVE") and self._device(key) is not None:
+            admitted = (domain, mechanism) == (_ZAP_DOMAIN, b"CURVE") and self._admits(key, address.decode())
+            if admitted:
                 status, text, user = b"200", b"OK", key
                 self._count("admitted")
-            else:
-                detail = f"a key that is not enrolled knocked from {address.decode('ascii', 'replace')}"
-                self._event_once("key-refused", None, detail, key)
+            elif admitted is None:
+                status, text = b"300", b"too many unknown keys; later"
         except Exception:
             # RFC 27: a temporary failure. The device tries again by itself; after 400 it would not.
             status, text = b"300", b"the enrolment could not be read"
             self._count("loop_errors")
             LOG.exception("a device could not be admitted")
         self._zap.send_multipart([b"1.0", frames[1], status, text, user, b""])
+
+    def _admits(self, key: bytes, address: str) -> bool | None:
+        """Whether a key may connect: a device's, or that of a code; None: it may ask again later."""
+        if self._device(key) is not None:
+            return True
+        admitted = self._door.admits(key, address) if self._door else False
+        if admitted is None:
+            detail = f"too many unknown keys knocked within a minute, the last from {address}"
+            self._event_once("too-many-keys", None, detail, b"")
+        elif not admitted:
+            self._event_once("key-refused", None, f"a key that is not enrolled knocked from {address}", key)
+        return admitted
 
     def _device(self, key: bytes) -> str | None:
         return self._enrolled(key)
@@ -332,9 +354,21 @@ class Bridge:
         except wire.WireError as error:
             self._bad_frames(routing_id, key, error)
             return
+        if message.type == wire.ENROL:
+            self._queue_enrolment(Job(routing_id, ENROLMENTS, message, key, _peer(frames[-1])))
+            return
         device = self._device_now(routing_id, key, message.message_id)
         if device is not None:
-            self._dispatch(Job(routing_id, device, message))
+            self._dispatch(Job(routing_id, device, message), key)
+
+    def _queue_enrolment(self, job: Job) -> None:
+        """A request to enrol counts only with the key of a code; the laboratory decides in a worker."""
+        if self._door is None or self._device(job.key) is not None or not self._door.knows(job.key):
+            sentence = "Enrolment is asked for with a code; ask the administrator for one."
+            self._send(job.routing_id, wire.nack(job.message.message_id, wire.PERMANENT, "no-code", sentence))
+        elif self._desk.put(job) == "full":
+            sentence = "Too many instruments are being enrolled; try again in a moment."
+            self._send(job.routing_id, wire.nack(job.message.message_id, wire.RETRYABLE, "busy", sentence))
 
     def _bad_frames(self, routing_id: bytes, key: bytes, error: wire.WireError) -> None:
         device = self._device_now(routing_id, key, error.message_id)
@@ -363,7 +397,7 @@ class Bridge:
             self._send(routing_id, wire.nack(message_id, wire.RETRYABLE, "not-enrolled", sentence))
         return device
 
-    def _dispatch(self, job: Job) -> None:
+    def _dispatch(self, job: Job, key: bytes) -> None:
         message = job.message
         match message.type:
             case wire.RUN_FILE:
@@ -371,6 +405,8 @@ class Bridge:
             case wire.PING:
                 self._send(job.routing_id, wire.pong(message.message_id))
             case wire.HELLO:
+                agent = str(message.header["agent"])
+                self._event_once("hello", job.device, agent, key, agent.encode())
                 self._send(job.routing_id, wire.welcome(message.message_id, job.device))
             case wire.READS:
                 self._show_reads(job)
@@ -420,13 +456,29 @@ class Bridge:
     def _work(self) -> None:
         while (job := self._desk.take()) is not None:
             try:
-                self._replies.append((job.routing_id, self._intake.take(job.device, job.message)))
+                self._replies.append((job.routing_id, self._take(job)))
             except Exception:
                 self._count("loop_errors")
                 LOG.exception("a part was passed over; its sender will send it again")
             self._desk.done(job)
             self._wake()
 
+    def _take(self, job: Job) -> wire.Message:
+        if job.device == ENROLMENTS and self._door is not None:
+            return self._door.take(job.key, job.address, job.message, self._code_refused)
+        return self._intake.take(job.device, job.message)
+
+    def _code_refused(self, event: BridgeEvent) -> None:
+        self._event_once(event.kind, event.device, event.detail, event.public_key)
+
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: the loop is about to wake; closed: it has ended
             self._waker.send(b"!")
+
+
+def _peer(frame: zmq.Frame) -> str:
+    """The address a message came from, as far as ZeroMQ knows it."""
+    try:
+        return str(frame.get("Peer-Address"))
+    except zmq.ZMQError:
+        return ""

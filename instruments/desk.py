@@ -18,11 +18,16 @@ _QUEUE_BYTES = 16 * 1024 * 1024
 
 
 class Job(NamedTuple):
-    """One part of a run file from an enrolled device, and where its answer goes."""
+    """One part of a run file from an enrolled device, and where its answer goes.
+
+    ``key`` and ``address`` are told of a request to enrol alone.
+    """
 
     routing_id: bytes
     device: str
     message: wire.Message
+    key: bytes = b""
+    address: str = ""
 
 
 class Outlet(Generic[T]):

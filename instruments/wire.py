@@ -11,6 +11,7 @@ the old PC of a cycler.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
@@ -32,6 +33,7 @@ SUPPORTED = (1, 1)  # lowest and highest major version spoken here
 MAGIC = b"NAT1"
 
 HELLO = "HELLO"
+ENROL = "ENROL"
 RUN_FILE = "RUN_FILE"
 READS = "READS"
 PING = "PING"
@@ -60,6 +62,7 @@ _PLAIN_JSON = json.JSONEncoder().encode
 _MAGIC_FORM = re.compile(rb"NAT(0|[1-9][0-9]{0,3})\Z")
 _UNSAFE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, lone surrogates, line ends: they forge log lines
 _SHA256_FORM = re.compile(r"[0-9a-f]{64}\Z")
+_KEY_FORM = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}\Z")  # Z85 of 32 bytes
 
 
 class WireError(Exception):
@@ -175,6 +178,11 @@ def _one_of(*words: str) -> _Check:
 _NAME = _text(128)
 _FIELDS: dict[str, dict[str, _Check]] = {
     HELLO: {"agent": _text(64), "instrument": _NAME, "kinds": _texts},
+    ENROL: {
+        "agent": _text(64),
+        "instrument": _text(128, empty=True),
+        "public_key": lambda value: isinstance(value, str) and bool(_KEY_FORM.match(value)),
+    },
     RUN_FILE: {
         "instrument": _NAME,
         "run": _text(256),
@@ -351,6 +359,16 @@ def hello(agent: str, instrument: str, kinds: Iterable[str] = ()) -> Message:
     )
 
 
+def enrol(agent: str, public_key: str, instrument: str = "") -> Message:
+    """Ask, with the key of a code, that ``public_key`` (Z85) be enrolled; answered by WELCOME or NACK.
+
+    ``instrument`` may name the device the code is thought to be for; empty: whichever it is for.
+    """
+    return check(
+        Message(ENROL, new_id(), {"agent": agent, "instrument": instrument, "public_key": public_key}),
+    )
+
+
 def ping() -> Message:
     """Ask for a sign of life."""
     return Message(PING, new_id())
@@ -362,7 +380,7 @@ def pong(to: bytes) -> Message:
 
 
 def welcome(to: bytes, device: str) -> Message:
-    """Answer to HELLO: the majors spoken here and the name the agent's key is enrolled under."""
+    """Answer to HELLO and ENROL: the majors spoken here and the name the agent's key is enrolled under."""
     return check(Message(WELCOME, to, {"supported": list(SUPPORTED), "device": device}))
 
 
@@ -420,6 +438,88 @@ def routing_id(public_key: bytes) -> bytes:
     the answers meant for another.
     """
     return b"K" + hashlib.sha256(public_key).digest()[:15]
+
+
+# ---------------------------------------------------------------------------- enrolment codes
+SECRET_BYTES = 16
+_CODE_VERSION = 1
+_CODE_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U to be misread
+_TO_CODE = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _CODE_DIGITS)
+_FROM_CODE = str.maketrans(_CODE_DIGITS, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+_MISREAD = str.maketrans("OIL", "011", " \t\r\n-")
+_ENDPOINT_FORM = re.compile(r"tcp://([!-~]{1,120}):([0-9]{1,5})\Z")
+
+
+@dataclass(frozen=True)
+class Code:
+    """What an enrolment code tells the instrument's PC.
+
+    Attributes:
+        endpoint: the bridge as that PC reaches it, ``tcp://host:port``.
+        server_key: the bridge's public key, 32 raw bytes.
+        secret: 128 random bits, good for one enrolment.
+    """
+
+    endpoint: str
+    server_key: bytes
+    secret: bytes = field(repr=False)
+
+    @property
+    def key(self) -> bytes:
+        """The CURVE secret key (32 raw bytes) that the holder of the code knocks with."""
+        return hashlib.sha256(b"nat-lis enrolment 1\0" + self.server_key + self.secret).digest()
+
+
+def code_text(code: Code) -> str:
+    """A code as people copy it: groups of four digits and a check digit, joined by dashes.
+
+    Raises:
+        WireError: ``bad-code`` for an address that is not ``tcp://host:port``.
+    """
+    match = _ENDPOINT_FORM.match(code.endpoint)
+    if match is None or int(match.group(2)) > 65535 or match.group(1) == "*":
+        raise WireError("bad-code", f"{code.endpoint} is not an address like tcp://lis.lab:5555.")
+    host = match.group(1).encode()
+    whole = struct.pack(
+        ">B16s32sHB", _CODE_VERSION, code.secret, code.server_key, int(match.group(2)), len(host)
+    )
+    whole += host
+    whole += bytes(-(len(whole) + 3) % 5)
+    whole += hashlib.sha256(whole).digest()[:3]
+    digits = base64.b32encode(whole).decode().translate(_TO_CODE)
+    fours = [digits[at : at + 4] for at in range(0, len(digits), 4)]
+    return "-".join(four + _check_digit(four, number) for number, four in enumerate(fours, 1))
+
+
+def _check_digit(four: str, number: int) -> str:
+    """Tells one wrong digit, two neighbours swapped, a group left out or out of place."""
+    total = number + sum(weight * _CODE_DIGITS.index(digit) for weight, digit in enumerate(four, 1))
+    return _CODE_DIGITS[total % 31]
+
+
+def read_code(text: str) -> Code:
+    """Read a code as a person typed it: small letters, blanks and O for 0 do no harm.
+
+    Raises:
+        WireError: ``bad-code``, with the number of the first group that is wrong.
+    """
+    digits = text.upper().translate(_MISREAD)
+    groups = [digits[at : at + 5] for at in range(0, len(digits), 5)]
+    for number, group in enumerate(groups, 1):
+        right = len(group) == 5 and not set(group) - set(_CODE_DIGITS)
+        if not right or _check_digit(group[:4], number) != group[4]:
+            sentence = f"Group {number} of the code, {group}, is mistyped, or one before it is missing."
+            raise WireError("bad-code", sentence)
+    if len(groups) < 2 or len(groups) % 2:
+        raise WireError("bad-code", "The end of the code is missing; copy the whole code.")
+    whole = base64.b32decode("".join(group[:4] for group in groups).translate(_FROM_CODE))
+    if hashlib.sha256(whole[:-3]).digest()[:3] != whole[-3:]:
+        raise WireError("bad-code", "The code is not whole; copy all of its groups, in order.")
+    if whole[0] != _CODE_VERSION:
+        raise WireError("bad-code", f"This code is of version {whole[0]}; update the agent on this PC.")
+    _, secret, server_key, port, length = struct.unpack_from(">B16s32sHB", whole)
+    host = whole[52 : 52 + length].decode("ascii", "replace")
+    return Code(f"tcp://{host}:{port}", server_key, secret)
 
 
 # ---------------------------------------------------------------------------- files in parts

@@ -6,14 +6,16 @@ in the database and never in a backup of it.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
 import tomllib
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +26,57 @@ from pydantic_settings import (
 from lis.errors import LisError
 
 KEY_BYTES = 32
+
+
+class ListenerSettings(BaseModel):
+    """One table ``[[listeners]]``: a device without a key, its dialect, where it calls and from where."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dialect: Literal["astm", "hl7"]
+    address: str
+    device: str = Field(min_length=1, max_length=80)
+    peers: tuple[str, ...] = Field(("127.0.0.1",), min_length=1)
+
+    @field_validator("address")
+    @classmethod
+    def _listens(cls, text: str) -> str:
+        try:
+            parts = urlsplit(text)
+            good = parts.scheme == "tcp" and parts.hostname and parts.port is not None
+            ipaddress.ip_address(parts.hostname or "")
+        except ValueError:
+            good = False
+        if not good or parts.path or parts.query:
+            raise ValueError(f"{text} is no address to listen at; write it like tcp://127.0.0.1:5601")
+        return text
+
+    @field_validator("device")
+    @classmethod
+    def _named(cls, name: str) -> str:
+        if name != name.strip() or not name.isprintable():
+            raise ValueError("a device's name has no blanks at its ends and no control characters")
+        return name
+
+    @field_validator("peers")
+    @classmethod
+    def _known(cls, peers: tuple[str, ...]) -> tuple[str, ...]:
+        for peer in peers:
+            try:
+                ipaddress.ip_network(peer, strict=False)
+            except ValueError as error:
+                raise ValueError(f"{peer} is neither an address nor a network (192.168.1.0/24)") from error
+        return peers
+
+    @property
+    def host(self) -> str:
+        """Where to listen."""
+        return urlsplit(self.address).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """Where to listen; 0 = any free one."""
+        return urlsplit(self.address).port or 0
 
 
 class Settings(BaseSettings):
@@ -40,6 +93,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address the server listens on")
     port: int = Field(8080, ge=0, le=65535, description="port the server listens on; 0 = any free one")
     bridge: str = Field("tcp://127.0.0.1:5555", description="where instruments connect")
+    bridge_address: str = Field(
+        "", description="the bridge as instruments reach it, if that is not where it listens"
+    )
+    listeners: tuple[ListenerSettings, ...] = Field(
+        (), description="tables of devices that speak ASTM or HL7, see [dialects](dialects.md)"
+    )
     secure_cookies: bool = Field(default=False, description="set when served over HTTPS")
     assay: str = Field("daan-2019-ncov", description="assay of new plates unless one is named")
     jurisdiction: str = Field("china", description="policy file for retests and recalls, and for pools")
@@ -58,6 +117,18 @@ class Settings(BaseSettings):
     public_url: str = Field("http://127.0.0.1:8080", description="address in the QR code of reports")
     session_minutes: int = Field(480, ge=1, description="a sign-in lasts at most this long")
     idle_minutes: int = Field(60, ge=1, description="and ends after this long without a request")
+
+    @field_validator("listeners")
+    @classmethod
+    def _each_its_own(cls, listeners: tuple[ListenerSettings, ...]) -> tuple[ListenerSettings, ...]:
+        for what, names in (
+            ("address", [one.address for one in listeners if one.port]),
+            ("device", [one.device.casefold() for one in listeners]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"two listeners have the {what} {twice[0]}; each needs its own")
+        return listeners
 
     @field_validator("timezone")
     @classmethod

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from instruments.model import Reading as FileReading
     from instruments.model import RunFile
 
-CONTROL_TASKS = frozenset({"ntc", "nac", "nrt", "positive_control", "negative_control", "standard"})
+CONTROL_TASKS = frozenset(
+    {"ntc", "nac", "nrt", "positive_control", "negative_control", "standard", "control"}
+)
 SHOWN = 5
 
 
@@ -277,5 +279,5 @@ def _complete(
 
 
 def _some(wells: set[str]) -> str:
-    ordered = sorted(wells, key=lambda well: (well[0], int(well[1:])))
+    ordered = sorted(wells, key=lambda well: (well[:1], int(well[1:] or 0)))
     return ", ".join(ordered[:SHOWN]) + (f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else "")

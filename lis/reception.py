@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import zmq
+
 from instruments.bridge import (
     Bridge,
     BridgeEvent,
@@ -28,19 +30,29 @@ from instruments.bridge import (
     Shipment,
     new_keypair,
 )
-from lis import laboratory, queries
+from instruments.door import Applicant, Door
+from instruments.listener import Listeners, Station
+from lis import errors, laboratory, queries
+from lis.db.refusals import busy
 from lis.errors import Invalid, LisError
 from lis.laboratory import Laboratory
-from lis.services import inbox, results
-from lis.services.inbox import Delivery
+from lis.services import devices, inbox, results
+from lis.services.inbox import Delivery, Stored
 from lis.services.results import Ingested
 
 log = logging.getLogger(__name__)
 
 REMEMBER_KEYS = 2.0
-"""Seconds for which an enrolment is remembered; a revoked key is deaf after at most that long."""
+"""Seconds for which an enrolment is remembered: after that long at most, a key that was revoked, has
+ended or was replaced is deaf, also on a connection that stands."""
 
 RETRY_SECONDS = 2.0
+TOGETHER = 64
+"""Deliveries of one transaction at most."""
+
+WORKERS = 16
+"""Deliveries under way at once, each of another device; they wait for the disk, not for the processor."""
+
 QUIET = frozenset({"started", "stopped"})
 """Events of the bridge that no person need see; all others become alarms."""
 
@@ -59,6 +71,71 @@ def bridge_keys(folder: Path) -> KeyPair:
         handle.flush()
         os.fsync(handle.fileno())
     return pair
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """A delivery that waits for its commit, and what came of it."""
+
+    delivery: Delivery
+    stored: Stored | None = None
+    error: Exception | None = None
+
+
+class GroupCommit:
+    """Keeps deliveries of many devices in few transactions: one sync of the disk serves all that wait.
+
+    Whoever comes first commits for everybody who came while the last commit was under way; nobody waits
+    for company.
+    """
+
+    def __init__(self, lab: Laboratory) -> None:
+        self._lab = lab
+        self._waiting: list[_Ticket] = []
+        self._joining = threading.Lock()
+        self._leading = threading.Lock()
+
+    def keep(self, delivery: Delivery) -> Stored:
+        """Commit a delivery; when this returns it is durable.
+
+        Raises:
+            Invalid: the delivery itself is wrong; the others of its group are not touched by it.
+            LisError: the database could not take it; nothing of it is kept.
+        """
+        ticket = _Ticket(delivery)
+        with self._joining:
+            self._waiting.append(ticket)
+        with self._leading:
+            if ticket.stored is None and ticket.error is None:
+                with self._joining:
+                    group, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+                self._commit(group)
+        if ticket.stored is None:
+            raise ticket.error or busy()
+        return ticket.stored
+
+    def _commit(self, group: list[_Ticket]) -> None:
+        kept: list[Stored | Exception] = []
+        try:
+            with self._lab.database.write("bridge") as unit:
+                for ticket in group:
+                    try:
+                        kept.append(inbox.accept(unit, ticket.delivery))
+                    except Invalid as error:  # raised before anything of it was written
+                        kept.append(error)
+        except LisError as error:
+            # One of them may be what the database refuses: each on its own then.
+            if len(group) > 1:
+                for ticket in group:
+                    self._commit([ticket])
+            else:
+                group[0].error = error
+            return
+        for ticket, one in zip(group, kept, strict=True):
+            if isinstance(one, Exception):
+                ticket.error = one
+            else:
+                ticket.stored = one
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +177,16 @@ class Reception:
             bridge_keys(lab.settings.data),
             self._enrolled,
             self._keep,
+            door=Door(self._code_known, self._enrol),
             on_event=self._audit,
             on_reads=self._show,
-            limits=Limits(spool=lab.settings.data / "parts"),
+            limits=Limits(spool=lab.settings.data / "parts", workers=WORKERS),
         )
+        stations = [
+            Station(one.dialect, one.host, one.port, one.device, one.peers) for one in lab.settings.listeners
+        ]
+        self.listeners = Listeners(stations, self._keep_message, self._audit)
+        self._commits = GroupCommit(lab)
 
     @property
     def endpoint(self) -> str:
@@ -119,12 +202,44 @@ class Reception:
         """Listen, and read what the last server left."""
         for file_id in self._waiting():
             self._kept.put(file_id)
+        self._listen()
+        try:
+            self.bridge.start()
+        except zmq.ZMQError as error:
+            self.listeners.stop()
+            raise LisError(
+                "BRIDGE_TAKEN",
+                f"The bridge cannot listen at {self.bridge.endpoint} ({error.strerror}). Stop what listens "
+                "there (lis doctor tells), or set LIS_BRIDGE to another address.",
+            ) from error
         self._reader.start()
-        self.bridge.start()
         return self
+
+    def _listen(self) -> None:
+        """Open the listeners of instruments that speak other dialects.
+
+        Raises:
+            LisError: ``LISTENER_ADDRESS``.
+        """
+        wanted = self.lab.settings.listeners
+        if not wanted:
+            return
+        with self.lab.database.write("lis.toml") as unit:
+            for one in wanted:
+                inbox.know_sender(unit, one.device, one.dialect)
+        try:
+            self.listeners.start()
+        except OSError as error:
+            places = ", ".join(one.address for one in wanted)
+            raise LisError(
+                "LISTENER_ADDRESS",
+                f"Cannot listen for instruments on {places}: {error.strerror or error}. Give the listener "
+                "another address in lis.toml, or end what uses this one.",
+            ) from error
 
     def __exit__(self, *exc: object) -> None:
         """Take nothing more, finish what is being read, stop."""
+        self.listeners.stop()
         self.bridge.stop()
         self._stop.set()
         self._kept.put(None)
@@ -140,11 +255,35 @@ class Reception:
         known = self._keys.get(key)
         if known is None or known.until < now:
             with self.lab.database.read() as conn:
-                device = queries.device_of_key(conn, key.decode("ascii", "replace"))
+                device = queries.device_of_key(
+                    conn, key.decode("ascii", "replace"), self.lab.database.clock.now()
+                )
             if len(self._keys) > 1000:
                 self._keys.clear()
             known = self._keys[key] = _Known(device, now + REMEMBER_KEYS)
         return known.device
+
+    def _code_known(self, key: bytes) -> bool:
+        """Whether the key is that of a code, open or spent; a spent one is told so in words."""
+        with self.lab.database.read() as conn:
+            return queries.enrolment_row(conn, devices.digest_of(key.decode("ascii", "replace"))) is not None
+
+    def _enrol(self, applicant: Applicant) -> str:
+        """Commit an agent's key; the bridge answers when this returns."""
+        request = devices.Request(
+            applicant.code_key,
+            applicant.public_key,
+            applicant.instrument,
+            applicant.agent,
+            applicant.address,
+        )
+        try:
+            with self.lab.database.write("bridge") as unit:
+                device = devices.enrol_by_code(unit, request)
+        except errors.Refused as error:
+            raise Refused(error.code, error.sentence) from error
+        self._keys.clear()  # the new key speaks, and the old one is mute, from now on
+        return device
 
     def _keep(self, shipment: Shipment) -> Receipt:
         """Commit a shipment; the bridge acknowledges when this returns."""
@@ -158,12 +297,24 @@ class Reception:
             sha256=shipment.sha256,
         )
         try:
-            stored = laboratory.keep(self.lab, delivery)
+            stored = self._commits.keep(delivery)
         except Invalid as error:
             raise Refused(error.code, error.sentence) from error
         if stored.status == "stored":
             self._kept.put(stored.file_id)
         return Receipt(stored.status, stored.first_stored_at)
+
+    def _keep_message(self, shipment: Shipment) -> Receipt:
+        """Commit a message of a device without a key, unless the device was revoked."""
+        with self.lab.database.read() as conn:
+            row = queries.device_row(conn, shipment.device)
+        if row is not None and row["revoked_at"]:
+            raise Refused(
+                "DEVICE_REVOKED",
+                f"Device {shipment.device} was revoked; nothing is taken from it. Remove its listener from "
+                "lis.toml, or give the device a new name there.",
+            )
+        return self._keep(shipment)
 
     def _read_kept(self) -> None:
         """Read kept files one after the other; one that fails for want of the database is tried again."""
@@ -215,11 +366,14 @@ class Reception:
             self._on_live(plate, reads.cycle)
 
     def _audit(self, event: BridgeEvent) -> None:
-        """Events of the bridge that concern a person become alarms."""
+        """Events of the bridge that concern a person become alarms; a greeting is noted with its device."""
         if event.kind in QUIET:
             return
         try:
             with self.lab.database.write("bridge") as unit:
+                if event.kind == "hello" and event.device:
+                    devices.greeted(unit, event.device, event.detail)
+                    return
                 inbox.refuse_delivery(
                     unit, event.device or "unknown device", event.kind.upper(), event.detail
                 )

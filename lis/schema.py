@@ -462,12 +462,48 @@ device = Table(
     Column("name", String(80), primary_key=True),
     Column("kind", String(40), nullable=False),
     Column("serial", Text, nullable=False, default=""),
-    Column("public_key", String(40), nullable=False, unique=True),
+    Column("public_key", String(40), unique=True),
+    Column("key_until", Moment),
     Column("enrolled_at", Moment, nullable=False),
     Column("enrolled_by", String(80), nullable=False),
     Column("revoked_at", Moment),
     Column("last_seen_at", Moment),
+    Column("agent", String(64), nullable=False, default=""),
 )
+"""What sends files by itself. A device without a key waits for its agent to enrol; ``key_until`` ends a
+key, ``agent`` is the version its agent said last."""
+
+enrolment = Table(
+    "enrolment",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("device", ForeignKey("device.name"), nullable=False),
+    Column("issued_at", Moment, nullable=False),
+    Column("issued_by", String(80), nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("cancelled_at", Moment),
+    Column("used_at", Moment),
+    Column("public_key", String(40), nullable=False, default=""),
+    Index("ix_enrolment_device", "device"),
+)
+"""One-time codes; only the SHA-256 of the public key that a code's secret makes is stored. A used one
+says with which key."""
+
+device_act = Table(
+    "device_act",
+    metadata,
+    Column("act_id", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("device", String(80), nullable=False),
+    Column("act", String(16), nullable=False),
+    Column("public_key", String(40), nullable=False, default=""),
+    Column("detail", Text, nullable=False),
+    _one_of("act", ["added", "code", "cancelled", "enrolled", "revoked", "expiry", "serial"]),
+    Index("ix_device_act_device", "device", "act_id"),
+    Index("ix_device_act_public_key", "public_key"),
+)
+"""Who did what to a device, and when. Append-only."""
 
 idempotency = Table(
     "idempotency",
@@ -503,7 +539,7 @@ counter = Table(
 
 EVIDENCE: Final = (
     *("event", "file", "reading", "report", "rulebook"),
-    *("quality_point", "quality_target"),
+    *("quality_point", "quality_target", "device_act"),
 )
 """Tables whose rows are never changed and never deleted."""
 

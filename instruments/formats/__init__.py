@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from instruments.errors import InstrumentError
 from instruments.formats import (
+    astm,
     biomark,
     cfx,
     design_analysis,
     eds,
     eds_json,
+    hl7v2,
     lightcycler,
     lighthouse,
     quantstudio,
@@ -89,6 +91,8 @@ READERS: tuple[Reader, ...] = (
     Reader(lighthouse.FORMAT, ("text",), lighthouse.matches, lighthouse.read, lighthouse.__doc__ or ""),
     _reader(biomark.FORMAT, ("text",), biomark),
     _reader(tlda.FORMAT, ("text",), tlda),
+    Reader(astm.FORMAT, ("text",), astm.matches, astm.read, astm.__doc__ or "", proved=False),
+    Reader(hl7v2.FORMAT, ("text",), hl7v2.matches, hl7v2.read, hl7v2.__doc__ or "", proved=False),
     _reader(slan.SLAN_FORMAT, _BOOK, slan, "slan", proved=False),
     _reader(slan.MA_FORMAT, _BOOK, slan, "ma", proved=False),
 )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from instruments.errors import InstrumentError
 from instruments.formats import cells
 from instruments.formats.curves import curves_of
+from instruments.formats.extent import check_table
 from instruments.formats.places import contradictions
 from instruments.model import Curve, FlagScope, Reading, RunFile, canonical_well
 
@@ -218,6 +219,7 @@ def _method(export: Export) -> str:
 
 def _readings(source: Source, export: Export, block: int, faults: list[str]) -> tuple[Reading, ...]:
     table = export.results
+    check_table(source, len(table.rows), len(table.header))
     columns = {role: table.find(names) for role, names in COLUMNS.items()}
     for role, what in (("well", "Well Position"), ("cq", "CT or Cq")):
         if columns[role] is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
+from math import isfinite
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,13 +74,22 @@ def number(cell: Cell, *, decimal: str = ".", grouped: bool = False) -> float | 
     if isinstance(cell, bool):
         return None
     if isinstance(cell, (int, float)):
-        return float(cell)
+        return _finite(cell)
     written = str(cell).strip()
     if decimal == ",":
-        return float(written.replace(",", ".")) if _COMMA.fullmatch(written) else None
+        return _finite(written.replace(",", ".")) if _COMMA.fullmatch(written) else None
     if _PLAIN.fullmatch(written):
-        return float(written)
-    return float(written.replace(",", "")) if grouped and _GROUPED.fullmatch(written) else None
+        return _finite(written)
+    return _finite(written.replace(",", "")) if grouped and _GROUPED.fullmatch(written) else None
+
+
+def _finite(written: str | float) -> float | None:
+    """The number, None for one beyond all numbers (1e999): no instrument measured that."""
+    try:
+        value = float(written)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    return value if isfinite(value) else None
 
 
 def cq(
@@ -93,7 +103,7 @@ def cq(
     if text(cell).lower() in none:
         return None, ""
     value = number(cell, decimal=decimal)
-    if value is None or value < 0 or value != value:  # noqa: PLR0124 - NaN
+    if value is None or value < 0:
         return None, UNREAD_CQ
     if value == 0 and zero_is_none:
         return None, ""

@@ -197,19 +197,22 @@ def _shortfall(readings: Sequence[Reading]) -> list[str]:
     dyes = list(dict.fromkeys(r.dye for r in readings))
     if len(dyes) < 2:
         return []
-    by_dye = {dye: [r.well for r in readings if r.dye == dye] for dye in dyes}
+    by_dye: dict[str, list[str]] = {dye: [] for dye in dyes}
+    for r in readings:
+        by_dye[r.dye].append(r.well)
     last, before = readings[-1].dye, dyes[:-1]
     if all(r.dye == last for r in readings[-len(by_dye[last]) :]):
-        short = [well for dye in before for well in by_dye[dye] if well not in by_dye[last]]
+        have = set(by_dye[last])
+        short = [well for dye in before for well in by_dye[dye] if well not in have]
         return (
             [f"the last fluor {last} lacks wells that other fluors have: {cells.some(short)}"]
             if short
             else []
         )
     end = readings[-1].well
-    have = {r.dye for r in readings if r.well == end}
+    there = {r.dye for r in readings if r.well == end}
     usual = {r.dye for r in readings if r.well == readings[0].well}
-    return [f"the last well {end} lacks a fluor that the first well has"] if usual - have else []
+    return [f"the last well {end} lacks a fluor that the first well has"] if usual - there else []
 
 
 def _replicates(table: _Table, rows: Sequence[Sequence[str]], readings: Sequence[Reading]) -> list[str]:
@@ -281,6 +284,7 @@ def read_curves(source: Source) -> RunFile:
     if cycles != list(range(1, len(whole) + 1)):
         faults.append("the cycles do not run 1, 2, 3, ...")
     values = np.array([[_rfu(row[i], table.decimal) for i, _ in wells] for row in whole], dtype=np.float64)
+    values = values.reshape(len(whole), len(wells))  # a table without whole rows has its columns too
     if np.isnan(values).any():
         faults.append("some fluorescence values are not numbers")
     counted = np.arange(1, len(whole) + 1, dtype=np.int64)

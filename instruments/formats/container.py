@@ -20,8 +20,11 @@ OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # The largest real export seen unpacks to about 20 MiB; a 384-well six-plex run to about 60.
 UNPACKED_LIMIT = 256 * 2**20
 _CHUNK = 2**20
+_UTF8 = 0x800  # flag of a member's name; without it the name is in code page 437
 _FREE = 0xFFFFFFFF
 _LAST_SECTOR = 0xFFFFFFFA
+_ENTRY, _ROOT = 128, 5  # bytes of an entry of the directory; kind of its first one
+_SMALL = 4096  # smaller streams lie elsewhere; no workbook is so small
 
 EXPORT_HINT = {
     ".pcrd": "Open it in CFX Maestro and use Export > Export All Data Sheets (csv), then send the csv files.",
@@ -55,7 +58,15 @@ def zip_members(name: str, data: bytes) -> tuple[str, ...]:
             "The file is cut off: its end is missing. Export or copy it again.",
             file=name,
         ) from exc
+    except NotImplementedError as exc:  # a version or a way of packing that is not known
+        raise InstrumentError(
+            "DAMAGED_FILE", f"The file is packed in no known way ({exc}). Copy it again.", file=name
+        ) from exc
     members = archive.infolist()
+    if len({member.filename for member in members}) < len(members):
+        raise InstrumentError(
+            "DAMAGED_FILE", "Two parts of the file have one name. Export or copy it again.", file=name
+        )
     if any(member.flag_bits & 1 for member in members):
         raise _encrypted(name)
     if sum(member.file_size for member in members) > UNPACKED_LIMIT:
@@ -79,7 +90,12 @@ def _holds(data: bytes, member: zipfile.ZipInfo) -> bool:
     head = data[member.header_offset : member.header_offset + 30]
     if len(head) < 30 or head[:4] != ZIP_MAGIC:
         return False
-    start = member.header_offset + 30 + sum(struct.unpack("<HH", head[26:30]))
+    named, extra = struct.unpack("<HH", head[26:30])
+    start = member.header_offset + 30 + named + extra
+    # The name stands twice and has no checksum: a part under another name is a part that is missing.
+    written = member.orig_filename.encode("utf-8" if member.flag_bits & _UTF8 else "cp437")
+    if data[start - named - extra : start - extra] != written:
+        return False
     packed = memoryview(data)[start : start + member.compress_size]
     if member.compress_type == zipfile.ZIP_STORED:
         return len(packed) == member.file_size and zlib.crc32(packed) == member.CRC
@@ -124,13 +140,8 @@ def check_ole(name: str, data: bytes) -> None:
     size: int = 1 << struct.unpack_from("<H", data, 30)[0]
     if size not in (512, 4096):
         raise cut
-    words = size // 4
-    used = -1
-    for number, sector in enumerate(_fat_sectors(data, size, cut)):
-        table = struct.unpack(f"<{words}I", _sector(data, sector, size, cut))
-        last = next((i for i in range(words - 1, -1, -1) if table[i] != _FREE), None)
-        if last is not None:
-            used = number * words + last
+    table = _fat(data, size, cut)
+    used = next((i for i in range(len(table) - 1, -1, -1) if table[i] != _FREE), -1)
     if (used + 2) * size > len(data):
         raise cut
     if "EncryptedPackage".encode("utf-16-le") in data:
@@ -155,3 +166,59 @@ def _fat_sectors(data: bytes, size: int, cut: InstrumentError) -> list[int]:
         sectors += [s for s in entries[:-1] if s <= _LAST_SECTOR]
         following = entries[-1]
     return sectors
+
+
+def _fat(data: bytes, size: int, cut: InstrumentError) -> list[int]:
+    """The allocation table: for every sector the one that follows it."""
+    table: list[int] = []
+    for sector in _fat_sectors(data, size, cut):
+        table += struct.unpack(f"<{size // 4}I", _sector(data, sector, size, cut))
+    return table
+
+
+def ole_streams(name: str, data: bytes, wanted: tuple[str, ...]) -> list[bytes]:
+    """The streams of an OLE file that was proved to hold all its sectors, by their names in lower case.
+
+    The chains of the directory and of the small streams are followed too: one that runs in a circle
+    would be followed for ever by a reader that trusts it. Source: [MS-CFB] 2.3, 2.6 (directory).
+
+    Raises:
+        InstrumentError: DAMAGED_FILE for a chain that runs in a circle or out of the file, for counts of
+            the header that the file cannot hold, and for a workbook too small to be one.
+    """
+    broken = InstrumentError(
+        "DAMAGED_FILE",
+        "The parts of the workbook do not follow each other: it was changed. Copy or export it again.",
+        file=name,
+    )
+    size: int = 1 << struct.unpack_from("<H", data, 30)[0]
+    counts = struct.unpack_from("<III", data, 40) + struct.unpack_from("<I", data, 64)
+    if max(counts[0], counts[1], counts[3]) > len(data) // size:
+        raise broken
+    table = _fat(data, size, broken)
+    folders = b"".join(_chain(data, size, table, struct.unpack_from("<I", data, 48)[0], broken))
+    _chain(data, size, table, struct.unpack_from("<I", data, 60)[0], broken)
+    found = []
+    for at in range(0, len(folders) - 127, _ENTRY):
+        length, kind = struct.unpack_from("<HB", folders, at + 64)
+        start, bytes_ = struct.unpack_from("<II", folders, at + 116)
+        title = folders[at : at + max(min(length, 64) - 2, 0)].decode("utf-16-le", errors="replace").lower()
+        if kind == _ROOT:
+            _chain(data, size, table, start, broken)
+        elif title in wanted:
+            stream = b"".join(_chain(data, size, table, start, broken))
+            if not _SMALL <= bytes_ <= len(stream):
+                raise broken
+            found.append(stream[:bytes_])
+    return found
+
+
+def _chain(data: bytes, size: int, table: list[int], start: int, broken: InstrumentError) -> list[bytes]:
+    """The sectors that follow each other from ``start`` on."""
+    pieces: list[bytes] = []
+    while start <= _LAST_SECTOR:
+        if start >= len(table) or len(pieces) > len(table):
+            raise broken
+        pieces.append(_sector(data, start, size, broken))
+        start = table[start]
+    return pieces

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from instruments.errors import InstrumentError
 from instruments.formats import cells
 from instruments.model import Curve, CurveKind, canonical_well
 
@@ -25,6 +26,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "rn": ("rn",),
     "drn": ("delta rn", "drn"),
 }
+_MOST_CYCLES = 1000
 _KINDS: tuple[CurveKind, ...] = ("rn", "drn")
 
 
@@ -35,6 +37,20 @@ def floats(column: Sequence[Cell]) -> NDArray[np.float64]:
     except ValueError:
         values = (cells.number(cell, grouped=True) for cell in column)
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _cycles(column: Sequence[Cell]) -> NDArray[np.int64]:
+    """A column of cycles, which are numbers or the curves cannot be put together.
+
+    Raises:
+        InstrumentError: BAD_CELL.
+    """
+    values = floats(column)
+    if not (np.abs(values) < _MOST_CYCLES).all():  # false for NaN too
+        raise InstrumentError(
+            "BAD_CELL", "The amplification table has a cycle that is no number. Export the results again."
+        )
+    return values.astype(np.int64)
 
 
 def curves_of(table: Section, block: int, dyes: Mapping[tuple[str, str], str]) -> tuple[Curve, ...]:
@@ -51,7 +67,7 @@ def curves_of(table: Section, block: int, dyes: Mapping[tuple[str, str], str]) -
     columns = _filled(table, [well, cycle, target], [column for _, column in kinds])
     if not columns:
         return ()
-    cycles = _frozen(floats(columns[cycle]).astype(np.int64))
+    cycles = _frozen(_cycles(columns[cycle]))
     falls = np.append(np.diff(cycles) <= 0, False)
     values = {kind: _frozen(floats(columns[column])) for kind, column in kinds}
     curves: dict[CurveKind, list[Curve]] = {kind: [] for kind, _ in kinds}

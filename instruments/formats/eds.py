@@ -31,6 +31,7 @@ from instruments.formats.experiment import (
     Signals,
     build,
     instant,
+    longest_stage,
     refuse_genotyping,
     whole_number,
 )
@@ -252,8 +253,7 @@ def _signals(source: Source) -> Signals:
 def _signals_of_xml(root: Element) -> Signals:
     """Signals of the stage with the most cycles, which is the amplification."""
     points = [(int(s), int(c)) for s, c in _POINT.findall(markup.said(root, "CollectionPoints"))]
-    cycles = {stage: len({c for s, c in points if s == stage}) for stage, _ in points}
-    stage = max(cycles, key=lambda one: cycles[one], default=0)
+    stage = longest_stage(points) or 0
     kept = [i for i, (s, _) in enumerate(points) if s == stage]
     dyes = {one.get("WellIndex"): markup.said(one, "DyeList") for one in markup.children(root, "DyeData")}
     found: dict[int, dict[str, tuple[float, ...]]] = {}
@@ -281,7 +281,7 @@ def _about(source: Source, root: Element | None) -> dict[str, str]:
     keys = dict(line.split(": ", 1) for line in manifest if ": " in line)
     operator = markup.said(root, "Operator") or info.get("userId", "")
     algorithm = source.member(_PROTOCOL).decode("utf-8", errors="replace")
-    chosen = re.search(r"<Name>AlgorithmName</Name>.*?<StringValue>([^<]*)", algorithm, re.DOTALL)
+    named = algorithm.partition("<Name>AlgorithmName</Name>")[2].partition("<StringValue>")[2]
     return {
         "instrument": info.get("instrumentType", "") or markup.said(root, "InstrumentTypeId"),
         "device": info.get("instrumentName", ""),
@@ -289,7 +289,7 @@ def _about(source: Source, root: Element | None) -> dict[str, str]:
         "software": info.get("softwareVersion", "") or keys.get("Implementation-Version", "").strip(),
         "operator": "" if operator == "DEFAULT" else operator,
         "experiment": markup.said(root, "Name"),
-        "method": "crt" if chosen and "crt" in chosen[1].lower() else "ct",
+        "method": "crt" if "crt" in named.partition("<")[0].lower() else "ct",
     }
 
 

@@ -32,8 +32,10 @@ from instruments.formats.experiment import (
     Signals,
     build,
     instant,
+    longest_stage,
     refuse_genotyping,
 )
+from instruments.formats.markup import SIZE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +52,7 @@ _SIGNALS = "primary/multicomponent_data.json"
 _READ = (_SUMMARY, _RUN, _SETUP, _RESULTS, _SIGNALS, "Manifest.mf")
 _MARKS = {_SETUP, _RESULTS, _SIGNALS}
 _DONE = ("COMPLETED", "COMPLETE")
+_VALUES = 3_000_000  # 384 wells of six dyes, 60 cycles, as Rn, ΔRn and six signals: 1.1 million
 
 
 def matches(source: Source) -> bool:
@@ -95,8 +98,15 @@ def _part(source: Source, name: str) -> dict[str, Any]:
     """A JSON part; {} when the file lacks it. Python's reader takes the bare NaN of these files."""
     if name not in source.members:
         return {}
+    data = source.member(name)
+    if len(data) > SIZE_LIMIT or sum(map(data.count, (b"{", b"[", b","))) > _VALUES:
+        raise InstrumentError(
+            "TOO_LARGE",
+            f"The part '{name}' holds more than any run does. It is not opened.",
+            file=source.name,
+        )
     try:
-        found = json.loads(source.member(name).decode("utf-8-sig"))
+        found = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as exc:
         raise InstrumentError(
             "DAMAGED_FILE",
@@ -191,8 +201,7 @@ def _baseline(found: dict[str, Any]) -> tuple[int, int] | None:
 def _signals(part: dict[str, Any]) -> Signals:
     """Signals of the stage with the most cycles, which is the amplification."""
     points = [(_index(one, "stage"), _index(one, "cycle")) for one in _list(part, "collectionPoints")]
-    cycles = {stage: len({c for s, c in points if s == stage}) for stage, _ in points}
-    stage = max(cycles, key=lambda one: cycles[one], default=None)
+    stage = longest_stage(points)
     kept = [i for i, (s, _) in enumerate(points) if s == stage]
     found: dict[int, dict[str, tuple[float, ...]]] = {}
     for well in _list(part, "wellData"):

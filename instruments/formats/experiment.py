@@ -7,10 +7,10 @@ raw signals (multicomponent data). Wells are numbers from 0, row by row.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -248,6 +248,17 @@ def curve(
     heights = np.array(values, dtype=np.float64)
     counted.flags.writeable = heights.flags.writeable = False
     return Curve(well, target, dye, kind, counted, heights)
+
+
+_Count = TypeVar("_Count", int, "int | None")
+
+
+def longest_stage(points: Iterable[tuple[_Count, _Count]]) -> _Count | None:
+    """The stage with the most cycles, of (stage, cycle) of every reading; None without readings."""
+    cycles: dict[_Count, set[_Count]] = {}
+    for stage, cycle in points:
+        cycles.setdefault(stage, set()).add(cycle)
+    return max(cycles, key=lambda one: len(cycles[one]), default=None)
 
 
 def whole_number(text: Any) -> int | None:

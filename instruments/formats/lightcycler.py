@@ -46,8 +46,8 @@ RAW_FORMAT = "lightcycler-raw"
 _CP = {"include", "pos", "name", "cp"}
 _RAW = {"samplepos", "samplename", "prog#", "seg#", "cycle#"}
 _FILTER = re.compile(r"[0-9]{3}-[0-9]{3}")
-_TITLE = re.compile(r"Experiment:\s*(.*?)\s+Selected Filter:\s*(.*)")
-_RAW_TITLE = re.compile(r"Experiment - (.*?)\s+\(Run on (.*?)\)")
+_SELECTED = re.compile(r"\sSelected Filter:")
+_RUN_ON = re.compile(r"\s\(Run on ")
 
 
 def matches_cp(source: Source) -> bool:
@@ -71,8 +71,7 @@ def read_cp(source: Source) -> RunFile:
     if short := sum(len(row) <= needed for row in rows):
         faults.append(f"{short} rows stop before their Cp")
     rows = [row for row in rows if len(row) > needed]
-    title = _TITLE.search(" ".join(source.text.lines[:top]))
-    selected = title[2].strip() if title else ""
+    experiment, selected = _title(source.text.lines[:top], "Experiment:", _SELECTED)
     found = _FILTER.search(selected)
     dye = found[0] if found else selected
     decimal = decimal_of(row[at["cp"]] for row in rows)
@@ -85,10 +84,17 @@ def read_cp(source: Source) -> RunFile:
         faults,
         [] if block else [UNPROVEN],
         instrument="LightCycler 480",
-        experiment=title[1] if title else "",
+        experiment=experiment,
         block=block,
         unread=unread_columns(source.text.lines[top].split("\t"), ("include", "pos", "name", "cp", "status")),
     )
+
+
+def _title(lines: Sequence[str], opening: str, between: re.Pattern[str]) -> tuple[str, str]:
+    """What stands behind ``opening`` in the lines above the table, before and after ``between``."""
+    rest = " ".join(lines).partition(opening)[2]
+    found = between.search(rest)
+    return (rest[: found.start()].strip(), rest[found.end() :].strip()) if found else ("", "")
 
 
 def _reading(row: Sequence[str], at: Mapping[str, int], dye: str, decimal: str) -> Reading:
@@ -137,15 +143,15 @@ def read_raw(source: Source) -> RunFile:
         faults.append("some fluorescence values are not numbers")
     block = full_block(one.well for one in curves)
     doubts = () if block else (UNPROVEN,)
-    title = _RAW_TITLE.search(" ".join(lines[:top]))
+    experiment, software = _title(lines[:top], "Experiment - ", _RUN_ON)
     others = {(row[at[1]], row[at[2]]) for row in rows} - {program}
     return RunFile(
         name=source.name,
         sha256=source.sha256,
         format=RAW_FORMAT,
         instrument="LightCycler 480",
-        software=title[2] if title else "",
-        experiment=title[1] if title else "",
+        software=software.partition(")")[0],
+        experiment=experiment,
         block=block,
         complete=not faults and not doubts,
         reasons=(*faults, *doubts),

@@ -46,7 +46,7 @@ def split(source: Source, start: int, separator: str, through: int) -> tuple[lis
     if not any('"' in line for line in lines):
         return [line.split(separator) for line in lines], faults
     try:
-        return list(csv.reader(lines, delimiter=separator, strict=True)), faults
+        return [row or [""] for row in csv.reader(lines, delimiter=separator, strict=True)], faults
     except csv.Error as exc:
         raise InstrumentError(
             "BAD_ROW",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SIZE_LIMIT = 48 * 2**20  # a 384-well six-plex run of 50 cycles with melt has about 30 MB
 _ELEMENTS = 1_200_000
-_CHUNK = 2**18
+_CHUNK, _PIECES = 2**18, 16
 
 
 def _broken(name: str, sentence: str) -> InstrumentError:
@@ -64,9 +64,11 @@ def walk(name: str, data: bytes, wanted: tuple[str, ...] = ()) -> Iterator[Eleme
     if text.count("<") - text.count("</") > _ELEMENTS:
         raise InstrumentError("TOO_LARGE", "The XML has more parts than any run has.", file=name)
     parser: Any = ET.XMLPullParser(("end",))  # its events are typed for all kinds at once
+    # A tag longer than a piece is read anew with every piece: few pieces, or one tag takes minutes.
+    piece = max(_CHUNK, len(text) // _PIECES + 1)
     try:
-        for at in range(0, len(text), _CHUNK):
-            parser.feed(text[at : at + _CHUNK])
+        for at in range(0, len(text), piece):
+            parser.feed(text[at : at + piece])
             for _, element in parser.read_events():
                 if not wanted or element.tag.endswith(wanted):
                     yield element

@@ -204,19 +204,22 @@ def _joined(document: _Document) -> list[_Run]:
     """Join the runs that are the fluors of one plate: ``Amp Step 3_FAM`` and ``Amp Step 3_Cy5``."""
     dyes = document.names_of_dyes
     kept: dict[tuple[str, str, str], _Run] = {}
+    taken: dict[tuple[str, str, str], set[tuple[str, str]]] = {}
     for run in document.runs:
         if not run.data:
             continue
         stem, _, last = run.id.rpartition("_")
         plain = stem if stem and last in dyes else run.id
         key = (run.experiment, plain, run.instrument)
+        reactions = {(d.react, d.target) for d in run.data}
         first = kept.get(key)
-        taken = {(d.react, d.target) for d in first.data} if first else set()
-        if first is None or taken & {(d.react, d.target) for d in run.data}:
-            kept[(*key[:2], key[2] if first is None else f"{key[2]} {len(kept)}")] = replace(run, id=plain)
+        if first is None or taken[key] & reactions:
+            key = (*key[:2], key[2] if first is None else f"{key[2]} {len(kept)}")
+            kept[key], taken[key] = replace(run, id=plain), reactions
         else:
             first.data += run.data
             first.melt = first.melt or run.melt
+            taken[key] |= reactions
     return list(kept.values())
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from instruments.formats.source import Source
 
 FORMAT = "rotor-gene"
-_TITLE = re.compile(r"Quantitative analysis of (?:Cycling )?(?:[A-Z]\.)?(.*?)\s*\((.*)\)\s*$")
+_TITLE = re.compile(r"Quantitative analysis of (?:Cycling )?(?:[A-Z]\.)?")
 _COLUMNS = ("No.", "Name", "Type", "Ct", "Ct Comment")
 _UNPROVEN = "nothing shows whether assays or tubes are missing at its end: each must equal what was loaded"
 
@@ -64,15 +64,16 @@ def read(source: Source) -> RunFile:
     title, header = ("", ""), [""]
     for line, row in enumerate(rows, 1):
         first = row[0].strip()
-        if found := _TITLE.match(first):
-            title = (found[2], found[1])
+        if found := _title(first):
+            title = found
         elif first == "No.":
             header = [cells.fold(name) for name in row]
             unread = unread_columns(row, _COLUMNS)
             _check(source, header, line)
-            decimal = decimal_of(_column(rows[line:], header.index("ct")))
+            decimal = decimal_of(_column(rows, line, header.index("ct")))
         elif first.isascii() and first.isdigit() and title[0]:
-            if len(row) <= header.index("ct") + 1:
+            _check(source, header, line)
+            if len(row) <= max(header.index("ct") + 1, header.index("name"), header.index("type")):
                 faults.append(f"line {line} stops before its Ct Comment")
                 continue
             readings.append(_reading(row, header, title, decimal))
@@ -103,23 +104,32 @@ def _check(source: Source, header: Sequence[str], line: int) -> None:
         )
 
 
-def _column(rows: Sequence[Sequence[str]], at: int) -> list[str]:
-    """Cells of a column down to the end of its assay."""
+def _title(line: str) -> tuple[str, str] | None:
+    """Target and channel of an assay: ``Quantitative analysis of Cycling A.Green (28S)``."""
+    begun = _TITLE.match(line)
+    channel, bracket, target = line[begun.end() if begun else 0 :].partition("(")
+    if not begun or not bracket or not target.endswith(")"):
+        return None
+    return target[:-1], channel.rstrip()
+
+
+def _column(rows: Sequence[Sequence[str]], start: int, at: int) -> list[str]:
+    """Cells of a column from row ``start`` down to the end of its assay."""
     found: list[str] = []
-    for row in rows:
-        if not row[0].strip().isdigit():
+    for line in range(start, len(rows)):
+        if not rows[line][0].strip().isdigit():
             break
-        found += row[at : at + 1]
+        found += rows[line][at : at + 1]
     return found
 
 
 def _reading(row: Sequence[str], header: Sequence[str], title: tuple[str, str], decimal: str) -> Reading:
     def said(name: str) -> str:
-        return row[header.index(name)].strip() if name in header else ""
+        return row[header.index(name)].strip() if name in header and header.index(name) < len(row) else ""
 
     value, doubt = cells.cq(said("ct"), decimal=decimal)
     return Reading(
-        well=str(int(row[0])),
+        well=str(int(row[0][:9])),
         sample=said("name"),
         task=cells.task(said("type")),
         target=title[0],

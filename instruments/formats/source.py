@@ -8,14 +8,16 @@ import io
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from instruments.errors import InstrumentError
 from instruments.formats.container import OLE_MAGIC, SPANNED_MAGIC, ZIP_MAGIC, check_ole, zip_members
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import tzinfo
 
+_T = TypeVar("_T")
 Cell: TypeAlias = Any  # str, float, bool, datetime: whatever a spreadsheet cell can hold
 Rows: TypeAlias = list[list[Cell]]
 
@@ -92,14 +94,21 @@ class Source:
 
     @cached_property
     def _book(self) -> Any:
+        from instruments.formats import extent  # it reads the sources that are opened here
+
         if self.kind == "ole":
             check_ole(self.name, self.data)
+            extent.check_book(self)
         elif "xl/workbook.xml" not in self.members:
             return None
         from python_calamine import CalamineWorkbook  # text files need none
 
+        return self._spreadsheet(lambda: CalamineWorkbook.from_filelike(io.BytesIO(self.data)))
+
+    def _spreadsheet(self, step: Callable[[], _T]) -> _T:
+        """Run a step of the spreadsheet reader; a file it cannot read is said in a sentence."""
         try:
-            return CalamineWorkbook.from_filelike(io.BytesIO(self.data))
+            return step()
         except (KeyboardInterrupt, SystemExit):
             raise
         # A panic of the Rust reader is no Exception; whatever it is, the technician gets a sentence.
@@ -120,12 +129,18 @@ class Source:
     def rows(self, sheet: str) -> Rows:
         """Cells of a sheet from its first row and column on, blank cells as ""."""
         if sheet not in self.sheets:
-            self.sheets[sheet] = self._book.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
+            from instruments.formats import extent
+
+            if self.kind == "zip":
+                extent.check_sheet(self, sheet)
+            self.sheets[sheet] = self._spreadsheet(
+                lambda: self._book.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
+            )
         return self.sheets[sheet]
 
 
 def _text(data: bytes) -> Text:
-    content, encoding = _decode(data)
+    content, encoding = decode(data)
     newline = _newline(content)
     ended = content.endswith(newline)
     lines = content.split(newline)
@@ -140,7 +155,8 @@ def _newline(content: str) -> str:
     return "\r\n" if feed == carriage + 1 else "\r"
 
 
-def _decode(data: bytes) -> tuple[str, str]:
+def decode(data: bytes) -> tuple[str, str]:
+    """Bytes as text, and what they were read as: UTF-8, else GB 18030, else Windows-1252."""
     for bom, encoding in _BOMS:
         if data.startswith(bom):
             return codecs.getincrementaldecoder(encoding)("replace").decode(data[len(bom) :]), encoding

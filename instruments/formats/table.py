@@ -48,6 +48,7 @@ from typing import TYPE_CHECKING, Any
 
 from instruments.errors import InstrumentError
 from instruments.formats import cells
+from instruments.formats.extent import check_table
 from instruments.formats.source import OPEN_END, Source
 from instruments.model import BLOCKS, Reading, RunFile, canonical_well, well_index, well_name
 
@@ -179,7 +180,10 @@ def _rows(source: Source, mapping: TableMapping) -> Rows | None:
     if mapping.delimiter:
         if source.kind != "text":
             return None
-        return [list(row) for row in csv.reader(source.text.lines, delimiter=mapping.delimiter)]
+        try:
+            return [list(row) for row in csv.reader(source.text.lines, delimiter=mapping.delimiter)]
+        except csv.Error:  # a cell of more than 128 kB: a text, and no table
+            return None
     names = source.sheet_names
     sheet = mapping.sheet or (names[0] if names else "")
     return source.rows(sheet) if sheet in names else None
@@ -224,6 +228,7 @@ def read_source(source: Source, mapping: TableMapping) -> RunFile:
     rows = _rows(source, mapping) or []
     top = _header(rows, mapping) or 0
     body, ended = _body(rows[top + 1 :], mapping)
+    check_table(source, len(body), len(rows[top]))
     faults = _faults(source, len(rows[top]), body)
     if mapping.end_mark and not ended:
         faults.append(f"the end mark '{mapping.end_mark}' is missing: the file is cut off")

@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "call": ("lis.cli.files", "Call Cq from the raw curves of a file."),
     "formats": ("lis.cli.formats", "List the file formats that are read; propose a mapping for another."),
     "import": ("lis.cli.files", "Take a file over for a plate, as the bridge would."),
+    "files": ("lis.cli.inbox", "What instruments sent: list, show, read again, dismiss."),
     "interpret": ("lis.cli.policy", "Interpret Cq values (CSV on stdin) by an assay's rules."),
     "assays": ("lis.cli.rules", "The assay rules: list, check, compare on past wells, put in force."),
     "pool": ("lis.cli.policy", "Design pools; advise on persons per tube from the rolling positivity."),
@@ -33,12 +34,19 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "backup": ("lis.cli.admin", "Write a consistent copy of the database and keys."),
     "restore": ("lis.cli.admin", "Put a backup back into an empty data folder."),
     "user": ("lis.cli.admin", "Accounts and access tokens."),
-    "device": ("lis.cli.admin", "Enrolled instruments."),
+    "device": ("lis.cli.devices", "Instruments: enrol by code, rotate, revoke; simulate some."),
+    "doctor": ("lis.cli.doctor", "Check sockets, keys, clocks, disk, database and agents."),
     "config": ("lis.cli.admin", "Show the settings in force."),
     "docs": ("lis.cli.admin", "Print generated pages of the documentation."),
 }
 """Command -> (module, help). The help stands here so that ``lis --help`` loads nothing else."""
 
+
+OPERATOR: Final = "administrator@console"
+"""Who acts when the command line writes."""
+
+LAST_BACKUP: Final = "last-backup.json"
+"""In the data folder: when and where `lis backup` wrote last."""
 
 OURS: Final = frozenset({"lis", "instruments", "pooling", "retest", "scheduler", "sim"})
 """Packages whose errors carry a code and a sentence for people."""
@@ -147,6 +155,14 @@ def print_table(header: list[str], rows: list[list[Any]]) -> None:
     widths = [max(len(row[i]) for row in text) for i in range(len(header))]
     for row in text:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_rows(names: list[str], rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Rows as one JSON document or as a table."""
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(names, [[row[name] for name in names] for row in rows])
 
 
 data_option = click.option(

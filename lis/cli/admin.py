@@ -1,4 +1,4 @@
-"""Commands for the administrator: the log, copies of the data, accounts, devices, settings."""
+"""Commands for the administrator: the log, copies of the data, accounts, settings."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import Any
 
 import click
 
-from lis.cli import data_option, json_option, print_json, print_table
+from lis.cli import LAST_BACKUP, OPERATOR, data_option, json_option, print_json, print_rows, print_table
 from lis.errors import Damaged, Invalid, LisError, Refused
-
-OPERATOR = "administrator@console"
 
 
 def _open(data: Path | None) -> Any:
@@ -87,12 +85,23 @@ def backup_command(target: Path, data: Path | None, *, as_json: bool) -> None:
             if (lab.settings.data / name).exists():
                 _copy_private(lab.settings.data / name, target / name)
         size = (target / "lis.db").stat().st_size
+        _note_backup(lab, target, size)
     if as_json:
         print_json({"target": str(target), "bytes": size})
     else:
         click.echo(
             f"{size:,} bytes in {target}. The key in it opens personal data: keep it as safe as the data."
         )
+
+
+def _note_backup(lab: Any, target: Path, size: int) -> None:
+    """What `lis doctor` tells about the last backup."""
+    import json
+
+    note = {"at": lab.database.clock.now().isoformat(), "target": str(target.resolve()), "bytes": size}
+    draft = lab.settings.data / f"{LAST_BACKUP}.new"
+    draft.write_text(json.dumps(note), encoding="utf-8")
+    draft.replace(lab.settings.data / LAST_BACKUP)
 
 
 def _embedded(lab: Any) -> None:
@@ -138,7 +147,7 @@ def restore_command(source: Path, data: Path | None, *, as_json: bool) -> None:
         raise Damaged("LOG_DAMAGED", check.problem)
 
 
-# -- accounts and devices ------------------------------------------------------------------------
+# -- accounts ------------------------------------------------------------------------------------
 
 
 @click.group("user")
@@ -172,7 +181,7 @@ def user_list(data: Path | None, *, as_json: bool) -> None:
     names = ["name", "full_name", "role", "active"]
     with _open(data) as lab, lab.database.read() as conn:
         rows = [{name: row[name] for name in names} for row in queries.accounts(conn)]
-    _print_rows(names, rows, as_json=as_json)
+    print_rows(names, rows, as_json=as_json)
 
 
 @user_command.command("token")
@@ -186,73 +195,6 @@ def user_token(name: str, days: int, data: Path | None) -> None:
     with _open(data) as lab, lab.database.write(OPERATOR) as unit:
         ticket = auth.open_token(unit, name, days=days)
     click.echo(ticket.secret)
-
-
-@click.group("device")
-def device_command() -> None:
-    """Enrolled instruments."""
-
-
-@device_command.command("add")
-@click.argument("name")
-@click.option("--kind", default="cycler", show_default=True)
-@click.option(
-    "--key", required=True, help="Public key of the agent (40 characters), as its first start printed it."
-)
-@click.option("--serial", default="", help="Its serial as its files name it; without it the first one seen.")
-@data_option
-def device_add(name: str, kind: str, key: str, serial: str, data: Path | None) -> None:
-    """Enrol the device NAME under its public key; plates are loaded into it under that NAME."""
-    from lis.services import admin
-
-    with _open(data) as lab, lab.database.write(OPERATOR) as unit:
-        admin.enrol_device(unit, name, kind, key, serial)
-    click.echo(f"device {name} enrolled")
-
-
-@device_command.command("list")
-@data_option
-@json_option
-def device_list(data: Path | None, *, as_json: bool) -> None:
-    """List the enrolled devices."""
-    from lis import queries
-
-    names = ["name", "kind", "serial", "public_key", "enrolled_at", "revoked_at", "last_seen_at"]
-    with _open(data) as lab, lab.database.read() as conn:
-        rows = [{name: row[name] for name in names} for row in queries.devices(conn)]
-    _print_rows(names, rows, as_json=as_json)
-
-
-@device_command.command("revoke")
-@click.argument("name")
-@data_option
-def device_revoke(name: str, data: Path | None) -> None:
-    """Stop taking anything from the device NAME, from its next message on."""
-    from lis.services import admin
-
-    with _open(data) as lab, lab.database.write(OPERATOR) as unit:
-        admin.revoke_device(unit, name)
-    click.echo(f"device {name} revoked")
-
-
-@device_command.command("serial")
-@click.argument("name")
-@click.argument("serial")
-@data_option
-def device_serial(name: str, serial: str, data: Path | None) -> None:
-    """Give the device NAME its SERIAL ("" = that of its next file), after a repair or an exchange."""
-    from lis.services import admin
-
-    with _open(data) as lab, lab.database.write(OPERATOR) as unit:
-        admin.set_serial(unit, name, serial)
-    click.echo(f"device {name} has serial {serial or '(that of its next file)'}")
-
-
-def _print_rows(names: list[str], rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(names, [[row[name] for name in names] for row in rows])
 
 
 # -- settings and generated pages ----------------------------------------------------------------
@@ -317,7 +259,6 @@ COMMANDS = {
     "backup": backup_command,
     "restore": restore_command,
     "user": user_command,
-    "device": device_command,
     "config": config_command,
     "docs": docs_command,
 }

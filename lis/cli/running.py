@@ -74,7 +74,9 @@ def serve_command(data: Path | None, host: str | None, port: int | None) -> None
         Reception(lab, on_done=news.of_file, on_live=news.of_reads) as reception,
     ):
         click.echo(f"bridge on {reception.endpoint}, public key {reception.public_key.decode()}", err=True)
-        serve(lab, lab.settings.host, lab.settings.port, news)
+        for one, endpoint in zip(lab.settings.listeners, reception.listeners.endpoints, strict=True):
+            click.echo(f"{one.dialect} of {one.device} on {endpoint}, from {', '.join(one.peers)}", err=True)
+        serve(lab, lab.settings.host, lab.settings.port, news, reception.bridge.snapshot)
 
 
 @click.command("agent", context_settings={"ignore_unknown_options": True, "help_option_names": []})

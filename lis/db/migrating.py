@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
@@ -29,7 +30,7 @@ def config() -> Config:
     """What Alembic needs to know."""
     from alembic.config import Config
 
-    settings = Config()
+    settings = Config(stdout=sys.stdout)  # its own default is whatever stdout was when it was imported
     settings.set_main_option("script_location", "lis:migrations")
     return settings
 

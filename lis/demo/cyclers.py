@@ -16,7 +16,7 @@ from instruments.agent import new_key_file
 from instruments.virtual import VirtualRun, VirtualWell, live_lines, write_cfx, write_quantstudio
 from lis.db import Database
 from lis.reception import Reception
-from lis.services import admin
+from lis.services import devices
 from retest import AssayRules
 
 DYES = ("FAM", "VIC", "ROX", "CY5")
@@ -54,7 +54,7 @@ def enrol(database: Database, data: Path, name: str) -> Path:
     if not path.exists():
         public = new_key_file(path)
         with database.write("demo") as unit:
-            admin.enrol_device(unit, name, "cycler", public)
+            devices.enrol_device(unit, name, "cycler", public)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Accounts, sign-ins, devices, stored replies."""
+"""Accounts, sign-ins, stored replies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from lis.db import among
 from lis.queries.common import Row, all_rows, one_row, parts
-from lis.schema import account, device, idempotency, ticket
+from lis.schema import account, idempotency, ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,28 +40,6 @@ def ticket_row(conn: Connection, digest: str) -> Row | None:
         account, account.c.name == ticket.c.account
     )
     return one_row(conn, found.where(ticket.c.digest == digest))
-
-
-def devices(conn: Connection) -> list[Row]:
-    """All enrolled devices by name."""
-    return all_rows(conn, select(device).order_by(device.c.name))
-
-
-def cyclers(conn: Connection) -> list[tuple[str, str]]:
-    """(name, serial) of everything that sends files by itself: devices, and accounts of instruments.
-
-    A revoked device is still known by its name; its serial may belong to its successor.
-    """
-    enrolled = select(device.c.name, device.c.serial, device.c.revoked_at)
-    found = [(row.name, "" if row.revoked_at else row.serial) for row in conn.execute(enrolled)]
-    named = select(account.c.name).where(account.c.role == "instrument")
-    return [*found, *((name, "") for name in conn.execute(named).scalars())]
-
-
-def device_of_key(conn: Connection, public_key: str) -> str | None:
-    """The device enrolled under a public key, unless it was revoked."""
-    found = select(device.c.name).where(device.c.public_key == public_key, device.c.revoked_at.is_(None))
-    return conn.execute(found).scalar_one_or_none()
 
 
 def stored_reply(conn: Connection, key: str, name: str) -> Row | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -54,6 +57,12 @@ def files(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
     return all_rows(conn, found.order_by(file.c.received_at.desc(), file.c.file_id).limit(limit))
 
 
+def files_beginning(conn: Connection, begins: str) -> list[str]:
+    """Ids of received files that begin so, two at most: an id is 64 hexadecimal digits."""
+    found = select(file.c.file_id).where(file.c.file_id.startswith(begins, autoescape=True))
+    return list(conn.execute(found.order_by(file.c.file_id).limit(2)).scalars())
+
+
 def waiting_files(conn: Connection) -> list[str]:
     """Files received but not yet read (after a crash), oldest first."""
     found = (
@@ -63,6 +72,23 @@ def waiting_files(conn: Connection) -> list[str]:
         .order_by(file.c.received_at, file.c.file_id)
     )
     return list(conn.execute(found).scalars())
+
+
+def waiting_since(conn: Connection) -> datetime | None:
+    """When the oldest file arrived that was not read yet."""
+    found = select(func.min(file.c.received_at)).join(file_status, file_status.c.file_id == file.c.file_id)
+    oldest: datetime | None = conn.execute(found.where(file_status.c.state == "waiting")).scalar_one()
+    return oldest
+
+
+def states_of_runs(
+    conn: Connection, device_names: Collection[str], since: datetime
+) -> Counter[tuple[str, str]]:
+    """(state, code) -> how many files of these devices arrived since then."""
+    about = (file_status.c.state, file_status.c.code)
+    found = select(*about, func.count()).join(file_status, file_status.c.file_id == file.c.file_id)
+    mine = file.c.device.in_(list(device_names)) & (file.c.received_at >= since)
+    return Counter({(row[0], row[1]): row[2] for row in conn.execute(found.where(mine).group_by(*about))})
 
 
 def same_run(conn: Connection, device_name: str, run_name: str) -> list[Row]:

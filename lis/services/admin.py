@@ -1,4 +1,4 @@
-"""Devices and accounts, and the check that the log tells the truth."""
+"""The check that the log tells the truth, and all that stands beside it."""
 
 from __future__ import annotations
 
@@ -9,53 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lis import ledger, queries
-from lis.errors import Invalid, NotFound, Refused
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-    from lis.db import Unit
-
-KEY_LENGTH = 40
-"""Characters of a CURVE public key in Z85."""
-
-
-def enrol_device(unit: Unit, name: str, kind: str, public_key: str, serial: str = "") -> None:
-    """Let the holder of a key send results under ``name``, one name for one cycler.
-
-    Without a ``serial`` that of its first file is remembered.
-
-    Raises:
-        Invalid: the name or key is malformed. Refused: the name or key is enrolled already.
-    """
-    if not name.strip() or len(name) > 80:
-        raise Invalid("DEVICE_NAME", "A device needs a name of at most 80 characters.")
-    if len(public_key) != KEY_LENGTH:
-        raise Invalid("DEVICE_KEY", f"A public key has {KEY_LENGTH} characters. Copy the whole key.")
-    for row in queries.devices(unit.conn):
-        if row["name"] == name or row["public_key"] == public_key:
-            raise Refused("DEVICE_KNOWN", f"Device {row['name']} is enrolled already under this name or key.")
-    row = {
-        "name": name,
-        "kind": kind,
-        "serial": serial.strip(),
-        "public_key": public_key,
-        "enrolled_at": unit.now,
-        "enrolled_by": unit.actor,
-    }
-    queries.insert_rows(unit.conn, "device", [row])
-
-
-def revoke_device(unit: Unit, name: str) -> None:
-    """Stop taking anything from a device; effective with its next message."""
-    if not queries.update_row(unit.conn, "device", {"name": name}, revoked_at=unit.now):
-        raise NotFound("DEVICE_UNKNOWN", f"No device {name} is enrolled.")
-
-
-def set_serial(unit: Unit, name: str, serial: str) -> None:
-    """The serial that files of a device must carry from now on; empty = that of its next file."""
-    if not queries.update_row(unit.conn, "device", {"name": name}, serial=serial.strip()):
-        raise NotFound("DEVICE_UNKNOWN", f"No device {name} is enrolled.")
 
 
 @dataclass(frozen=True, slots=True)

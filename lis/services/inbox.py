@@ -116,6 +116,14 @@ def refuse_delivery(unit: Unit, device: str, code: str, sentence: str) -> None:
     _alarm(unit, code, device, sentence)
 
 
+def know_sender(unit: Unit, device: str, kind: str) -> None:
+    """Write a device without a key into the list of devices, once: its files then count as a cycler's own."""
+    if queries.device_row(unit.conn, device) is not None:
+        return
+    row = {"name": device, "kind": kind, "serial": "", "enrolled_at": unit.now, "enrolled_by": unit.actor}
+    queries.insert_rows(unit.conn, "device", [row])
+
+
 def set_aside(unit: Unit, file_id: str, code: str, sentence: str) -> None:
     """Quarantine a kept file that could not be read, with the reason."""
     queries.update_row(

@@ -19,7 +19,7 @@ from lis.tube import Tube, TubeState, illegal_sentence
 from retest import Blocked, Call, Material, ReleaseFacts, auto_verify, signatures_needed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lis.ledger import Recorded
     from lis.queries import Row
@@ -219,12 +219,13 @@ def _tested(tube: Tube, pools: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run with its readings by tube, and the smallest viral Cq of every well."""
+    """A run with its readings by tube, the Cq of every well by place and target, and its controls' doubts."""
 
     row: Mapping[str, Any]
     by_tube: Mapping[str, list[Row]]
     batch: Mapping[str, str]
-    signals: Mapping[tuple[str, tuple[int, int]], float]
+    signals: Mapping[tuple[int, int], Mapping[str, float]]
+    contradicted: tuple[str, ...]
 
 
 def _run(unit: Unit, runs: dict[str, _Run], run_id: str) -> _Run:
@@ -232,14 +233,14 @@ def _run(unit: Unit, runs: dict[str, _Run], run_id: str) -> _Run:
         row = queries.run_with_plate(unit.conn, run_id)
         readings = queries.readings_of_run(unit.conn, run_id)
         by_tube: dict[str, list[Row]] = {}
-        signals: dict[tuple[str, tuple[int, int]], float] = {}
+        signals: dict[tuple[int, int], dict[str, float]] = {}
         for reading in readings:
             by_tube.setdefault(reading["tube_id"] or "", []).append(reading)
             if reading["tube_id"] and reading["cq"] is not None:
-                signals[reading["target"], _place(reading["well"])] = reading["cq"]
+                signals.setdefault(_place(reading["well"]), {})[reading["target"]] = reading["cq"]
         wells = queries.wells(unit.conn, row["plate_id"])
         batch = {well["tube_id"]: well["batch"] for well in wells if well["tube_id"]}
-        runs[run_id] = _Run(row, by_tube, batch, signals)
+        runs[run_id] = _Run(row, by_tube, batch, signals, tuple(_contradicting(by_tube.get("", ()))))
     return runs[run_id]
 
 
@@ -317,8 +318,11 @@ def _doubts(reading: Row) -> list[str]:
 
 def _contradictions(run: _Run, own: Sequence[Row], viral: Sequence[Row]) -> list[str]:
     """Integrity flags of the internal control and of the plate's controls, which carry the result."""
-    others = [*run.by_tube.get("", ()), *(row for row in own if row not in viral)]
-    return [flag for row in others for flag in row["flags"].split(",") if flag.startswith(INTEGRITY)]
+    return [*run.contradicted, *_contradicting(row for row in own if row not in viral)]
+
+
+def _contradicting(readings: Iterable[Row]) -> Iterator[str]:
+    return (flag for row in readings for flag in row["flags"].split(",") if flag.startswith(INTEGRITY))
 
 
 def _has_ended(row: Mapping[str, Any], now: datetime) -> bool:
@@ -329,7 +333,8 @@ def _has_ended(row: Mapping[str, Any], now: datetime) -> bool:
 def _neighbours(run: _Run, own: Sequence[Row], controls: set[str]) -> float | None:
     wells = {_place(r["well"]) for r in own}
     around = {(r + dr, c + dc) for r, c in wells for dr, dc in NEIGHBOURS} - wells
-    near = [cq for (target, place), cq in run.signals.items() if place in around and target not in controls]
+    beside = [run.signals[place] for place in around if place in run.signals]
+    near = [cq for many in beside for target, cq in many.items() if target not in controls]
     return min(near, default=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -36,10 +37,13 @@ TITLE = "nat-lis"
 SUMMARY = "Laboratory information system for nucleic-acid testing, tube by tube. Times are UTC."
 
 
-def create_app(lab: Laboratory, news: live.News | None = None) -> FastAPI:
+def create_app(
+    lab: Laboratory, news: live.News | None = None, bridge: Callable[[], Mapping[str, int]] | None = None
+) -> FastAPI:
     """The application for an open laboratory; the caller closes the laboratory.
 
-    ``news`` is what whoever else works in this process tells the screens through.
+    ``news`` is what whoever else works in this process tells the screens through; ``bridge`` tells what the
+    instruments' bridge has counted.
     """
     app = FastAPI(
         title=TITLE,
@@ -53,7 +57,7 @@ def create_app(lab: Laboratory, news: live.News | None = None) -> FastAPI:
     app.state.lab = lab
     app.state.news = news or live.News()
     app.state.sessions = Sessions(lab, Throttle(lab.database.clock))
-    app.state.metrics = metrics.create(lab)
+    app.state.metrics = metrics.create(lab, bridge)
     app.state.revision = db.newest_revision()
     app.include_router(api_admin.router)
     app.include_router(live.router)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from lis import queries
@@ -34,10 +34,12 @@ class Metrics:
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
 
-def create(lab: Laboratory) -> Metrics:
-    """Counters for an application of this laboratory."""
+def create(lab: Laboratory, bridge: Callable[[], Mapping[str, int]] | None = None) -> Metrics:
+    """Counters for an application of this laboratory; ``bridge`` tells those of the instruments' bridge."""
     registry = CollectorRegistry()
     registry.register(_Queues(lab))
+    if bridge is not None:
+        registry.register(_Bridge(bridge))
     return Metrics(
         registry,
         Counter(
@@ -90,6 +92,26 @@ class _Queues:
         proposed = depths["amendments"]
         yield _gauge("lis_amendments_open", "Proposed corrections that wait for another person", proposed)
         yield _gauge("lis_alarms_open", "Alarms nobody has cleared", depths["alarms"])
+
+
+@dataclass(frozen=True, eq=False)
+class _Bridge:
+    """What the bridge has counted since the server started."""
+
+    figures: Callable[[], Mapping[str, int]]
+
+    def describe(self) -> list[Metric]:
+        """Nothing is known before the first question."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """One family, by what happened."""
+        family = CounterMetricFamily(
+            "lis_bridge", "Messages, answers, refusals and events of the bridge", labels=["what"]
+        )
+        for what, count in sorted(self.figures().items()):
+            family.add_metric([what], count)
+        yield family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -20,14 +20,22 @@ if TYPE_CHECKING:
 START_SECONDS = 20.0
 
 
-def serve(lab: Laboratory, host: str, port: int, news: News | None = None) -> None:
-    """Serve until the process is told to stop; ``news`` is what others in this process tell screens through.
+def serve(
+    lab: Laboratory,
+    host: str,
+    port: int,
+    news: News | None = None,
+    bridge: Callable[[], Mapping[str, int]] | None = None,
+) -> None:
+    """Serve until the process is told to stop.
+
+    ``news`` is what others in this process tell screens through, ``bridge`` what the bridge has counted.
 
     Raises:
         LisError: ``PORT_TAKEN`` if something else listens there.
     """
     with _socket(host, port) as listening:
-        _Server(_config(lab, news)).run(sockets=[listening])
+        _Server(_config(lab, news, bridge)).run(sockets=[listening])
 
 
 @contextlib.contextmanager
@@ -78,9 +86,11 @@ class _Quiet(_Server):
         yield
 
 
-def _config(lab: Laboratory, news: News | None) -> uvicorn.Config:
+def _config(
+    lab: Laboratory, news: News | None, bridge: Callable[[], Mapping[str, int]] | None = None
+) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(lab, news), log_level="warning", access_log=False, timeout_graceful_shutdown=5
+        create_app(lab, news, bridge), log_level="warning", access_log=False, timeout_graceful_shutdown=5
     )
 
 

@@ -79,7 +79,15 @@ def tube(number: int, persons: int = 1, first_person: int | None = None) -> Tube
     )
 
 
-def plate_file(lab: laboratory.Laboratory, plate: str, seed: int, positive: float = 0.02) -> bytes:
+def plate_file(
+    lab: laboratory.Laboratory,
+    plate: str,
+    seed: int,
+    positive: float = 0.02,
+    *,
+    block: int = 96,
+    serial: str = "SN1",
+) -> bytes:
     """The export of a virtual QuantStudio for a loaded plate; marked synthetic."""
     rng = np.random.default_rng(seed)
     assay = lab.rules.assay(lab.rules.default_assay)
@@ -87,7 +95,7 @@ def plate_file(lab: laboratory.Laboratory, plate: str, seed: int, positive: floa
         wells = queries.wells(conn, plate)
     drawn = [_well(well, assay, rng, positive) for well in sorted(wells, key=lambda well: well["well"])]
     now = lab.database.clock.now()
-    run = VirtualRun(plate, "qs5", "SN1", "QuantStudio 5", now, now, 96, drawn, 45, seed)
+    run = VirtualRun(plate, "qs5", serial, "QuantStudio 5", now, now, block, drawn, 45, seed)
     return write_quantstudio(run, rng)
 
 

@@ -28,7 +28,7 @@ from instruments.bridge import new_keypair
 from instruments.virtual import VirtualRun, VirtualWell, write_quantstudio
 from lis import barcodes, config, laboratory
 from lis.reception import bridge_keys
-from lis.services import admin
+from lis.services import admin, devices
 
 CONTROLS = {"A12": "NTC", "D12": "EC", "H12": "PC"}
 PLACES = [f"{row}{col}" for col in range(1, 12) for row in "ABCDEFGH"]
@@ -135,7 +135,7 @@ class World:
         (folder / "exports").mkdir(parents=True)
         with laboratory.open_laboratory(config.load(self.data, database=self.url)) as lab:
             with lab.database.write("administrator") as unit:
-                admin.enrol_device(unit, "qs5", "cycler", keys.public.decode())
+                devices.enrol_device(unit, "qs5", "cycler", keys.public.decode())
             self.assay = lab.rules.assay(lab.rules.default_assay)
         server = bridge_keys(self.data).public
         self.cycler = Cycler(folder / "exports", folder / "outbox.db", self.endpoint, keys, server)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from instruments import agent
+from instruments import agent, wire
 from instruments.bridge import Bridge, Receipt, Refused, new_keypair
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -477,6 +477,42 @@ def test_an_agent_killed_again_and_again_loses_nothing(tmp_path, bridge, laborat
     wait_until(lambda: len(laboratory.files) == 120)
     process.terminate()
     assert process.wait(30) == 0
+    assert laboratory.contents == expected
+
+
+OTHER_MAJOR = """
+import sys
+from instruments import wire
+wire.SUPPORTED, wire.MAGIC = (1, {speaks}), b"NAT{speaks}"
+from instruments.agent import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_an_agent_of_the_version_before_is_served_by_a_newer_bridge(
+    tmp_path, bridge, laboratory, folder, launch, monkeypatch
+):
+    """A bridge that speaks majors 1 and 2 takes the files of an agent that knows 1 alone."""
+    monkeypatch.setattr(wire, "SUPPORTED", (1, 2))
+    expected = fill(folder, 3, random.Random(8))
+    process = launch(*command(tmp_path, folder, bridge.endpoint))
+    wait_until(lambda: len(laboratory.files) == 3)
+    process.terminate()
+    assert process.wait(30) == 0
+    assert laboratory.contents == expected
+
+
+def test_a_newer_agent_waits_for_its_bridge_to_be_updated(
+    tmp_path, bridge, laboratory, folder, launch, monkeypatch
+):
+    """An agent that speaks major 2 is told the range, keeps its files, and delivers them once the bridge speaks 2."""
+    expected = fill(folder, 3, random.Random(9))
+    arguments = command(tmp_path, folder, bridge.endpoint)[2:]
+    launch("-c", OTHER_MAJOR.format(speaks=2), *arguments)
+    wait_until(lambda: bridge.snapshot().get("unknown-protocol", 0) >= 2)
+    assert laboratory.files == {}
+    monkeypatch.setattr(wire, "SUPPORTED", (1, 2))
+    wait_until(lambda: len(laboratory.files) == 3)
     assert laboratory.contents == expected
 
 

@@ -7,7 +7,7 @@ from bench import Bench
 
 from lis import queries
 from lis.errors import LisError
-from lis.services import admin, amendments
+from lis.services import admin, amendments, devices
 
 POSITIVE = {"ORF1ab": 25.0, "N": 25.0}
 KEY = "k" * 40
@@ -104,16 +104,16 @@ def refused(bench: Bench, code: str, act, *values: str) -> None:
 def test_devices_are_enrolled_once_and_revoked_at_once(bench: Bench):
     """Names and keys are unique and well formed; a revoked key belongs to nobody."""
     with bench.lab.database.write("admin") as unit:
-        admin.enrol_device(unit, "qs5-1", "quantstudio", KEY)
-    refused(bench, "DEVICE_KNOWN", admin.enrol_device, "qs5-1", "quantstudio", "j" * 40)
-    refused(bench, "DEVICE_KNOWN", admin.enrol_device, "qs5-2", "quantstudio", KEY)
-    refused(bench, "DEVICE_NAME", admin.enrol_device, " ", "quantstudio", "j" * 40)
-    refused(bench, "DEVICE_KEY", admin.enrol_device, "qs5-2", "quantstudio", "short")
-    refused(bench, "DEVICE_UNKNOWN", admin.revoke_device, "qs5-9")
+        devices.enrol_device(unit, "qs5-1", "quantstudio", KEY)
+    refused(bench, "DEVICE_KNOWN", devices.enrol_device, "qs5-1", "quantstudio", "j" * 40)
+    refused(bench, "DEVICE_KNOWN", devices.enrol_device, "qs5-2", "quantstudio", KEY)
+    refused(bench, "DEVICE_NAME", devices.enrol_device, " ", "quantstudio", "j" * 40)
+    refused(bench, "DEVICE_KEY", devices.enrol_device, "qs5-2", "quantstudio", "short")
+    refused(bench, "DEVICE_UNKNOWN", devices.revoke_device, "qs5-9")
     with bench.lab.database.read() as conn:
-        assert queries.device_of_key(conn, KEY) == "qs5-1"
+        assert queries.device_of_key(conn, KEY, bench.clock.now()) == "qs5-1"
     with bench.lab.database.write("admin") as unit:
-        admin.revoke_device(unit, "qs5-1")
+        devices.revoke_device(unit, "qs5-1")
     with bench.lab.database.read() as conn:
-        assert queries.device_of_key(conn, KEY) is None
+        assert queries.device_of_key(conn, KEY, bench.clock.now()) is None
         assert [row["name"] for row in queries.devices(conn)] == ["qs5-1"]

@@ -197,7 +197,7 @@ def test_devices_are_enrolled_listed_and_revoked(data: Path, capsys: pytest.Capt
     assert called(capsys, "device", "revoke", "qs5", "--data", str(data))[0] == 0
     assert json.loads(called(capsys, *listed)[1])[0]["revoked_at"]
     with laboratory.open_laboratory(config.load(data)) as lab, lab.database.read() as conn:
-        assert queries.device_of_key(conn, key) is None
+        assert queries.device_of_key(conn, key, datetime.now(UTC)) is None
 
 
 def test_the_settings_never_show_a_password(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch):

@@ -20,7 +20,7 @@ from lis.clock import FixedClock
 from lis.db import Database, migrate
 from lis.errors import Busy, Conflict, LisError, StorageFull
 from lis.events import HeldUnknown
-from lis.services import quality, receiving
+from lis.services import devices, quality, receiving
 
 WORD = "nothing was written"
 HELD = HeldUnknown(1, "", "")
@@ -188,12 +188,13 @@ def test_an_error_of_the_database_is_told_in_words(database: Database):
 
 @pytest.mark.parametrize("table", schema.EVIDENCE)
 def test_evidence_is_append_only(bench: Bench, table: str):
-    """Events, files, readings, reports, rules and control values refuse UPDATE and DELETE, whoever asks by SQL."""
+    """Events, files, readings, reports, rules, control values and acts on devices refuse UPDATE and DELETE, whoever asks by SQL."""
     bench.cycle(bench.singles())
     with bench.lab.database.write("rosa") as unit:
         row = unit.conn.execute(select(schema.quality_point)).mappings().first()
         series = queries.Series(*(row[name] for name in queries.Series._fields))
         quality.set_target(unit, series, 25.0, 0.2, "validation")
+        devices.add_device(unit, "qs5", "cycler")
     column = next(iter(schema.metadata.tables[table].c)).name
     for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):
         with pytest.raises(LisError, match="append-only"), bench.lab.database.write("eve") as unit:

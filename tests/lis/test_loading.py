@@ -11,7 +11,7 @@ from instruments import RunFile
 from lis import laboratory, queries
 from lis.errors import LisError
 from lis.matching import OTHER_SERIAL, Mismatch, Sender, same_instrument
-from lis.services import admin, inbox, plates
+from lis.services import devices, inbox, plates
 from lis.tube import TubeState
 
 QS5, CFX = "qs5-1", "cfx-2"
@@ -21,8 +21,8 @@ QS5, CFX = "qs5-1", "cfx-2"
 def two_cyclers(bench: Bench) -> Bench:
     """A laboratory with two enrolled cyclers, of which one has a known serial."""
     with bench.lab.database.write("root") as unit:
-        admin.enrol_device(unit, QS5, "cycler", "a" * 40, serial="272510")
-        admin.enrol_device(unit, CFX, "cycler", "b" * 40)
+        devices.enrol_device(unit, QS5, "cycler", "a" * 40, serial="272510")
+        devices.enrol_device(unit, CFX, "cycler", "b" * 40)
     return bench
 
 
@@ -113,12 +113,12 @@ def test_the_first_serial_of_a_cycler_is_remembered_and_held_against_later_files
     kept = two.deliver(two.table(plate, serial="CFX8"), plate=plate, device=CFX)
     assert kept.ingested.code == "OTHER_INSTRUMENT"
     with two.lab.database.write("root") as unit:
-        admin.set_serial(unit, CFX, "CFX8")
+        devices.set_serial(unit, CFX, "CFX8")
         inbox.retry(unit, kept.stored.file_id)
     assert laboratory.process(two.lab, kept.stored.file_id, "rosa")[0].state == "read"
     assert two.tube(code).result == "negative"
     with pytest.raises(LisError, match="DEVICE_UNKNOWN"), two.lab.database.write("root") as unit:
-        admin.set_serial(unit, "nobody", "1")
+        devices.set_serial(unit, "nobody", "1")
 
 
 def test_a_person_may_hand_a_file_over_but_a_contradicting_serial_holds_it(two: Bench):

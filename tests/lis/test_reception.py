@@ -13,8 +13,9 @@ from bench import Bench
 
 from instruments.bridge import BridgeEvent, Refused, Shipment, new_keypair
 from lis import laboratory, queries, reception
+from lis.errors import LisError, StorageFull
 from lis.reception import Reception
-from lis.services import admin, inbox
+from lis.services import devices, inbox
 from lis.services.inbox import Delivery
 from lis.services.results import Ingested
 
@@ -181,13 +182,64 @@ def test_a_revoked_key_is_deaf_soon_and_strangers_fill_no_memory(
     """An enrolment is asked anew when it is too old; a thousand strangers are forgotten together."""
     key = new_keypair().public
     with embedded.lab.database.write("administrator") as unit:
-        admin.enrol_device(unit, "qs5", "cycler", key.decode())
+        devices.enrol_device(unit, "qs5", "cycler", key.decode())
     assert link._enrolled(key) == "qs5"
     with embedded.lab.database.write("administrator") as unit:
-        admin.revoke_device(unit, "qs5")
+        devices.revoke_device(unit, "qs5")
     monkeypatch.setattr(reception, "REMEMBER_KEYS", -1.0)
     link._keys.clear()
     assert link._enrolled(key) is None
     for number in range(1010):
         assert link._enrolled(b"stranger %d" % number) is None
     assert len(link._keys) <= 1001
+
+
+def test_deliveries_that_wait_together_are_committed_together(link: Reception, embedded: Bench):
+    """What comes while the database is busy is one commit; a damaged one among them is refused alone."""
+    database = embedded.lab.database
+    outcomes: queue.Queue[tuple[int, object]] = queue.Queue()
+
+    def keep(number: int) -> None:
+        data = b"SYNTHETIC, number %d" % number
+        wrong = "0" * 64 if number == 3 else ""
+        try:
+            delivery = Delivery(f"cycler-{number}", "run-1", "run.csv", data, "P1", sha256=wrong)
+            outcomes.put((number, link._commits.keep(delivery).status))
+        except LisError as error:
+            outcomes.put((number, error.code))
+
+    threads = [threading.Thread(target=keep, args=(number,)) for number in range(8)]
+    with database.write("another"):
+        for thread in threads:
+            thread.start()
+        while len(link._commits._waiting) < 7:  # the first leads and waits for the database itself
+            threads[0].join(0.005)
+        before = database._commits
+    for thread in threads:
+        thread.join(60)
+    told = dict(outcomes.get() for _ in threads)
+    assert told == {number: "FILE_DAMAGED" if number == 3 else "stored" for number in range(8)}
+    assert database._commits - before <= 3  # the one that kept them waiting, the leader's, all the others'
+    with database.read() as conn:
+        assert {row["device"] for row in queries.files(conn)} == {f"cycler-{n}" for n in range(8) if n != 3}
+
+
+def test_a_group_that_the_database_refuses_is_kept_one_by_one(
+    link: Reception, embedded: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    """A delivery that the database itself refuses is told so, and takes no other with it."""
+    accept, poison = inbox.accept, Delivery("cycler-x", "run-1", "x.csv", b"poison", "P1")
+
+    def refuse(unit, delivery):
+        if delivery.device == "cycler-x":
+            raise StorageFull("DISK_FULL", "No space is left.")
+        return accept(unit, delivery)
+
+    monkeypatch.setattr(reception.inbox, "accept", refuse)
+    good = Delivery("cycler-1", "run-1", "run.csv", b"good", "P1")
+    tickets = [reception._Ticket(poison), reception._Ticket(good)]
+    link._commits._commit(tickets)
+    assert tickets[0].error is not None
+    assert tickets[1].stored is not None
+    with pytest.raises(StorageFull):
+        link._commits.keep(poison)

@@ -77,14 +77,51 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=80), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("serial", sa.Text(), nullable=False),
-        sa.Column("public_key", sa.String(length=40), nullable=False),
+        sa.Column("public_key", sa.String(length=40), nullable=True),
+        sa.Column("key_until", sa.String(length=27), nullable=True),
         sa.Column("enrolled_at", sa.String(length=27), nullable=False),
         sa.Column("enrolled_by", sa.String(length=80), nullable=False),
         sa.Column("revoked_at", sa.String(length=27), nullable=True),
         sa.Column("last_seen_at", sa.String(length=27), nullable=True),
+        sa.Column("agent", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_device")),
         sa.UniqueConstraint("public_key", name=op.f("uq_device_public_key")),
     )
+    op.create_table(
+        "device_act",
+        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("device", sa.String(length=80), nullable=False),
+        sa.Column("act", sa.String(length=16), nullable=False),
+        sa.Column("public_key", sa.String(length=40), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "act IN ('added', 'code', 'cancelled', 'enrolled', 'revoked', 'expiry', 'serial')",
+            name=op.f("ck_device_act_act_known"),
+        ),
+        sa.PrimaryKeyConstraint("act_id", name=op.f("pk_device_act")),
+    )
+    with op.batch_alter_table("device_act", schema=None) as batch_op:
+        batch_op.create_index("ix_device_act_device", ["device", "act_id"], unique=False)
+        batch_op.create_index("ix_device_act_public_key", ["public_key"], unique=False)
+
+    op.create_table(
+        "enrolment",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("device", sa.String(length=80), nullable=False),
+        sa.Column("issued_at", sa.String(length=27), nullable=False),
+        sa.Column("issued_by", sa.String(length=80), nullable=False),
+        sa.Column("expires_at", sa.String(length=27), nullable=False),
+        sa.Column("cancelled_at", sa.String(length=27), nullable=True),
+        sa.Column("used_at", sa.String(length=27), nullable=True),
+        sa.Column("public_key", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["device"], ["device.name"], name=op.f("fk_enrolment_device_device")),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_enrolment")),
+    )
+    with op.batch_alter_table("enrolment", schema=None) as batch_op:
+        batch_op.create_index("ix_enrolment_device", ["device"], unique=False)
+
     op.create_table(
         "event",
         sa.Column(
@@ -573,6 +610,15 @@ def downgrade() -> None:
 
     op.drop_table("file")
     op.drop_table("event")
+    with op.batch_alter_table("enrolment", schema=None) as batch_op:
+        batch_op.drop_index("ix_enrolment_device")
+
+    op.drop_table("enrolment")
+    with op.batch_alter_table("device_act", schema=None) as batch_op:
+        batch_op.drop_index("ix_device_act_public_key")
+        batch_op.drop_index("ix_device_act_device")
+
+    op.drop_table("device_act")
     op.drop_table("device")
     op.drop_table("counter")
     op.drop_table("chain")

@@ -127,6 +127,14 @@ def _usable(parsed: Parsed) -> RunFile:
         )
     if not run.readings:
         raise Mismatch("NO_RESULTS", f"{run.name} holds no results. Export the results table of the run.")
+    unplaced = sorted({reading.sample or "(no specimen)" for reading in run.readings if not reading.well})
+    if unplaced:
+        raise Mismatch(
+            "NO_WELL",
+            f"{run.name} has results for {', '.join(unplaced[:5])} and names no well of a plate for them. "
+            "Results are matched by plate and well: set the instrument to send both, or compare and decide "
+            "by hand.",
+        )
     return run
 
 

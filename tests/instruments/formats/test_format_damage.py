@@ -84,6 +84,8 @@ SEEDS = [
         b'<rdml><experiment><run><react id="1"><data><cq>20</cq><adp><cyc>1</cyc><fluor>1</fluor></adp>'
         b"</data></react></run></experiment></rdml>"
     ),
+    b"H|\\^&|1\rO|1|T|P^A1|^^^N\rR|1|^^^N^Ct|20|Ct||||F\rL|1|N\r",
+    b"\x0bMSH|^~\\&|A|B|C|D|20221201||OUL^R22|1|P|2.5.1\rSPM|1|T\rSAC|||A1|P\rOBR|1|||X\rOBX|1|NM|N_Ct||20||||||F\r\x1c\r",
 ]
 
 
@@ -143,6 +145,10 @@ def test_every_text_format_has_a_seed():
         b",Well,Fluor,Content,Cq\n" + b",A01,FAM,,1\n" * 5_000,
         b"* Block Type = 96\n\n[Results]\nWell\tCT\n" + b"1\t20\n" * 5_000,
         b"Excel Analysed Data Export\n" + b"Quantitative analysis of X (N)\nNo.,Name,Type,Ct\n" * 3_000,
+        b"H|\\^&|1\r" * 20_000,
+        b"H|\\^&|1\r" + b"R|1|" + b"^" * 1_000_000 + b"\rO|1\r" * 20_000 + b"L|1\r",
+        b"MSH|^~\\&|A\r" * 20_000,
+        b"\x0bMSH|^~\\&|A|B|C|D||OUL^R22|1\r" + b"OBX|" * 400_000 + b"\x1c\r",
     ],
 )
 def test_a_large_hostile_file_ends_in_a_sentence_or_reasons(data):

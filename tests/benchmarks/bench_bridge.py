@@ -1,0 +1,326 @@
+"""Throughput of the bridge with CURVE and durable commits: acknowledgements, plates, and how long the slow ones wait.
+
+Server and senders are processes of their own. Beside every figure stands the same traffic over plain pyzmq with
+CURVE into one SQLite table (FULL) without any laboratory, measured in the same run.
+
+Run: ``python tests/benchmarks/bench_bridge.py [seconds] [sqlite|postgresql]``
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import zmq
+from bench_setting import DATABASES, Line, database_urls, fill, note, plate_file, show
+
+from instruments import wire
+from instruments.bridge import Bridge, KeyPair, Receipt, new_keypair
+from lis import config, laboratory, queries
+from lis.clock import SystemClock
+from lis.reception import Reception
+from lis.services import devices, plates
+from lis.services.plates import PlateOrder
+
+DEVICES = 50
+SPAWN = multiprocessing.get_context("spawn")
+CITY = 35.0
+"""One-well messages a second: ten times a city of 300,000 tubes a day."""
+
+
+# -- the two servers -------------------------------------------------------------------------------
+
+
+def raw_server(line: Any, folder: str, keys: list[KeyPair]) -> None:
+    """The yardstick: the same socket, one SQLite insert and commit a message, nothing else."""
+    db = sqlite3.connect(Path(folder) / "raw.db", isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    db.execute("CREATE TABLE file (sha256 TEXT PRIMARY KEY, data BLOB)")
+    known = {pair.public: f"bench-{number}" for number, pair in enumerate(keys)}
+    now = SystemClock().now()
+
+    def keep(shipment: Any) -> Receipt:
+        db.execute("INSERT OR IGNORE INTO file VALUES (?, ?)", (shipment.sha256, shipment.data))
+        return Receipt("stored", now)
+
+    with Bridge("tcp://127.0.0.1:*", new_keypair(), known.get, keep) as bridge:
+        line.send((bridge.endpoint, bridge._keys.public))
+        line.recv()
+    db.close()
+
+
+def laboratory_server(line: Any, folder: str, url: str, *, reading: bool) -> None:
+    """The laboratory; without ``reading`` files are kept and acknowledged, and read after the measurement."""
+    with laboratory.open_laboratory(config.load(folder, database=url)) as lab:
+        link = Reception(lab, "tcp://127.0.0.1:*")
+        if reading:
+            with link:
+                line.send((link.endpoint, link.public_key))
+                line.recv()
+            return
+        link.bridge.start()
+        line.send((link.endpoint, link.public_key))
+        line.recv()
+        link.bridge.stop()
+
+
+@dataclass
+class Served:
+    """A server process and where it is reached."""
+
+    process: Any
+    line: Any
+    endpoint: str
+    key: bytes
+
+    def stop(self) -> None:
+        """End it."""
+        self.line.send("stop")
+        self.process.join(60)
+
+
+def serve(target: Callable[..., None], *arguments: Any, **named: Any) -> Served:
+    """Start a server process."""
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=target, args=(theirs, *arguments), kwargs=named)
+    process.start()
+    endpoint, key = ours.recv()
+    return Served(process, ours, endpoint, key)
+
+
+# -- the senders -----------------------------------------------------------------------------------
+
+
+class Fleet:
+    """Many devices in one process, each with its own key and connection and one message in flight."""
+
+    def __init__(self, served: Served, keys: list[KeyPair]) -> None:
+        self.context = zmq.Context()
+        self.poller = zmq.Poller()
+        self.sockets = []
+        for pair in keys:
+            socket = self.context.socket(zmq.DEALER)
+            socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = served.key, *pair
+            socket.linger = 0
+            socket.connect(served.endpoint)
+            self.poller.register(socket, zmq.POLLIN)
+            self.sockets.append(socket)
+        self.number = {socket: place for place, socket in enumerate(self.sockets)}
+
+    def run(self, file_of: Callable[[int, int], tuple[str, bytes] | None], pace: float = 0.0) -> list[float]:
+        """Send until there is nothing more; seconds from sending to acknowledgement of each message.
+
+        Args:
+            file_of: (device, how many it has sent) -> run and content, or None when it has no more.
+            pace: messages a second over all devices; 0 = as fast as they are answered.
+        """
+        waits: list[float] = []
+        sent: dict[Any, tuple[float, int]] = {}
+        counts = [0] * len(self.sockets)
+        idle = list(self.sockets)
+        begun, total, open_ = time.perf_counter(), 0, len(self.sockets)
+        while open_ or sent:
+            while idle and (not pace or total < (time.perf_counter() - begun) * pace):
+                socket = idle.pop(0)
+                device = self.number[socket]
+                file = file_of(device, counts[device])
+                if file is None:
+                    open_ -= 1
+                    continue
+                run, data = file
+                (message,) = wire.split_file(
+                    data,
+                    instrument=f"bench-{device}",
+                    run=run,
+                    name=f"{run}.csv",
+                    plate=run,
+                    part_bytes=wire.MAX_PART_BYTES,
+                )
+                socket.send_multipart(wire.encode(message))
+                sent[socket] = (time.perf_counter(), counts[device])
+                counts[device] += 1
+                total += 1
+            for socket, _ in self.poller.poll(2 if pace else 1000):
+                answer = wire.decode(socket.recv_multipart())
+                if answer.type != wire.ACK or not answer.header["complete"]:
+                    raise SystemExit(f"not acknowledged: {answer}")
+                waits.append(time.perf_counter() - sent.pop(socket)[0])
+                idle.append(socket)
+        return waits
+
+    def close(self) -> None:
+        """Hang up."""
+        self.context.destroy(linger=0)
+
+
+def one_well(seconds: float) -> Callable[[int, int], tuple[str, bytes] | None]:
+    """Messages of one well each, until the time is over."""
+    end = time.perf_counter() + seconds
+
+    def make(device: int, number: int) -> tuple[str, bytes] | None:
+        if time.perf_counter() > end:
+            return None
+        run = f"W{device:03d}-{number:06d}"
+        return run, f"SYNTHETIC one well\nA1,{run},FAM,24.31\n".encode()
+
+    return make
+
+
+def rate(waits: list[float], seconds: float) -> float:
+    """Messages a second."""
+    return len(waits) / seconds
+
+
+def burst(served: Served, keys: list[KeyPair], seconds: float) -> tuple[float, list[float]]:
+    """As many one-well messages as are answered."""
+    fleet = Fleet(served, keys)
+    begun = time.perf_counter()
+    waits = fleet.run(one_well(seconds))
+    spent = time.perf_counter() - begun
+    fleet.close()
+    return rate(waits, spent), waits
+
+
+def percentile(waits: list[float], share: float) -> float:
+    """Milliseconds."""
+    return 1000 * sorted(waits)[min(len(waits) - 1, int(share * len(waits)))]
+
+
+# -- plates ----------------------------------------------------------------------------------------
+
+
+def prepared(url: str, folder: str, keys: list[KeyPair], count: int) -> list[tuple[str, bytes]]:
+    """A laboratory with enrolled devices and ``count`` loaded 384-well plates, and their files."""
+    with laboratory.open_laboratory(config.load(folder, database=url), _Clock()) as lab:
+        with lab.database.write("bench") as unit:
+            for number, pair in enumerate(keys):
+                devices.enrol_device(unit, f"bench-{number}", "cycler", pair.public.decode())
+        fill(lab, 372 * count)
+        made = []
+        for number in range(count):
+            with lab.database.write("anna") as unit:
+                plate = plates.create(unit, lab.rules, PlateOrder(template="384-quadrants"))
+                plates.load(unit, plate, plate, f"bench-{number % len(keys)}")
+            serial = f"SN{number % len(keys)}"
+            made.append((plate, plate_file(lab, plate, number, block=384, serial=serial)))
+        return made
+
+
+class _Clock(SystemClock):
+    """The system clock, two hours behind: what is prepared here was loaded two hours ago."""
+
+    def now(self) -> Any:
+        """Two hours ago."""
+        return super().now() - timedelta(hours=2)
+
+
+def measure(url: str, seconds: float, raw: float) -> list[Line]:
+    """Acks a second, plates a second, and the waits at ten times a city's load."""
+    name = url.split(":", maxsplit=1)[0].split("+", maxsplit=1)[0]
+    keys = [new_keypair() for _ in range(DEVICES)]
+    with tempfile.TemporaryDirectory(prefix="nat-lis-bench-") as folder:
+        made = prepared(url, folder, keys, 8)
+        served = serve(laboratory_server, folder, url, reading=False)
+        acks, waits = burst(served, keys, seconds)
+        fleet = Fleet(served, keys)
+        calm = fleet.run(one_well(seconds), pace=CITY)
+        fleet.close()
+        served.stop()
+        served = serve(laboratory_server, folder, url, reading=False)
+        fleet = Fleet(served, keys)
+        blob = made[0][1]
+        begun = time.perf_counter()
+        copies = fleet.run(lambda d, n: (f"C{d}-{n}", blob + f"{d}-{n}\n".encode()) if n < 4 else None)
+        plates_s = len(copies) / (time.perf_counter() - begun)
+        fleet.close()
+        served.stop()
+        read_s, state = read_through(url, folder, keys, made)
+    ratio = f"{acks / raw:.2f} of raw pyzmq + SQLite FULL"
+    return [
+        Line(f"{name}: acknowledged one-well messages", acks, 500, "/s", ratio, at_least=True),
+        note(f"{name}: of these p50", percentile(waits, 0.5), "ms"),
+        note(f"{name}: of these p99", percentile(waits, 0.99), "ms"),
+        Line(
+            f"{name}: ack p99 at {CITY:g} wells a second",
+            percentile(calm, 0.99),
+            50,
+            "ms",
+            f"p50 {percentile(calm, 0.5):.1f} ms",
+        ),
+        Line(
+            f"{name}: files of 384 wells kept and acknowledged",
+            plates_s,
+            10,
+            "/s",
+            f"{len(blob) // 1024} KiB each",
+            at_least=True,
+        ),
+        Line(
+            f"{name}: plates of 384 wells read, matched, decided, logged",
+            read_s,
+            10,
+            "/s",
+            state,
+            at_least=True,
+        ),
+    ]
+
+
+def read_through(
+    url: str, folder: str, keys: list[KeyPair], made: list[tuple[str, bytes]]
+) -> tuple[float, str]:
+    """Plates a second from sending to decided tubes in the log, one reader."""
+    with laboratory.open_laboratory(config.load(folder, database=url)) as lab:
+        with lab.database.write("bench") as unit:  # the bursts before left files that nobody asks for now
+            for file_id in queries.waiting_files(unit.conn):
+                queries.update_row(unit.conn, "file_status", {"file_id": file_id}, state="dismissed")
+    served = serve(laboratory_server, folder, url, reading=True)
+    fleet = Fleet(served, keys)
+    begun = time.perf_counter()
+    fleet.run(lambda d, n: made[d] if d < len(made) and n == 0 else None)
+    wanted = [plate for plate, _ in made]
+    with laboratory.open_laboratory(config.load(folder, database=url)) as lab:
+        while True:
+            with lab.database.read() as conn:
+                states = [queries.plate_row(conn, plate)["state"] for plate in wanted]
+                aside = [row["code"] for row in queries.files(conn, "quarantined", limit=5)]
+            if aside or all(state in {"read", "failed"} for state in states):
+                break
+            time.sleep(0.01)
+    spent = time.perf_counter() - begun
+    fleet.close()
+    served.stop()
+    return len(
+        made
+    ) / spent, f"{len(made)} plates, {', '.join(sorted(set(states)))} {' '.join(aside)}".strip()
+
+
+def main() -> None:
+    """Measure each database against the yardstick."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
+    wanted = sys.argv[2:] or list(DATABASES)
+    keys = [new_keypair() for _ in range(DEVICES)]
+    with tempfile.TemporaryDirectory(prefix="nat-lis-raw-") as folder:
+        served = serve(raw_server, folder, keys)
+        raw, waits = burst(served, keys, seconds)
+        served.stop()
+    show(
+        "the yardstick",
+        [note("raw pyzmq with CURVE + SQLite FULL", raw, "/s"), note("p99", percentile(waits, 0.99), "ms")],
+    )
+    with database_urls(wanted) as urls:
+        for url in urls.values():
+            show(f"{DEVICES} devices, {seconds:g} s each", measure(url, seconds, raw))
+
+
+if __name__ == "__main__":
+    main()
