@@ -18,11 +18,11 @@ from instruments import InstrumentError, RunFile, read
 from lis import config, ledger, queries, rulebook
 from lis.clock import Clock, SystemClock, to_text
 from lis.config import Settings
-from lis.db import Database, Unit, default_url, migrate
+from lis.db import GENESIS, Database, Head, Unit, default_url, migrate
 from lis.errors import LisError, NotFound
 from lis.events import TubeKind
 from lis.privacy import Vault
-from lis.services import inbox, pools, reports, results
+from lis.services import capacity, inbox, pools, reports, results
 from lis.services.reports import Held, Issued
 from lis.services.results import Foresight, Ingested, Parsed
 from pooling import policy_from_toml
@@ -120,6 +120,30 @@ def foreseen(unit: Unit, rules: Rulebook) -> list[Foresight]:
     """What the plates that are read live make likely, the one that ends first at the head. For planning."""
     found = (results.foresee(unit, rules, plate) for plate in queries.live_plates(unit.conn))
     return sorted((one for one in found if one), key=lambda one: (one.ends_at, one.plate_id))
+
+
+def foretold(lab: Laboratory, order: capacity.Order, actor: str) -> int:
+    """Forecast when every tube will be reported, and store it; the number of the forecast.
+
+    The laboratory is played on between a reading and a writing transaction: nobody waits meanwhile.
+
+    Raises:
+        Invalid: ``FORECAST_TIME``.
+    """
+    seen = _situation(lab, order)
+    made = capacity.foretell(seen, order)
+    with lab.database.write(actor) as unit:
+        return capacity.keep(unit, made)
+
+
+def _situation(lab: Laboratory, order: capacity.Order) -> capacity.Situation:
+    """What a forecast begins with; running plates end when their live curves say, if it is of now."""
+    now = lab.database.clock.now()
+    with lab.database.read() as conn:
+        if order.at is None:
+            unit = Unit(conn, now, "forecast", Head(0, GENESIS))
+            order = replace(order, ends={one.plate_id: one.ends_at for one in foreseen(unit, lab.rules)})
+        return capacity.look(conn, lab.rules, order, now)
 
 
 # -- a file, from its bytes to its reports --------------------------------------------------------
