@@ -7,7 +7,7 @@ negatives are released) the chain stands here.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from lis.config import Settings
     from lis.rulebook import Rulebook
     from lis.services.inbox import Delivery, Stored
-    from pooling import ModeCost
 
 
 @dataclass(frozen=True)
@@ -130,10 +129,21 @@ def foretold(lab: Laboratory, order: capacity.Order, actor: str) -> int:
     Raises:
         Invalid: ``FORECAST_TIME``.
     """
-    seen = _situation(lab, order)
-    made = capacity.foretell(seen, order)
+    made = capacity.foretell(_situation(lab, order), order)
     with lab.database.write(actor) as unit:
         return capacity.keep(unit, made)
+
+
+def admission(lab: Laboratory, wish: capacity.Wish) -> dict[str, Any]:
+    """Whether more tubes may come in: the document of ``lis admit`` and ``GET /admission``.
+
+    Raises:
+        Invalid: the question makes no sense. Refused: pools are not allowed here.
+    """
+    capacity.check(wish, lab.database.clock.now())
+    found = capacity.ask(_situation(lab, capacity.Order()), lab.rules, wish)
+    with lab.database.read() as conn:
+        return capacity.admission_json(conn, found, wish)
 
 
 def _situation(lab: Laboratory, order: capacity.Order) -> capacity.Situation:
@@ -279,31 +289,8 @@ def advice_json(lab: Laboratory, conn: Connection, by: str = "tier") -> dict[str
         "window_days": rules.pool.window_days,
         "rules": {"id": rules.pool.id, "version": rules.pool.version},
         "policy": {"id": rules.pool_policy.id, "version": rules.pool_policy.version},
-        "streams": [_stream_json(one) for one in pools.advice(conn, rules, now, by)],
+        "streams": [pools.stream_json(one) for one in pools.advice(conn, rules, now, by)],
     }
-
-
-def _stream_json(one: pools.StreamAdvice) -> dict[str, Any]:
-    found = one.advice
-    return {
-        "site": one.site,
-        "tier": one.tier,
-        "how": one.how.value,
-        "current": one.current,
-        "advised": found.mode,
-        "changed": found.changed,
-        "reason": found.reason,
-        "limited": one.limited,
-        "sentence": found.sentence,
-        "sentence_zh": found.sentence_zh,
-        "positivity": asdict(found.positivity),
-        "choices": [_cost_json(cost) for cost in found.costs],
-    }
-
-
-def _cost_json(cost: ModeCost) -> dict[str, Any]:
-    english, chinese = cost.words()
-    return {**asdict(cost), "sentence": english, "sentence_zh": chinese}
 
 
 # -- documents ------------------------------------------------------------------------------------

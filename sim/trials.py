@@ -94,8 +94,8 @@ class Admission:
 
     @property
     def breaches(self) -> float:
-        """Waiting tubes that are expected to be late because of the new ones."""
-        return float(np.clip(self.caused, 0, None).sum())
+        """How many more of the waiting tubes are expected to be late."""
+        return max(float(self.caused.sum()), 0.0)
 
 
 def admit(model: Model, state: State, more: State, replications: int = 100, seed: int = 1) -> Admission:
