@@ -38,7 +38,7 @@ class Plate:
         again: jobs of every other kind.
         key: priority and due time of its most urgent tube; a smaller key goes first at every station.
         closed_by: why it was closed.
-        formed: minute at which it was closed.
+        formed: minute at which it was closed; `started` when it was put into the cycler.
         positives: tubes that a reviewer has to look at, once it is read.
         review: tubes that wait for the reviewer.
     """
@@ -49,6 +49,7 @@ class Plate:
     key: tuple[float, float]
     closed_by: str
     formed: float = 0.0
+    started: float = float("nan")
     positives: int = 0
     review: Any = None
 
