@@ -291,8 +291,10 @@ class Filling:
             ]
 
         tops = [-float(self._priority[waiting].max(initial=-1))] + [-job.priority for _, job, _ in others]
-        queued = self.queued(min(tops)) if self._rules.policy == "cost" else 0
-        return Line(count, self._room, due - now, now - came, now % DAY, self._rate(now), each, queued)
+        weighs = self._rules.policy == "cost"
+        queued = self.queued(min(tops)) if weighs else 0
+        rate = self._rate(now) if weighs else None
+        return Line(count, self._room, due - now, now - came, now % DAY, rate, each, queued)
 
     def _rate(self, now: float) -> float | None:
         """Tubes that came a minute in the last hour, unless the rules state a rate."""
