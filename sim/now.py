@@ -113,6 +113,8 @@ class Model:
     def __post_init__(self) -> None:
         if sum(step.reads for step in self.steps) != 1:
             raise ScenarioError("BAD_MODEL", "Exactly one step reads (the cycler).")
+        if not 0 <= self.failing < 1:
+            raise ScenarioError("BAD_MODEL", "The share of failing plates lies between 0 and 1.")
         for name in (f"{kind} {test}" for kind in KINDS for test in ("first", "again")):
             shares = [course.share for course in self.courses.get(name, ())]
             if abs(sum(shares) - 1) > 1e-6:
