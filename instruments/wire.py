@@ -116,7 +116,7 @@ class FileHead:
     @property
     def key(self) -> str:
         """Identity of this file on the wire (hex): equal for every resend, whoever asks."""
-        return _digest(self.instrument, self.run, self.name, self.sha256, self.size, self.parts)
+        return _key_of(self)
 
 
 class PartStore(Protocol):
@@ -333,8 +333,9 @@ def _read_header(raw: bytes, message_id: bytes) -> dict[str, Any]:
         sentence = f"The header has {len(raw)} bytes, over {MAX_HEADER_BYTES}."
         raise WireError("bad-header", sentence, message_id)
     try:
-        header = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-        _JSON(header).encode()  # a lone surrogate could be read, never stored
+        header = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
+        if b"\\u" in raw:
+            _JSON(header).encode()  # a lone surrogate could be read, never stored
     except (ValueError, RecursionError):
         raise WireError("bad-header", "The header is not valid JSON in UTF-8.", message_id) from None
     if not isinstance(header, dict):
@@ -344,6 +345,14 @@ def _read_header(raw: bytes, message_id: bytes) -> dict[str, Any]:
 
 def _no_constant(word: str) -> float:
     raise ValueError(word)
+
+
+def _finite(digits: str) -> float:
+    """A number; one too large for a float could be read, never written again."""
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(digits)
+    return number
 
 
 # ---------------------------------------------------------------------------- one function a type
@@ -525,6 +534,11 @@ def read_code(text: str) -> Code:
 # ---------------------------------------------------------------------------- files in parts
 def _digest(*pieces: object) -> str:
     return hashlib.sha256(_PLAIN_JSON(pieces).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _key_of(head: FileHead) -> str:
+    return _digest(head.instrument, head.run, head.name, head.sha256, head.size, head.parts)
 
 
 @lru_cache(maxsize=1024)

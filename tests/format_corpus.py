@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import cache
 
 import xlsxwriter
+from message_peers import astm_plate, hl7_plate, mllp
 
 from instruments.export import rdml
 from instruments.formats import READERS, read_all
@@ -331,6 +332,9 @@ def synthetic():
     ma = [[w, t, "FAM", cq, s] for w, s, t, cq in rows]
     found.append(("ma-6000", book({"Data&Graph": [["Well", "Item", "Reporter", "Ct", "Sample"], *ma]})))
     found.append(("table:book", book({"S": [["SYNTHETIC"], ["Hole", "ID", "Gene", "Ct"], *rows]})))
+    told = [(well_name(i, 96), f"S{i}", "", "ORF1ab", 20 + i / 10) for i in range(24)]
+    found.append(("astm-e1394", astm_plate("P00000018", told)))
+    found.append(("hl7-v2", mllp(hl7_plate("P00000018", told))))
     return tuple(
         Example(form, f"SYNTHETIC {form} {n}", data.encode() if isinstance(data, str) else data)
         for n, (form, data) in enumerate(found)

@@ -195,6 +195,31 @@ def percentile(waits: list[float], share: float) -> float:
     return 1000 * sorted(waits)[min(len(waits) - 1, int(share * len(waits)))]
 
 
+def flood(line: Any, endpoint: str, server: bytes, pair: KeyPair) -> None:
+    """A hostile device with a key of its own: garbage, pings and large parts as fast as the socket takes them."""
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = server, *pair
+    socket.linger = 0
+    socket.connect(endpoint)
+    (part, *_) = wire.split_file(
+        bytes(4 * wire.PART_BYTES), instrument="hostile", run="flood", name="flood.csv"
+    )
+    kinds = [[b"NAT1", b"?" * 20], [b"x"] * 5, wire.encode(wire.ping()), wire.encode(part)]
+    line.send("flooding")
+    sent = 0
+    while not line.poll(0):
+        try:
+            socket.send_multipart(kinds[sent % len(kinds)], zmq.NOBLOCK)
+            sent += 1
+        except zmq.Again:
+            socket.poll(5, zmq.POLLOUT)
+        while socket.poll(0):
+            socket.recv_multipart()
+    line.send(sent)
+    context.destroy(linger=0)
+
+
 # -- plates ----------------------------------------------------------------------------------------
 
 
@@ -228,11 +253,20 @@ def measure(url: str, seconds: float, raw: float) -> list[Line]:
     name = url.split(":", maxsplit=1)[0].split("+", maxsplit=1)[0]
     keys = [new_keypair() for _ in range(DEVICES)]
     with tempfile.TemporaryDirectory(prefix="nat-lis-bench-") as folder:
-        made = prepared(url, folder, keys, 8)
+        enemy = new_keypair()
+        made = prepared(url, folder, [*keys, enemy], 8)
         served = serve(laboratory_server, folder, url, reading=False)
         acks, waits = burst(served, keys, seconds)
         fleet = Fleet(served, keys)
         calm = fleet.run(one_well(seconds), pace=CITY)
+        ours, theirs = SPAWN.Pipe()
+        hostile = SPAWN.Process(target=flood, args=(theirs, served.endpoint, served.key, enemy))
+        hostile.start()
+        ours.recv()
+        besieged = fleet.run(one_well(seconds), pace=CITY)
+        ours.send("stop")
+        sent = ours.recv()
+        hostile.join(30)
         fleet.close()
         served.stop()
         served = serve(laboratory_server, folder, url, reading=False)
@@ -255,6 +289,13 @@ def measure(url: str, seconds: float, raw: float) -> list[Line]:
             50,
             "ms",
             f"p50 {percentile(calm, 0.5):.1f} ms",
+        ),
+        Line(
+            f"{name}: the same while a hostile device floods, ratio of p99",
+            percentile(besieged, 0.99) / percentile(calm, 0.99),
+            2,
+            "x",
+            f"{sent:,} messages of the flood",
         ),
         Line(
             f"{name}: files of 384 wells kept and acknowledged",

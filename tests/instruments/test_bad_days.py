@@ -185,7 +185,8 @@ class BadDay:
         self.tick += 0.5
         self.now += 0.5 if self.calm else self.chance.choice([0.5, 0.5, 0.5, -3600.0, 7200.0])
         try:
-            self.scan()
+            if self.tick % 2 == 0:
+                self.scan()
             self.courier.expire(self.now, self.tick, heard_at=0.0)
             for message in self.courier.outgoing(self.now, self.tick):
                 self.post(self.up, wire.encode(message))

@@ -195,6 +195,7 @@ def test_a_header_that_breaks_the_rules_is_named(change, value):
         (3, b"[" * 5000, "bad-header"),
         (3, b"[]", "bad-header"),
         (3, b'{"size": NaN}', "bad-header"),
+        (3, b'{"size": 1e999}', "bad-header"),
         (3, b'{"name": "\\ud800"}', "bad-header"),
         (3, b"{}", "bad-header"),
         (3, b" " * (wire.MAX_HEADER_BYTES + 1), "bad-header"),

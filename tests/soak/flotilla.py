@@ -42,21 +42,28 @@ def laboratory_process(line: Any, folder: str, url: str, endpoint: str) -> None:
 def agents_process(line: Any, folders: list[str], endpoint: str, server: bytes, keys: list[Any]) -> None:
     """One agent a folder, a thread each; answers with counts of files, and its memory."""
     stop = threading.Event()
-    agents = []
+    health = []
+
+    def sail(settings: AgentConfig, number: int) -> None:
+        """One agent's life; its outbox belongs to the thread that opened it."""
+        agent = Agent(settings, random.Random(number))
+        agent.run(stop)
+        agent.close()
+
+    threads = []
     for number, (folder, pair) in enumerate(zip(folders, keys, strict=True)):
         settings = AgentConfig(
             Path(folder), Path(folder).with_suffix(".outbox.db"), endpoint, f"bench-{number}", server,
             pair.public, pair.secret, ("*.csv",), settle_s=0.2, poll_s=0.5, answer_s=5.0,
             retry_first_s=0.5, retry_max_s=10.0, ping_s=2.0,
         )  # fmt: skip
-        agents.append(Agent(settings, random.Random(number)))
-    threads = [threading.Thread(target=agent.run, args=(stop,), daemon=True) for agent in agents]
+        health.append(settings.health_file)
+        threads.append(threading.Thread(target=sail, args=(settings, number), daemon=True))
     for thread in threads:
         thread.start()
     line.send("started")
     while line.recv() != "stop":
-        counts = [Path(agent.config.health_file) for agent in agents]
-        line.send((_sum(counts), memory_mb()))
+        line.send((_sum(health), memory_mb()))
     stop.set()
     for thread in threads:
         thread.join(30)

@@ -39,6 +39,26 @@ FRAMES = int(os.environ.get("SOAK_FRAMES", "1000000"))
 DRAIN_S, GROWTH_MB = 60.0, 50.0
 
 
+class Harbour(Proxy):
+    """A proxy that outlives the server behind it: who knocks while that is away is hung up on."""
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near = self._listener.accept()[0]
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                near.close()
+                continue
+            with self._lock:
+                self._pairs.append((near, far))
+            for source, sink in ((near, far), (far, near)):
+                self._go(self._pump, (near, far), source, sink, self.deaf)
+
+
 class Sea:
     """The laboratory, the proxy in front of it, the agents, and what their cyclers wrote."""
 
@@ -59,7 +79,7 @@ class Sea:
         self.written: dict[tuple[str, str], str] = {}
         self.chance = random.Random(1)
         self.laboratory = self.start()
-        self.proxy = Proxy(self.endpoint)
+        self.proxy = Harbour(self.endpoint)
         server = self.laboratory.hello[1]
         names = [str(one) for one in self.folders]
         self.agents = Process(agents_process, names, self.proxy.endpoint, server, self.keys)
