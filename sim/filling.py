@@ -214,7 +214,8 @@ class Filling:
             keys.append((-float(self._priority[own].max()), float(self._due[own].min())))
         plate = Plate(self.made, self._ids[own], again, min(keys), self._code or "end")
         self.made += 1
-        return plate, np.concatenate([self._came[own], entered])
+        came = self._came[own]
+        return plate, np.concatenate([came, entered]) if entered else came
 
     def _urgent(
         self, others: list[tuple[tuple[float, ...], Any, float]], ranks: list[int], room: int

@@ -7,13 +7,16 @@ Chance is keyed by tube and by station: a trial of another laboratory meets the 
 """
 
 import gc
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrivals import ScenarioError
 from sim.now import POOL, Floats, Ints, Model, State
 from sim.playing import Played
 from sim.starting import Start
@@ -68,20 +71,28 @@ class Forecast:
         return self.late_each
 
 
-def forecast(model: Model, state: State, replications: int = 200, seed: int = 1) -> Forecast:
+def forecast(
+    model: Model, state: State, replications: int = 200, seed: int = 1, *, workers: int = 1
+) -> Forecast:
     """Play the laboratory on from a state.
 
     Args:
         model: how it works.
         state: where it stands.
         replications: how often it is played.
-        seed: the same seed, model and state give the same forecast.
+        seed: the same seed, model and state give the same forecast, whatever `workers` is.
+        workers: processes; more than one only pays for much work.
+
+    Raises:
+        ScenarioError: `BAD_STUDY`: nothing to play, or nobody to play it.
     """
-    start = Start.of(model, state, seed)
-    size = len(state.names)
-    played = np.empty((replications, size), dtype=np.float32)
-    for number, done in _replications(start, replications):
-        played[number] = done
+    if replications < 1 or workers < 1:
+        raise ScenarioError("BAD_STUDY", "Replications and workers start at 1.")
+    numbers = np.array_split(np.arange(replications), workers)
+    if workers > 1:
+        played = np.concatenate(_shared(model, state, seed, numbers))
+    else:
+        played = _part(model, state, seed, numbers[0])
     owed = state.kind != POOL
     played[:, ~owed] = np.nan
     own = np.sort(played[:, owed], axis=1)
@@ -94,19 +105,35 @@ def forecast(model: Model, state: State, replications: int = 200, seed: int = 1)
         cleared=own[:, -1].astype(np.float64) if own.size else nothing,
         half=own[:, half].astype(np.float64) if own.size else nothing,
         late=late.sum(axis=1).astype(np.float64),
-        late_each=late.mean(axis=0) if replications else np.zeros(size),
+        late_each=late.mean(axis=0),
     )
 
 
-def _replications(start: Start, count: int) -> Iterator[tuple[int, Floats]]:
-    """One after the other; the collector waits, and then looks at what these have left behind alone."""
+def _shared(model: Model, state: State, seed: int, numbers: list[Ints]) -> list[NDArray[np.float32]]:
+    """The parts in processes of their own; when one dies, all in this one."""
+    with ProcessPoolExecutor(len(numbers) - 1, mp_context=get_context("spawn")) as pool:
+        try:
+            others = [pool.submit(_part, model, state, seed, own) for own in numbers[1:]]
+            return [_part(model, state, seed, numbers[0]), *(one.result() for one in others)]
+        except BrokenProcessPool:
+            return [_part(model, state, seed, own) for own in numbers]
+
+
+def _part(model: Model, state: State, seed: int, numbers: Ints) -> NDArray[np.float32]:
+    """Some replications, one after the other; shape (replications, tubes).
+
+    The collector waits meanwhile, and then looks at what these have left behind alone.
+    """
+    start = Start.of(model, state, seed)
+    played = np.empty((numbers.size, len(state.names)), dtype=np.float32)
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for number in range(count):
-            yield number, Played(start, number).done
-            if number % LITTER == LITTER - 1:
+        for row, number in enumerate(numbers.tolist()):
+            played[row] = Played(start, number).done
+            if row % LITTER == LITTER - 1:
                 gc.collect(0)
     finally:
         if collecting:
             gc.enable()
+    return played

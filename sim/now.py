@@ -229,18 +229,32 @@ def _filled(value: Any, like: NDArray[Any]) -> NDArray[Any]:
     return np.full(like.shape, found) if not found.ndim else found
 
 
-def left_of(service: Service, elapsed: float, count: int, rng: np.random.Generator) -> Floats:
-    """Minutes left of work that has lasted `elapsed` minutes: the distribution beyond that point.
+SEEN = 2000
+"""Values that stand for a distribution where what is left of it is asked."""
+
+
+def seen_of(service: Service, rng: np.random.Generator) -> Floats:
+    """Values of a distribution, ascending: those that were observed, or drawn ones."""
+    values = np.asarray(service.values) if service.kind == "observed" else service.draw(SEEN, rng)
+    return np.sort(values.astype(np.float64))
+
+
+def left_of(seen: Floats, elapsed: Floats, uniform: Floats) -> Floats:
+    """Minutes left of works that have lasted `elapsed` minutes: the distribution beyond that point.
 
     Oakley, Onggo & Worthington (HCMS 2020, 10.1007/s10729-019-09485-1) start simulations from a live
     state in this way. Work that lasts longer than (nearly) everything seen before has lost its
     distribution: what is left is then taken as exponential with a tenth of the mean.
+
+    Args:
+        seen: values of the distribution, ascending.
+        elapsed: of each work.
+        uniform: a number between 0 and 1 for each work.
     """
-    if elapsed <= 0:
-        return service.draw(count, rng)
-    seen = np.asarray(service.values) if service.kind == "observed" else service.draw(2000, rng)
-    longer = seen[seen > elapsed]
-    if longer.size < max(3, seen.size // 100):
-        return rng.exponential(max(0.1 * service.average, 1.0), count)
-    left: Floats = rng.choice(longer, count) - elapsed
+    done = np.maximum(elapsed, 0.0)
+    first = np.where(done > 0, np.searchsorted(seen, done, side="right"), 0)
+    longer = seen.size - first
+    place = np.minimum(first + (uniform * longer).astype(np.int64), seen.size - 1)
+    tail = -max(0.1 * float(seen.mean()), 1.0) * np.log1p(-uniform)
+    left: Floats = np.where(longer < max(3, seen.size // 100), tail, seen[place] - done)
     return left

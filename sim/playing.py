@@ -11,10 +11,7 @@ import simpy
 from sim.engine import NEVER, Always, Lots, Station
 from sim.filling import Filling, Firsts, Plate
 from sim.now import (
-    IN_REVIEW,
     KINDS,
-    NEXT,
-    ON_PLATE,
     POOL,
     Course,
     Floats,
@@ -29,9 +26,8 @@ TESTS = 4
 """Tests of one tube with a chance of their own; later ones reuse the last."""
 
 MOST_TESTS = 60
-REPORT, REVIEW, RETEST, RECOLLECT = range(4)
-OF_POOL = 4
-"""What the first test of a tube leads to: a place in `NEXT`, or that it is a pool."""
+ENDS = ("report", "recollect")
+"""Courses with which the laboratory is done with a tube as soon as it is read."""
 
 NOBODY: Ints = np.empty(0, dtype=np.int64)
 
@@ -96,6 +92,7 @@ class Played:
         self.done = np.full(self.size, np.nan)
         self.tests: dict[int, int] = {}
         self.due_of: dict[int, float] = {}
+        self._uniform: Floats = np.empty(0)
         self._chance()
         self._line()
         self._stations()
@@ -115,8 +112,8 @@ class Played:
         uniform = self._stream("fate").random(self.size)
         uniform = np.concatenate([uniform, self._stream("fate of others").random(self.extra)])
         self.choice = np.zeros(kinds.size, dtype=np.int64)
-        # what its first test leads to, a place in NEXT
-        self.leads = np.full(kinds.size, OF_POOL)
+        # whether its first test is its last, without a reviewer
+        self.leaves = np.zeros(kinds.size, dtype=np.bool_)
         again = np.concatenate([state.again, np.zeros(self.extra, dtype=np.bool_)])
         for kind in np.unique(kinds).tolist():
             for later, test in ((False, "first"), (True, "again")):
@@ -126,8 +123,8 @@ class Played:
                     self.start.bounds[f"{KINDS[kind]} {test}"], uniform[own], side="right"
                 )
                 self.choice[own] = found
-                if kind != POOL:
-                    self.leads[own] = np.array([NEXT.index(course.next) for course in courses])[found]
+                ends = np.array([course.next in ENDS for course in courses])
+                self.leaves[own] = ends[found] & (kind != POOL)
         self._later: list[Floats] = []
 
     def _tide(self) -> None:
@@ -153,10 +150,9 @@ class Played:
         """Everything that waits for a first test, or will."""
         state, start = self.state, self.start
         coming = start.coming
-        arrives = state.came[coming].copy()
-        for place in np.flatnonzero(arrives <= state.now).tolist():
-            rng = self._stream("travel", int(coming[place]))
-            arrives[place] = state.now + left_of(self.model.travel, state.now - arrives[place], 1, rng)[0]
+        arrives = state.came[coming]
+        left = left_of(start.travels, state.now - arrives, self._stream("travel").random(self.size)[coming])
+        arrives = np.where(arrives > state.now, arrives, state.now + left)
         ids = np.concatenate([start.static, coming, self.size + np.arange(self.extra)])
         came = np.concatenate([state.came[start.static], arrives, self.extra_came])
         extra = np.zeros(self.extra, dtype=np.int64)
@@ -213,11 +209,8 @@ class Played:
             self._put(
                 tid, int(state.priority[tid]) + self.model.retest_priority, float(state.due[tid]), "again"
             )
-        on = [
-            np.flatnonzero((state.where == ON_PLATE) & (state.plate == n)) for n in range(len(state.plates))
-        ]
         for number, work in enumerate(state.plates):
-            tubes = on[number]
+            tubes = self.start.on[number]
             plate = self._plate(number, tubes)
             if work.step > self.reads_at:
                 plate.review = tubes.tolist()
@@ -225,23 +218,29 @@ class Played:
                 self.stations[work.step].queue.put(plate, self.env.now, plate.key)  # type: ignore[attr-defined]
             else:
                 self.stations[work.step].resume([plate], self._left(number))
-        last = len(self.model.steps) - 1
-        for tid in np.flatnonzero(state.where == IN_REVIEW).tolist():
-            if last == self.reads_at:
+        self._in_review()
+
+    def _in_review(self) -> None:
+        """Every tube that was read leaves when its own review ends."""
+        tubes, last = self.start.reviewed, len(self.model.steps) - 1
+        if last == self.reads_at:
+            for tid in tubes.tolist():
                 self._finish(tid)
-                continue
-            plate = self._plate(-1, np.array([tid]))
-            plate.review = [tid]
-            elapsed = state.now - float(state.came[tid])
-            left = left_of(self.model.steps[last].service, elapsed, 1, self._stream("review", tid))
-            self.stations[last].resume([plate], float(left[0]))
+            return
+        uniform = self._stream("review").random(self.size)[tubes]
+        left = left_of(self.start.seen[last], self.state.now - self.state.came[tubes], uniform)
+        for tid, minutes in zip(tubes.tolist(), left.tolist(), strict=True):
+            plate = Plate(-1, NOBODY, [], (0.0, 0.0), "in work", review=[tid])
+            self.stations[last].resume([plate], minutes)
 
     def _left(self, number: int) -> float:
         work = self.state.plates[number]
         if work.left is not None:
             return max(work.left, 0.0)
-        rng = self._stream("left", number)
-        return float(left_of(self.model.steps[work.step].service, work.elapsed, 1, rng)[0])
+        if number >= self._uniform.size:
+            self._uniform = self._stream("left").random(len(self.state.plates))
+        elapsed, uniform = np.array([work.elapsed]), self._uniform[number : number + 1]
+        return float(left_of(self.start.seen[work.step], elapsed, uniform)[0])
 
     def _plate(self, number: int, tubes: Ints) -> Plate:
         state = self.state
@@ -293,12 +292,13 @@ class Played:
             self._void(plate)
             return
         ids = plate.first
-        leads = self.leads[ids]
-        review = []
-        self._report(ids[(leads == REPORT) | (leads == RECOLLECT)])
-        if leads.any():
-            review = ids[leads == REVIEW].tolist()
-            for tid in ids[(leads == RETEST) | (leads == OF_POOL)].tolist():
+        leaves = self.leaves[ids]
+        review: list[int] = []
+        if np.count_nonzero(leaves) == ids.size:
+            self._report(ids)
+        else:
+            self._report(ids[leaves])
+            for tid in ids[~leaves].tolist():
                 self._follow(tid, self._course(tid), review)
         for job in plate.again:
             self._follow(job.tid, self._course(job.tid), review)
@@ -317,7 +317,7 @@ class Played:
 
     def _report(self, ids: Ints) -> None:
         """Tubes whose first test ends their case leave now."""
-        known = ids[ids < self.size]
+        known = ids[ids < self.size] if self.extra else ids
         self.done[known] = self.env.now
         self.left -= known.size
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.now import COMING, POOLED, WAITING, Ints, Model, State
+from sim.now import COMING, IN_REVIEW, ON_PLATE, POOLED, WAITING, Floats, Ints, Model, State, seen_of
+from sim.service import stream
 
 LONGEST = 2880.0
 """Minutes for which unannounced tubes are foreseen at most."""
@@ -26,6 +27,10 @@ class Start:
     members: Mapping[int, Ints]
     horizon: float
     lanes: int
+    seen: list[Floats]
+    travels: Floats
+    on: list[Ints]
+    reviewed: Ints
     priority: list[int]
     due: list[float]
     came: list[float]
@@ -36,7 +41,7 @@ class Start:
     @classmethod
     def of(cls, model: Model, state: State, seed: int) -> "Start":
         """Rank what waits, and look up once what every replication asks for."""
-        waits = state.where == WAITING
+        waits, on_plate = state.where == WAITING, state.where == ON_PLATE
         first = np.flatnonzero(waits & ~state.again)
         key = (first, state.came[first], state.due[first], -state.priority[first])
         received = (first, state.due[first], -state.priority[first], state.came[first])
@@ -57,6 +62,13 @@ class Start:
             members=members,
             horizon=horizon(model, state),
             lanes=int(state.lane.max(initial=0)) + 1,
+            seen=[seen_of(step.service, stream(seed, 0, f"seen {step.name}")) for step in model.steps],
+            travels=seen_of(model.travel, stream(seed, 0, "seen travel")),
+            on=[
+                np.flatnonzero((state.where == ON_PLATE) & (state.plate == n))
+                for n in range(len(state.plates))
+            ],
+            reviewed=np.flatnonzero(state.where == IN_REVIEW),
             priority=state.priority.tolist(),
             due=state.due.tolist(),
             came=state.came.tolist(),

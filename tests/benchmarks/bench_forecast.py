@@ -65,15 +65,19 @@ def seconds(call, times=5):
 
 @pytest.mark.timeout(1200)
 def test_ten_thousand_tubes():
-    """CPU seconds on one core of the two that the limit allows, without and with 400 unannounced tubes an hour."""
+    """CPU of one process, the clock with two, and with 400 unannounced tubes an hour; beside the limit."""
     state = backlog()
     loop = seconds(lambda: sum(range(10_000_000)))
     plain = seconds(lambda: forecast(model(), state, REPLICATIONS))
+    start = time.monotonic()
+    forecast(model(), state, REPLICATIONS, workers=2)
+    wall = time.monotonic() - start
     tide = seconds(lambda: forecast(model(400.0), state, REPLICATIONS), 2)
     base = forecast(model(), state, REPLICATIONS)
     helps = seconds(lambda: advise(model(), base, replace(model().fill, min_fill=1, max_wait_minutes=0)), 2)
     tell(
-        f"\n{TUBES} tubes x {REPLICATIONS}: {plain:.2f} s of {LIMIT} s; with 400 more an hour {tide:.2f} s; "
+        f"\n{TUBES} tubes x {REPLICATIONS}: {plain:.2f} s of CPU, two cores {wall:.2f} s of "
+        f"{LIMIT} s by the clock; with 400 more an hour {tide:.2f} s; "
         f"advice {helps:.2f} s (this core adds 10 million numbers in {loop:.2f} s)"
     )
-    assert plain <= 2 * LIMIT  # CPU of two cores
+    assert plain <= 2 * LIMIT  # two cores give so much CPU; the clock depends on who else works here

@@ -90,11 +90,12 @@ def test_work_in_hand_goes_on_with_what_is_left_of_it():
 
 def test_what_has_lasted_longer_than_anything_goes_on_a_little():
     """Remaining times are those beyond the elapsed ones; beyond all of them a tenth of the mean is left."""
-    seen = Service("observed", values=tuple(float(n) for n in range(1, 101)))
-    rng = np.random.default_rng(1)
-    left = left_of(seen, 90.0, 5000, rng)
+    seen = np.arange(1.0, 101.0)
+    chance = np.random.default_rng(1).random(5000)
+    left = left_of(seen, np.full(5000, 90.0), chance)
     assert set(left) == set(range(1, 11))
-    late = left_of(seen, 150.0, 5000, rng)
+    assert set(left_of(seen, np.zeros(5000), chance)) == set(seen)
+    late = left_of(seen, np.full(5000, 150.0), chance)
     assert late.min() >= 0
     assert late.mean() == pytest.approx(5.05, rel=0.1)
 
@@ -202,6 +203,14 @@ def test_more_cyclers_never_hurt_and_advice_is_ranked():
     assert advice[0].fewer_late == pytest.approx((base.late - more.late).mean())
 
 
+def test_two_processes_play_what_one_plays():
+    """The replications are the same ones, whoever plays them."""
+    state = tubes(30)
+    one, two = (forecast(uncertain(), state, 4, workers=workers) for workers in (1, 2))
+    assert (one.done == two.done).all()
+    assert (one.late == two.late).all()
+
+
 def test_newcomers_make_others_late_only_when_they_go_first():
     """Urgent newcomers push waiting tubes past their due time; patient ones do not."""
     state = tubes(ROOM, due=NOW + 200)
@@ -225,6 +234,8 @@ def test_a_model_or_a_state_that_does_not_add_up_is_refused():
         laboratory(failing=1.0)
     with pytest.raises(ScenarioError, match="one step reads"):
         Model((Step("prepare", fixed(1.0)),), courses(), EAGER)
+    with pytest.raises(ScenarioError, match="start at 1"):
+        forecast(laboratory(), tubes(1), 0)
     for odd in ({"due": [1.0, 2.0]}, {"where": ON_PLATE}, {"where": POOLED}):
         with pytest.raises(ScenarioError, match="State"):
             tubes(3, **odd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 SHARES: Final = {"p025": 0.025, "p10": 0.1, "p50": 0.5, "p90": 0.9, "p975": 0.975}
 REPLICATIONS: Final = 200
+MUCH: Final = 1_000_000
+"""Tubes times replications from which on a second process pays for its start."""
+
 FRESH: Final = timedelta(minutes=5)
 """A forecast no older than this is shown again instead of a new one."""
 
@@ -88,7 +92,9 @@ def look(conn: Connection, rules: Rulebook, order: Order, now: datetime) -> Situ
 def foretell(seen: Situation, order: Order) -> Foretold:
     """Play the laboratory on. Takes seconds, so nobody else may be kept waiting meanwhile."""
     model = seen.calibration.model
-    found = forecast(model, seen.state, order.replications, order.seed)
+    much = len(seen.state.names) * order.replications >= MUCH
+    workers = min(os.cpu_count() or 1, 2) if much else 1
+    found = forecast(model, seen.state, order.replications, order.seed, workers=workers)
     advice = advise(model, found, seen.impatient, order.seed) if found.backlog else []
     return Foretold(seen, order, found, tuple(advice))
 
