@@ -64,10 +64,7 @@ class Start:
             lanes=int(state.lane.max(initial=0)) + 1,
             seen=[seen_of(step.service, stream(seed, 0, f"seen {step.name}")) for step in model.steps],
             travels=seen_of(model.travel, stream(seed, 0, "seen travel")),
-            on=[
-                np.flatnonzero((state.where == ON_PLATE) & (state.plate == n))
-                for n in range(len(state.plates))
-            ],
+            on=[np.flatnonzero(on_plate & (state.plate == n)) for n in range(len(state.plates))],
             reviewed=np.flatnonzero(state.where == IN_REVIEW),
             priority=state.priority.tolist(),
             due=state.due.tolist(),
