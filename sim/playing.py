@@ -92,7 +92,6 @@ class Played:
         self.done = np.full(self.size, np.nan)
         self.tests: dict[int, int] = {}
         self.due_of: dict[int, float] = {}
-        self._uniform: Floats = np.empty(0)
         self._chance()
         self._line()
         self._stations()
@@ -209,15 +208,15 @@ class Played:
             self._put(
                 tid, int(state.priority[tid]) + self.model.retest_priority, float(state.due[tid]), "again"
             )
+        left = self._left()
         for number, work in enumerate(state.plates):
-            tubes = self.start.on[number]
-            plate = self._plate(number, tubes)
+            plate = self._plate(number, self.start.on[number])
             if work.step > self.reads_at:
-                plate.review = tubes.tolist()
+                plate.review = self.start.on[number].tolist()
             if work.waiting:
                 self.stations[work.step].queue.put(plate, self.env.now, plate.key)  # type: ignore[attr-defined]
             else:
-                self.stations[work.step].resume([plate], self._left(number))
+                self.stations[work.step].resume([plate], left[number])
         self._in_review()
 
     def _in_review(self) -> None:
@@ -233,14 +232,16 @@ class Played:
             plate = Plate(-1, NOBODY, [], (0.0, 0.0), "in work", review=[tid])
             self.stations[last].resume([plate], minutes)
 
-    def _left(self, number: int) -> float:
-        work = self.state.plates[number]
-        if work.left is not None:
-            return max(work.left, 0.0)
-        if number >= self._uniform.size:
-            self._uniform = self._stream("left").random(len(self.state.plates))
-        elapsed, uniform = np.array([work.elapsed]), self._uniform[number : number + 1]
-        return float(left_of(self.start.seen[work.step], elapsed, uniform)[0])
+    def _left(self) -> list[float]:
+        """Minutes left at its station of every plate in work."""
+        works = self.state.plates
+        uniform = self._stream("left").random(len(works))
+        left = np.zeros(len(works))
+        for step, seen in enumerate(self.start.seen):
+            own = [n for n, work in enumerate(works) if work.step == step]
+            left[own] = left_of(seen, np.array([works[n].elapsed for n in own]), uniform[own])
+        pairs = zip(left.tolist(), works, strict=True)
+        return [minutes if work.left is None else max(work.left, 0.0) for minutes, work in pairs]
 
     def _plate(self, number: int, tubes: Ints) -> Plate:
         state = self.state

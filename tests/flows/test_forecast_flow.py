@@ -127,3 +127,31 @@ def test_a_forecast_of_the_future_is_refused(bench):
         assert capacity.fresh(conn, bench.clock.now()) == number
         assert capacity.fresh(conn, bench.clock.now() + timedelta(minutes=6)) is None
     assert (empty["backlog"], empty["expected_breaches"], empty["tubes"], empty["advice"]) == (0, 0.0, [], [])
+
+
+def test_a_stored_forecast_is_scored_and_the_past_is_learned(bench):
+    """What happened after a forecast decides its score; the log says how long things took and what followed tests."""
+    places, _ = stand(bench)
+    laboratory.foretold(bench.lab, FEW, "anna")
+    bench.clock.advance(timedelta(minutes=70))
+    plate = bench.tube(places[ON_PLATE][0]).plate_id
+    bench.deliver(bench.table(plate), plate=plate)
+    with bench.lab.database.read() as conn:
+        found = capacity.scores(conn)
+        nothing = capacity.scores(conn, bench.clock.now())
+        past = capacity.past(conn, bench.lab.rules, bench.clock.now())
+        fits = {fit.name: fit for fit in capacity.learned(conn, bench.lab.rules, bench.clock.now()).fits}
+    assert (nothing["forecasts"], nothing["overall"]) == ([], None)
+    [one] = found["forecasts"]
+    assert (one["tubes"], one["reported"]) == (15, 3)
+    assert (one["half_error"], one["cleared_error"]) == (None, None)
+    assert one["mape"] > 0
+    assert found["overall"].items() <= one.items()
+    assert [(run.valid, round(run.read - run.started)) for run in past.runs if run.read == run.read] == [
+        (True, 120),
+        (True, 100),
+    ]
+    assert sorted(one.next for one in past.passages) == ["report"] * 5 + ["retest"]
+    assert [one.reporting for one in past.passages if one.next == "report"] == [0.0] * 5
+    assert len(past.came) == 15
+    assert (fits["cycler"].source, fits["cycler"].n, fits["cyclers"].source) == ("reference", 2, "events")
