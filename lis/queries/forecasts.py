@@ -131,9 +131,7 @@ _FACTS: Final = Prepared(
 
 def past_facts(conn: Connection, since: datetime, until: datetime) -> list[Fact]:
     """The newest steps of tubes between two moments, in order of the log."""
-    last = (
-        conn.execute(select(func.max(event.c.event_id)).where(event.c.at <= until)).scalar_one_or_none() or 0
-    )
+    last = _last_event(conn, until)
     rows = _FACTS.rows(
         conn,
         after=last - MOST_EVENTS,
@@ -142,6 +140,17 @@ def past_facts(conn: Connection, since: datetime, until: datetime) -> list[Fact]
         steps=[kind.__name__ for kind in STEPS],
     )
     return [_fact(row) for row in rows]
+
+
+def _last_event(conn: Connection, until: datetime) -> int:
+    """Number of the last event at or before a moment; an earlier one is looked for in the whole log."""
+    newest = conn.execute(
+        select(event.c.event_id, event.c.at).order_by(event.c.event_id.desc()).limit(1)
+    ).first()
+    if newest is None or newest.at <= until:
+        return 0 if newest is None else int(newest.event_id)
+    found = select(func.max(event.c.event_id)).where(event.c.at <= until)
+    return conn.execute(found).scalar_one_or_none() or 0
 
 
 def _fact(row: tuple[Any, ...]) -> Fact:

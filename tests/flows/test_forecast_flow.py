@@ -14,7 +14,7 @@ from lis.services.capacity import Order
 from lis.tube import TubeState
 from sim.now import COMING, IN_REVIEW, ON_PLATE, POOLED, WAITING
 
-FEW = Order(replications=20)
+FEW = Order(replications=5)
 COLUMNS = (
     "where",
     "came",

@@ -191,15 +191,15 @@ def test_every_tube_is_reported_once_and_never_before_now(rows, policy, seed):
 
 def test_more_cyclers_never_hurt_and_advice_is_ranked():
     """Under the same chance a cycler more makes fewer tubes late; the most helpful advice stands first."""
-    state = tubes(5 * ROOM, due=NOW + np.linspace(200, 700, 5 * ROOM))
+    state = tubes(4 * ROOM, due=NOW + np.linspace(200, 600, 4 * ROOM))
     model = uncertain()
-    base = forecast(model, state, 12)
-    advice = advise(model, base, replace(EAGER, policy="fifo-full"), replications=12)
+    base = forecast(model, state, 8)
+    advice = advise(model, base, replace(EAGER, policy="fifo-full"), replications=8)
     assert advice[0].code == "server"
     assert advice[0].step == "cycler"
     assert advice[0].low > 0
     assert [one.fewer_late for one in advice] == sorted((one.fewer_late for one in advice), reverse=True)
-    more = forecast(model.with_servers(1, 1), state, 12)
+    more = forecast(model.with_servers(1, 1), state, 8)
     assert advice[0].fewer_late == pytest.approx((base.late - more.late).mean())
 
 
