@@ -95,15 +95,15 @@ def forecast(
         played = _part(model, state, seed, numbers[0])
     owed = state.kind != POOL
     played[:, ~owed] = np.nan
-    own = np.sort(played[:, owed], axis=1)
+    own = played[:, owed]
     half = max((own.shape[1] + 1) // 2 - 1, 0)
     late = played > state.promised
     nothing = np.full(replications, state.now)
     return Forecast(
         state=state,
         done=np.sort(np.ascontiguousarray(played.T), axis=1),
-        cleared=own[:, -1].astype(np.float64) if own.size else nothing,
-        half=own[:, half].astype(np.float64) if own.size else nothing,
+        cleared=own.max(axis=1).astype(np.float64) if own.size else nothing,
+        half=np.partition(own, half, axis=1)[:, half].astype(np.float64) if own.size else nothing,
         late=late.sum(axis=1).astype(np.float64),
         late_each=late.mean(axis=0),
     )
