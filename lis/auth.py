@@ -52,6 +52,7 @@ PERMISSIONS: Final[dict[str, frozenset[Role]]] = {
     "amend": frozenset({Role.REVIEWER, Role.MANAGER}),
     "discard": frozenset({Role.REVIEWER, Role.MANAGER}),
     "quality": frozenset({Role.REVIEWER, Role.MANAGER}),
+    "simulate": frozenset({Role.MANAGER}),
     "export": frozenset({Role.MANAGER, Role.ADMINISTRATOR}),
     "accounts": frozenset({Role.ADMINISTRATOR}),
     "devices": frozenset({Role.ADMINISTRATOR}),

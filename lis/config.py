@@ -106,7 +106,10 @@ class Settings(BaseSettings):
     pool_policy: str = Field("", description="policy file about pools; empty = that of the jurisdiction")
     template: str = Field("96-standard", description="plate template of new plates unless one is named")
     plate_closing: Literal["urgency", "cost", "fifo-full"] = Field(
-        "urgency", description="when a partial plate closes by itself"
+        "cost", description="when a partial plate closes by itself"
+    )
+    simulations_at_once: int = Field(
+        1, ge=1, le=64, description="simulations the server plays at the same time"
     )
     tiers: str = Field("tiers", description="policy file for service tiers and their due times")
     auto_release: bool = Field(default=True, description="release negatives that meet every written rule")

@@ -60,7 +60,7 @@ class Rulebook:
     laboratory: str = ""
     default_assay: str = ""
     default_template: str = ""
-    plate_closing: str = "urgency"
+    plate_closing: str = "cost"
     auto_release: bool = True
     recall_clock_minutes: int = 30
     old: Mapping[tuple[str, str], AssayRules] = field(default_factory=dict)

@@ -5,8 +5,9 @@ Policies:
 - ``urgency``: full at once; partial when the slack of its most pressing tube is used up, or when a tube
   has waited `max_wait_minutes` and `min_fill` is reached.
 - ``cost``: full at once; partial when its slack is used up, or when waiting for more tubes costs more
-  than the wells that stay empty; never while plates as urgent wait for a machine already, because then
-  the plate would only wait elsewhere and take a run from others.
+  than the wells that stay empty; never while any plate waits for a machine already, because then the
+  plate would only wait elsewhere and take a run from others. The usual policy: whatever the load, and
+  however short a machine is, it makes no more tubes late than `fifo-full` (`docs/scenarios.md`).
 - ``fifo-full``: only full plates, in order of receipt; a tube that is due closes its plate so that
   none is stranded.
 - ``waves``: what was received before the last wave closes at once, the rest waits for the next one.
@@ -42,7 +43,7 @@ class Closing:
         waves: minutes of the day, ascending (`waves`).
     """
 
-    policy: str = "urgency"
+    policy: str = "cost"
     min_fill: int = 24
     max_wait_minutes: float = 60.0
     minutes_to_report: float = 180.0
@@ -79,7 +80,7 @@ class Line:
         waited: the longest wait.
         minute: minute of the day it is now.
         per_minute: how fast candidates come; None: as fast as these came.
-        queued: plates at least as urgent that wait for a machine.
+        queued: plates that wait for a machine.
         coming: (minutes, count) of candidates foreseen, soonest first (`cost`).
         each: (due, weight) of every candidate, asked for only when needed.
     """

@@ -26,7 +26,7 @@ class FillRules:
         empty_well_minutes: an empty well is worth this many tube-minutes of waiting (policy `cost`).
         late_weight: a minute of lateness weighs as much as so many minutes of waiting (policy `cost`).
         per_minute: tubes expected a minute (policy `cost`); None: judged by those that wait.
-        queued: plates at least as urgent that wait for a machine already (policy `cost`).
+        queued: plates that wait for a machine already (policy `cost`).
     """
 
     template: PlateTemplate
@@ -35,7 +35,7 @@ class FillRules:
     order: str = "column"
     minutes_to_report: float = 180.0
     steps: str = "mixed"
-    policy: str = "urgency"
+    policy: str = "cost"
     waves: tuple[float, ...] = ()
     empty_well_minutes: float = 30.0
     late_weight: float = 20.0

@@ -92,7 +92,11 @@ class Rota:
         around = [*week, (week[0][0] + 7 * DAY, week[0][1] + 7 * DAY, week[0][2])]
         for (_, end, first), (start, _, second) in pairwise(around):
             if start < end:
-                raise ScheduleError("SHIFT_OVERLAP", f"Shifts {first!r} and {second!r} overlap.")
+                raise ScheduleError(
+                    "SHIFT_OVERLAP",
+                    f"Shifts {first!r} and {second!r} overlap. End the first before the second starts, "
+                    "or write one shift of more people.",
+                )
 
     @property
     def positions(self) -> int:

@@ -1,9 +1,12 @@
 """The digital twin: what a laboratory day brings, drawn from a scenario."""
 
-from sim.arrivals import Arrival, ScenarioError, arrival_minutes
-from sim.plan import Plan, plan, plan_document
+from sim.arrivals import Arrival, arrival_minutes
+from sim.html import page
+from sim.plan import Plan, plan
+from sim.plan_page import plan_document
+from sim.refusal import ScenarioError
 from sim.report import Report, StationLog
-from sim.run import Study, compare, document, load, replicate, shipped_scenarios, simulate
+from sim.run import Study, compare, compared, document, load, replicate, shipped_scenarios, simulate, step_of
 from sim.scenario import Chemistry, Injections, Quantiles, Scenario, Stream
 from sim.truth import (
     BORDERLINE,
@@ -37,10 +40,12 @@ __all__ = [
     "Study",
     "arrival_minutes",
     "compare",
+    "compared",
     "control_cq",
     "document",
     "draw_day",
     "load",
+    "page",
     "person_cq",
     "plan",
     "plan_document",
@@ -50,5 +55,6 @@ __all__ = [
     "shipped_scenarios",
     "simulate",
     "specimen_cq",
+    "step_of",
     "tube_cq",
 ]

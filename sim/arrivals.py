@@ -1,23 +1,16 @@
 """When tubes arrive at the laboratory."""
 
+import csv
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.refusal import ScenarioError
+
 SHAPES = ("uniform", "curve", "waves", "past")
-
-
-class ScenarioError(ValueError):
-    """A scenario that cannot be played.
-
-    Attributes:
-        code: machine code of the error.
-    """
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +33,32 @@ class Arrival:
     spread: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.shape not in SHAPES:
-            raise ScenarioError("BAD_ARRIVAL", f"Arrivals are {', '.join(SHAPES)}, not {self.shape!r}.")
-        if min(self.weights, default=0) < 0 or self.spread < 0:
-            raise ScenarioError("BAD_ARRIVAL", "Weights and spread of arrivals are not negative.")
-        if self.shape == "past" and (not self.minutes or min(self.minutes) < 0 or max(self.minutes) >= 1440):
-            raise ScenarioError("BAD_ARRIVAL", "Past arrivals are minutes of the day, at least one.")
-        needs = {"uniform": 0, "curve": 2, "waves": 1, "past": 0}[self.shape]
-        if len(self.weights) < needs or (needs and sum(self.weights) == 0):
-            raise ScenarioError(
-                "BAD_ARRIVAL", f"Arrivals as {self.shape} need {needs} or more weights above 0."
-            )
-        if self.shape == "waves" and len(self.minutes) != len(self.weights):
-            raise ScenarioError("BAD_ARRIVAL", "Every wave needs a minute and a weight.")
+        needs = {"curve": 2, "waves": 1}.get(self.shape, 0)
+        short = len(self.weights) < needs or (needs > 0 and sum(self.weights) == 0)
+        past = self.shape == "past"
+        for wrong, key, what in (
+            (self.shape not in SHAPES, "shape", f"this is {self.shape!r}; write one of {', '.join(SHAPES)}."),
+            (min(self.weights, default=0) < 0, "weights", "weights are not negative; write 0 or more."),
+            (self.spread < 0, "spread", "minutes are not negative; write 0 or more."),
+            (past and not self.minutes, "minutes", "past arrivals are missing; write them, or a `file`."),
+            (
+                past and not all(0 <= minute < 1440 for minute in self.minutes),
+                "minutes",
+                "past arrivals are minutes of the day; write 0 up to 1440.",
+            ),
+            (
+                short,
+                "weights",
+                f"arrivals as {self.shape} need {needs} or more weights, not all 0; add them.",
+            ),
+            (
+                self.shape == "waves" and len(self.minutes) != len(self.weights),
+                "minutes",
+                "every wave needs a minute and a weight; write as many minutes as weights.",
+            ),
+        ):
+            if wrong:
+                raise ScenarioError("BAD_ARRIVAL", what, key)
 
 
 def arrival_minutes(
@@ -93,3 +99,27 @@ def _by_curve(
     within = np.divide(2 * wanted, below, out=np.zeros_like(wanted), where=below > 0)
     minutes: NDArray[np.float64] = start + step * (piece + within)
     return minutes
+
+
+def past_minutes(name: str, folder: Path | None) -> list[float]:
+    """Minutes of the day from the column `minute` of a CSV file, or from the times of its column `at`."""
+    path = (folder or Path()) / name
+    if folder is None or not path.is_file():
+        raise ScenarioError(
+            "NO_FILE", f"there is no file {name} beside the scenario; write one that is there."
+        )
+    found = []
+    with path.open(encoding="utf-8", newline="") as text:
+        for number, row in enumerate(csv.DictReader(text), start=2):
+            try:
+                if "minute" in row:
+                    found.append(float(row["minute"]))
+                else:
+                    clock = datetime.fromisoformat(row["at"])
+                    found.append(clock.hour * 60 + clock.minute + clock.second / 60)
+            except (KeyError, ValueError, TypeError):
+                raise ScenarioError(
+                    "BAD_ARRIVAL",
+                    f"{name}: line {number} has no `minute` and no time `at`; write one of these columns.",
+                ) from None
+    return found

@@ -27,9 +27,9 @@ import simpy
 from numpy.typing import ArrayLike, NDArray
 
 from scheduler.shifts import Rota, Shift, windows
-from sim.arrivals import ScenarioError
 from sim.engine import Always, Items, Lots, Rostered, Station, at_times, run_dry
 from sim.fifo import fifo, fifo_rostered
+from sim.refusal import ScenarioError, check_keys, check_types, entries, joined, made, named, typed, within
 from sim.report import Report, StationLog
 from sim.service import Service, Times, stream
 
@@ -62,13 +62,15 @@ class Link:
 
     def __post_init__(self) -> None:
         if self.servers < 1:
-            raise ScenarioError("BAD_STATION", f"Station {self.name!r}: at least one server.")
+            raise ScenarioError("BAD_STATION", f"this is {self.servers}; write 1 or more.", "servers")
         if self.batch is not None and not 1 <= self.batch[0] <= self.batch[1]:
-            raise ScenarioError("BAD_STATION", f"Station {self.name!r}: batch is [least, most], from 1 up.")
+            raise ScenarioError(
+                "BAD_STATION", f"this is {list(self.batch)}; write [least, most], from 1 up.", "batch"
+            )
         shares = self.then.values()
         if min(shares, default=0) < 0 or sum(shares) > 1 + 1e-9:
             raise ScenarioError(
-                "BAD_STATION", f"Station {self.name!r}: shares are not negative and add up to 1."
+                "BAD_STATION", "write shares that are not negative and add up to 1 at most.", "then"
             )
 
 
@@ -93,43 +95,57 @@ class Chain:
     def __post_init__(self) -> None:
         names = [link.name for link in self.chain]
         if not names or len(set(names)) < len(names) or OUT in names:
-            raise ScenarioError("BAD_CHAIN", "A chain has one station or more, each with a name of its own.")
-        for link in self.chain:
+            raise ScenarioError(
+                "BAD_CHAIN",
+                'write one station or more, each with a name of its own, none called "out".',
+                "chain",
+            )
+        for number, link in enumerate(self.chain):
             unknown = sorted(set(link.then) - set(names) - {OUT})
             if unknown:
+                place = joined(named("chain", {"name": link.name}, number), "then", unknown[0])
                 raise ScenarioError(
-                    "UNKNOWN_STATION", f"Station {link.name!r} sends to unknown {', '.join(unknown)}."
+                    "UNKNOWN_STATION",
+                    f"there is no such station; write one of {', '.join(names)}, {OUT}.",
+                    place,
                 )
+        self._check_arrivals()
+        for wrong, key, what in (
+            (self.items < 1, "items", f"this is {self.items}; write 1 or more."),
+            (not 0 <= self.warmup < self.items, "warmup", "write 0 or more, and fewer than `items`."),
+            (self.solve not in ("direct", "events"), "solve", 'write "direct" or "events".'),
+        ):
+            if wrong:
+                raise ScenarioError("BAD_CHAIN", what, key)
+
+    def _check_arrivals(self) -> None:
         kind = self.arrivals.get("kind")
         if kind not in ARRIVALS or set(self.arrivals) - {"kind"} != set(ARRIVALS[kind]):
+            kinds = "; ".join(" with ".join([name, *more]) for name, more in ARRIVALS.items())
             raise ScenarioError(
-                "BAD_ARRIVAL", f"Arrivals of a chain are one of {ARRIVALS}, not {dict(self.arrivals)}."
+                "BAD_ARRIVAL", f"write one of these kinds with its values: {kinds}.", "arrivals"
             )
-        rates = [self.arrivals[key] for key in ("rate", "minutes") if key in self.arrivals]
-        if rates and rates[0] <= 0:
-            raise ScenarioError(
-                "NEGATIVE_RATE", f"The rate or interval of arrivals is above 0, not {rates[0]}."
-            )
-        if self.items < 1 or not 0 <= self.warmup < self.items or self.solve not in ("direct", "events"):
-            raise ScenarioError(
-                "BAD_CHAIN", "A chain needs items above 0, fewer warm-up items, solve direct or events."
-            )
+        for key in ("rate", "minutes"):
+            if key in self.arrivals and typed(float, f"arrivals.{key}", self.arrivals[key]) <= 0:
+                raise ScenarioError(
+                    "NEGATIVE_RATE",
+                    f"this is {self.arrivals[key]}; write a number above 0.",
+                    f"arrivals.{key}",
+                )
 
     @classmethod
     def read(cls, facts: Mapping[str, Any]) -> "Chain":
         """From the `[engine]` table of a scenario."""
-        unknown = sorted(set(facts) - {"items", "arrivals", "chain", "warmup", "solve"})
-        if unknown or not facts.get("chain"):
-            raise ScenarioError(
-                "BAD_KEYS", f"engine: `chain` is needed; unknown keys: {', '.join(unknown) or '-'}."
-            )
-        arrivals = facts.get("arrivals", {"kind": "at-once"})
+        check_keys(facts, {"chain"}, {"items", "arrivals", "warmup", "solve"})
+        arrivals = typed(dict, "arrivals", facts.get("arrivals", {"kind": "at-once"}))
+        for time in typed(list, "arrivals.times", arrivals.get("times", [])):
+            typed(float, "arrivals.times", time)
         return cls(
-            items=int(facts.get("items", len(arrivals.get("times", ())) or 1)),
+            items=typed(int, "items", facts.get("items", len(arrivals.get("times", ())) or 1)),
             arrivals=arrivals,
-            chain=tuple(_link(entry) for entry in facts["chain"]),
-            warmup=int(facts.get("warmup", 0)),
-            solve=str(facts.get("solve", "direct")),
+            chain=tuple(_link(entry, n) for n, entry in enumerate(entries(facts, "chain"), start=1)),
+            warmup=typed(int, "warmup", facts.get("warmup", 0)),
+            solve=typed(str, "solve", facts.get("solve", "direct")),
         )
 
     def arrive(self, rng: np.random.Generator) -> Minutes:
@@ -144,43 +160,51 @@ class Chain:
         return np.zeros(self.items)
 
 
-def _link(facts: Mapping[str, Any]) -> Link:
-    name = str(facts.get("name", "?"))
-    unknown = sorted(
-        set(facts) - {"name", "servers", "service", "batch", "then", "shift", "ending", "spell", "rest"}
-    )
-    if unknown or "name" not in facts or "service" not in facts:
-        raise ScenarioError(
-            "BAD_KEYS", f"Station {name!r}: name and service are needed; unknown: {unknown or '-'}."
+def _link(facts: Any, number: int) -> Link:
+    with within(named("chain", facts, number)):
+        check_keys(
+            facts, {"name", "service"}, {"servers", "batch", "then", "shift", "ending", "spell", "rest"}
         )
-    rota = read_rota(facts) if "shift" in facts else None
-    batch = facts.get("batch")
-    return Link(
-        name=name,
-        servers=int(facts.get("servers", rota.positions if rota else 1)),
-        service=Service.read(f"Station {name!r}", facts["service"]),
-        batch=(int(batch[0]), int(batch[1])) if batch else None,
-        then=dict(facts.get("then", {})),
-        rota=rota,
-    )
+        rota = read_rota(facts) if "shift" in facts else None
+        batch = facts.get("batch")
+        if batch is not None and (
+            len(typed(list, "batch", batch)) != 2 or not all(type(n) is int for n in batch)
+        ):
+            raise ScenarioError("BAD_STATION", "write [least, most], two whole numbers.", "batch")
+        for name, share in typed(dict, "then", facts.get("then", {})).items():
+            typed(float, joined("then", name), share)
+        with within("service"):
+            service = Service.read(facts["service"])
+        return Link(
+            name=typed(str, "name", facts["name"]),
+            servers=typed(int, "servers", facts.get("servers", rota.positions if rota else 1)),
+            service=service,
+            batch=(batch[0], batch[1]) if batch else None,
+            then=dict(facts.get("then", {})),
+            rota=rota,
+        )
 
 
 def read_rota(facts: Mapping[str, Any]) -> Rota:
     """A rota from a table with `shift` entries and, optionally, `spell`, `rest`, `ending`."""
-    shifts: list[Shift] = []
-    for entry in facts["shift"]:
-        unknown = sorted(set(entry) - set(Shift.__dataclass_fields__))
-        missing = sorted({"start", "end", "people"} - set(entry))
-        if unknown or missing:
-            raise ScenarioError(
-                "BAD_KEYS", f"shift: keys missing or unknown: {', '.join(unknown + missing)}."
-            )
-        pauses = tuple((float(a), float(b)) for a, b in entry.get("breaks", ()))
-        name = str(entry.get("name", f"shift {len(shifts) + 1}"))
-        made = {**entry, "name": name, "breaks": pauses, "days": tuple(entry.get("days", ()))}
-        shifts.append(Shift(**made))
+    shifts = tuple(_shift(entry, n) for n, entry in enumerate(entries(facts, "shift"), start=1))
     more = {key: facts[key] for key in ("spell", "rest", "ending") if key in facts}
-    return Rota(tuple(shifts), **more)
+    check_types(more, Rota)
+    with within("shift"):
+        Rota(shifts)
+    found: Rota = made(Rota, {"shifts": shifts, **more})
+    return found
+
+
+def _shift(facts: Any, number: int) -> Shift:
+    with within(named("shift", facts, number)):
+        check_keys(facts, {"start", "end", "people"}, Shift.__dataclass_fields__)
+        pauses = typed(list, "breaks", facts.get("breaks", []))
+        if not all(isinstance(pause, list) and len(pause) == 2 for pause in pauses):
+            raise ScenarioError("BAD_TYPE", "write [[start, end], ...] in minutes of the shift.", "breaks")
+        breaks = tuple((typed(float, "breaks", a), typed(float, "breaks", b)) for a, b in pauses)
+        found: Shift = made(Shift, {"name": f"shift {number}", **facts, "breaks": breaks})
+    return found
 
 
 def given_draws(draws: Any) -> tuple[ArrayLike | None, Mapping[str, ArrayLike]]:
@@ -257,7 +281,7 @@ def _run(
         else:
             starts = fifo_rostered(at, minutes, windows(link.rota, last_day))
         on = Always(link.servers) if link.rota is None else Rostered(windows(link.rota, last_day))
-        logs.append(StationLog.direct(link.name, at, starts, float(minutes.sum()), on))
+        logs.append(StationLog.direct(link.name, at, starts, minutes, on))
         ends = starts + minutes
         order = np.argsort(ends, kind="stable")
         ids, at = ids[order], ends[order]

@@ -81,10 +81,6 @@ class Lots:
         """See `Queue`."""
         self._flushed = True
 
-    def ahead(self, key: float) -> int:
-        """Lots whose key begins with this or a smaller number."""
-        return sum(entry[0][0] <= key for entry in self._line)
-
     def __len__(self) -> int:
         return len(self._line)
 
@@ -178,9 +174,9 @@ class Always:
         del now
         return NEVER
 
-    def minutes(self, start: float, end: float) -> float:
-        """Server-minutes on duty."""
-        return self.count * (end - start)
+    def until(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Server-minutes on duty from 0 up to each time."""
+        return self.count * times
 
 
 class Rostered:
@@ -242,17 +238,32 @@ class Rostered:
                 soonest = min(soonest, begins[place])
         return soonest
 
-    def minutes(self, start: float, end: float) -> float:
+    def until(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
         """See `Always`."""
-        return sum(max(0.0, min(b, end) - max(a, start)) for own in self.windows for a, b in own)
+        pairs = [window for own in self.windows for window in own]
+        begins, ends = (np.array([pair[side] for pair in pairs]) for side in (0, 1))
+        return spent(times, np.maximum(begins, 0.0), np.maximum(ends, 0.0))
+
+
+def spent(
+    times: NDArray[np.float64], begins: NDArray[np.float64], ends: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Minutes of all stretches together that lie before each time; the order of the stretches is free."""
+    total = np.zeros(times.size)
+    for sign, edges in ((1, np.sort(begins)), (-1, np.sort(ends))):
+        sums = np.concatenate([[0.0], np.cumsum(edges)])
+        passed = np.searchsorted(edges, times, side="right")
+        total += sign * (times * passed - sums[passed])
+    return total
 
 
 @dataclass
 class Log:
-    """What a station saw: for every part that started, when it came and when it started."""
+    """What a station saw: for every part that started, when it came, when it started; when a batch ended."""
 
     entered: list[Any] = field(default_factory=list)
     started: list[float] = field(default_factory=list)
+    ended: list[float] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     busy: float = 0.0
 
@@ -312,6 +323,7 @@ class Station:
         log = self.log
         log.entered.append(entered)
         log.started.append(now)
+        log.ended.append(max(finish, now))
         log.sizes.append(len(entered))
         log.busy += minutes
         Timeout(self.env, max(finish - now, 0.0), (batch, server)).callbacks.append(self._finished)
@@ -333,11 +345,11 @@ class Station:
         if at == NEVER or (now < self._alarm <= at):
             return
         self._alarm = at
-        Timeout(self.env, at - now).callbacks.append(self._woken)
+        Timeout(self.env, at - now, at).callbacks.append(self._woken)
 
     def _woken(self, event: Any) -> None:
-        del event
-        if self._alarm <= self.env.now:
+        # told by its value: now + (at - now) may fall short of `at` by the last digit of a float
+        if event.value == self._alarm:
             self._alarm = NEVER
         self.poke()
 

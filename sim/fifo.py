@@ -12,7 +12,7 @@ from heapq import heapify, heapreplace
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arrivals import ScenarioError
+from sim.refusal import ScenarioError
 
 Minutes = NDArray[np.float64]
 

@@ -146,7 +146,7 @@ class Filling:
         self._flushed = False
         self._code = ""
         self.made = 0
-        self.queued: Callable[[float], int] = lambda _: 0
+        self.queued: Callable[[], int] = lambda: 0
 
     def put(self, job: Any, now: float) -> None:
         """Add a job with `priority`, `due`, `received`, `persons`, `tid` and `test`."""
@@ -291,9 +291,8 @@ class Filling:
                 *((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in others),
             ]
 
-        tops = [-float(self._priority[waiting].max(initial=-1))] + [-job.priority for _, job, _ in others]
         weighs = self._rules.policy == "cost"
-        queued = self.queued(min(tops)) if weighs else 0
+        queued = self.queued() if weighs else 0
         rate = self._rate(now) if weighs else None
         return Line(count, self._room, due - now, now - came, now % DAY, rate, each, queued)
 

@@ -16,9 +16,9 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arrivals import ScenarioError
 from sim.now import POOL, Floats, Ints, Model, State
 from sim.playing import Played
+from sim.refusal import ScenarioError
 from sim.starting import Start
 
 LITTER = 10

@@ -19,13 +19,13 @@ from retest import Call, Conclude, Decision, Material, Recollect, Retest, TestSi
 from retest.void import priority_of_void, repeat_of_void
 from sim import pools
 from sim.account import report
-from sim.arrivals import ScenarioError
 from sim.chain import given_draws
 from sim.crew import crew
 from sim.engine import Always, Lots, Rostered, Station, run_dry
 from sim.fifo import fifo, fifo_rostered
 from sim.filling import Filling, Firsts, Plate
 from sim.recall import recall, received
+from sim.refusal import ScenarioError
 from sim.report import PlateLog, Report, StationLog
 from sim.scenario import DAY, Scenario
 from sim.service import Times, stream
@@ -96,7 +96,7 @@ class Floor:
         self.came = starts + minutes
         clock = np.where(self.by_receipt, self.came, at - self.delay)
         self.due = clock + 60 * self.hours
-        self.logs.append(StationLog.direct(bench.name, at, starts, float(minutes.sum()), servers, "tube"))
+        self.logs.append(StationLog.direct(bench.name, at, starts, minutes, servers, "tube"))
 
     def _first_tests(self) -> None:
         """What every first test will say, and which of them end with it."""
@@ -129,7 +129,7 @@ class Floor:
         desk = Always(self.lab.recall.desks)
         times = Times("desk", self.lab.stations[0].service, stream(self.seed, self.replication, "desk"))
         before = [s.queue for s in self.stations[1 : self.lab.reads_at] if isinstance(s.queue, Lots)]
-        self.filling.queued = lambda key: sum(queue.ahead(key) for queue in before)
+        self.filling.queued = lambda: sum(len(queue) for queue in before)
         self.desk = Station(
             self.env, "re-reception", Lots(), desk, times, lambda tubes: received(self, tubes)
         )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler import FillRules
-from sim.arrivals import ScenarioError
+from sim.refusal import ScenarioError
 from sim.service import Service
 
 Floats = NDArray[np.float64]

@@ -1,16 +1,28 @@
 """The page `docs/scenarios.md`: inputs from the scenario files, results from the simulator.
 
 `python -m sim.pages NAME ...` prints the sections of the named scenarios; a test holds the page to it.
+`python -m sim.pages --pictures FOLDER` writes the pictures of the documentation.
 """
 
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
 
+from sim import drawings
+from sim.page_words import Words
 from sim.run import document, load, replicate
+from sim.scenario import Scenario
 from sim.spec import Laboratory
 
 SEED = 1
-RUNS = {"zhengzhou-2022-01": 1, "jiangmen-2022-12": 5, "yangzhou-2021-08": 20, "fever-clinic": 10}
+RUNS = {
+    "zhengzhou-2022-01": 1,
+    "jiangmen-2022-12": 5,
+    "yangzhou-2021-08": 20,
+    "fever-clinic": 10,
+    "county-hospital": 20,
+}
 
 
 def section(name: str) -> str:
@@ -34,9 +46,10 @@ def section(name: str) -> str:
         "",
         scenario.note,
         "",
-        *_inputs(scenario.streams, lab),
+        *_inputs(scenario, lab),
         "",
-        result,
+        f"*Results.* {result}",
+        *_shown(name),
         "",
         "| tier and mode | tubes | on time | P50 h | P95 h |",
         "|---|---|---|---|---|",
@@ -57,21 +70,62 @@ def section(name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _inputs(streams: Sequence[object], lab: Laboratory) -> list[str]:
+def _inputs(scenario: Scenario, lab: Laboratory) -> list[str]:
+    """What goes in: numbers, the sources stated in the file, and how much of it is assumed."""
     stations = ", ".join(
         f"{b.name} {b.servers or f'by {b.staff}'} ({b.service.average:.3g} min)" for b in lab.stations
     )
-    sentence = (
-        f"{len(streams)} streams over {lab.days} day(s); assay `{lab.assay.id}`, policy "
-        f"`{lab.rules.policy.id}`, filling `{lab.fill.policy}`. Stations: {stations}. Sources, and what is "
-        "assumed, stand beside every number in the scenario file."
+    lines = scenario.text.splitlines()
+    # a statement may run over several lines of the head
+    stated = " ".join(line[1:].strip() for line in takewhile(lambda line: line.startswith("#"), lines))
+    sources = [part.split("assumed:")[0].strip() for part in stated.split("stated:")[1:]]
+    assumed = sum("assumed" in line.partition("#")[2] for line in lines)
+    inputs = (
+        f"*Inputs.* {len(scenario.streams)} streams over {lab.days} day(s); assay `{lab.assay.id}`, policy "
+        f"`{lab.rules.policy.id}`, filling `{lab.fill.policy}`. Stations: {stations}."
     )
-    return [sentence]
+    said = (
+        f"*Sources.* {' '.join(f'Stated: {source}' for source in sources)} **Assumed**: {assumed} lines of "
+        f"the file, each marked; `lis simulate {scenario.name} --toml` prints it."
+    )
+    return [inputs, "", said]
 
 
-def main(names: Sequence[str]) -> None:
-    """Print the sections of the named scenarios, of all when none is named."""
-    sys.stdout.write("\n".join(section(name) for name in names or sorted(RUNS)))
+PICTURED = ("county-hospital", "fever-clinic", "jiangmen-2022-12", "yangzhou-2021-08")
+
+
+def _shown(name: str) -> list[str]:
+    if name not in PICTURED:
+        return []
+    return [
+        "",
+        f"![Turnaround](img/{name}-turnaround.svg)",
+        "",
+        f"![Where the time goes](img/{name}-time.svg)",
+    ]
+
+
+def pictures(name: str) -> dict[str, str]:
+    """File name -> SVG: turnaround, and where the time goes, of one shipped scenario."""
+    study = replicate(load(name), RUNS[name], SEED, workers=1)
+    words = Words("en")
+    drawn = {
+        f"{name}-turnaround.svg": drawings.distribution(study, (6, 12, 24), words),
+        f"{name}-time.svg": drawings.waterfall(document(study), words),
+    }
+    return {file: text[: text.index("</svg>") + 6] + "\n" for file, text in drawn.items()}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the sections of the named scenarios, of all when none is named; or write the pictures."""
+    if arguments[:1] == ["--pictures"]:
+        folder = Path(arguments[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in PICTURED:
+            for file, text in pictures(name).items():
+                (folder / file).write_text(text, encoding="utf-8")
+        return
+    sys.stdout.write("\n".join(section(name) for name in arguments or sorted(RUNS)))
 
 
 if __name__ == "__main__":

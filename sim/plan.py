@@ -1,249 +1,112 @@
 """The smallest laboratory that keeps a promise, and the proof by simulation.
 
 1. What the work alone needs (busy minutes of every station over the time there is): a bound, for free.
-2. If the laboratory as it stands misses the target: more where the waiting is, until it is met.
-3. Then less, the dearest first: for every lever the smallest level by bisection, the others held. Common
-   random numbers make neighbouring laboratories comparable: luck does not choose between them.
-4. The survivors get fresh replications: what is printed as proof was not used for the search.
+2. If wished, other ways to work are tried first: when partial plates close, how large pools are.
+3. By pilots of few replications: more where the waiting is, until the target is met; then less, the
+   dearest first, by bisection. Common random numbers make neighbours comparable.
+4. By all replications: the set found must meet the target, and every set with one less of anything must
+   miss it, else the search goes on from there.
+5. Fresh replications of another seed are the proof. A proof that fails sends the search on with twice the
+   replications, a few times. What is claimed holds with a stated probability: one
+   minus the sum of the one-sided doubts (t-tests, Bonferroni) that the set meets and each smaller one
+   misses. Smaller sets that could not be told from the target are named and not claimed.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from scheduler import Rota
-from sim.arrivals import ScenarioError
-from sim.report import BIN_HOURS
-from sim.run import scaled, simulate
+from sim.levers import (
+    Custom,
+    Levels,
+    Lever,
+    custom_of,
+    customs,
+    laboratory_of,
+    levers,
+    with_custom,
+)
+from sim.refusal import ScenarioError
+from sim.run import scaled
 from sim.scenario import Scenario
-from sim.spec import Laboratory
-from sim.statistics import interval
+from sim.search import Say, Search, Verdict
 
-Levels = Mapping[str, int]
-Say = Callable[[str], None]
 PROOF_SEED = 1_000_003
-IDLE = 6
-"""Raises in a row that may bring less than 1 % before the search for more gives up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lever:
-    """Something of which there can be more or less.
-
-    Attributes:
-        name: of the station or the staff.
-        kind: `machines` or `people` (in the largest shift; the others keep their proportion).
-        now: level in the scenario; `most` the largest allowed.
-        cost: of one more for one day.
-    """
-
-    name: str
-    kind: str
-    now: int
-    most: int
-    cost: float
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What replications say about one set of levels.
-
-    Attributes:
-        hours: the percentile of turnaround, one value a replication.
-        meets: whether the whole 95 % interval of the mean lies at or below the target.
-        waits: mean wait of every station, in hours of a part times parts: where time is lost.
-        busy: server-minutes of work at every station.
-    """
-
-    levels: Levels
-    cost: float
-    hours: tuple[float, ...]
-    on_time: float
-    meets: bool
-    waits: Mapping[str, float]
-    busy: Mapping[str, float]
-
-    @property
-    def mean(self) -> float:
-        """Mean of the percentile over replications, in hours."""
-        return float(np.mean(self.hours))
+PROOFS = 3
+"""Proofs that may be tried, each with luck of its own and twice the replications of the last."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The outcome of a search: the document of `lis plan`."""
+    """The outcome of a search: the document of `lis plan`.
 
-    scenario: str
+    Attributes:
+        bound: what the work alone needs.
+        best: the set found, by the replications of the search; None when the target cannot be met.
+        proof: the same set in replications that were not used for the search.
+        probability: at least so sure are all claims together (best meets, smaller ones miss); None without.
+        neighbours: every set with one less of one lever.
+        pareto: tried sets that no other one beats in both cost and turnaround.
+        sensitivity: the same set in worse worlds, on the luck of the proof.
+        ways: other ways to work at the present levels, the present one first.
+        custom: the way to work that was planned for; `try_ways` whether others were tried.
+        evaluated: sets tried; `played` replications in all.
+        stopped: interrupted; what is there is true, what is missing was not reached.
+    """
+
+    scenario: Scenario
     target_hours: float
     percentile: float
     levers: tuple[Lever, ...]
-    bound: Levels
-    best: Verdict | None
-    proof: Verdict | None
-    limits: Mapping[str, Mapping[str, Any]]
-    pareto: tuple[Verdict, ...]
-    sensitivity: Mapping[str, float]
-    evaluated: int
+    custom: Custom
+    try_ways: bool = False
+    bound: Levels = field(default_factory=dict)
+    best: Verdict | None = None
+    proof: Verdict | None = None
+    proof_seed: int = PROOF_SEED
+    probability: float | None = None
+    neighbours: Mapping[str, Verdict] = field(default_factory=dict)
+    pareto: tuple[Verdict, ...] = ()
+    sensitivity: Mapping[str, Verdict] = field(default_factory=dict)
+    ways: Mapping[Custom, Verdict] = field(default_factory=dict)
+    evaluated: int = 0
+    played: int = 0
+    stopped: bool = False
+
+    @property
+    def limits(self) -> dict[str, dict[str, Any]]:
+        """Why no lever can be one lower."""
+        found: dict[str, dict[str, Any]] = {}
+        for lever in self.levers if self.best is not None else ():
+            level = self.best.levels[lever.name] if self.best else 0
+            less = self.neighbours.get(lever.name)
+            found[lever.name] = {"level": level, "limited_by": _reason(less, self.target_hours)}
+            if less is not None:
+                found[lever.name] |= {
+                    "hours_with_one_less": finite(less.mean),
+                    "on_time_with_one_less": less.on_time,
+                    "decided": less.mean > self.target_hours,
+                }
+        return found
 
 
-def levers(lab: Laboratory) -> tuple[Lever, ...]:
-    """Everything that can be changed, with what one more costs a day."""
-    found = [
-        Lever(bench.name, "machines", bench.servers, bench.most, bench.cost)
-        for bench in lab.stations
-        if not bench.staff
-    ]
-    for staff in lab.staff.values():
-        hours = sum((shift.end - shift.start) / 60 for shift in staff.rota.shifts)
-        share = sum(s.people * (s.end - s.start) / 60 for s in staff.rota.shifts) / (
-            staff.rota.positions * hours
-        )
-        found.append(Lever(staff.name, "people", staff.rota.positions, 200, staff.cost * hours * share))
-    return tuple(found)
+def finite(hours: float) -> float | None:
+    """Hours for a document; None for work that was never done."""
+    return hours if math.isfinite(hours) else None
 
 
-def with_levels(scenario: Scenario, levels: Levels) -> Scenario:
-    """The scenario with other numbers of machines and people."""
-    lab = _laboratory(scenario)
-    stations = tuple(
-        replace(b, servers=levels.get(b.name, b.servers)) if not b.staff else b for b in lab.stations
-    )
-    staff = {
-        name: replace(one, rota=_sized(one.rota, levels.get(name, one.rota.positions)))
-        for name, one in lab.staff.items()
-    }
-    return replace(scenario, laboratory=replace(lab, stations=stations, staff=staff))
+def _reason(less: Verdict | None, target: float) -> str:
+    if less is None:
+        return "the work alone needs it"
+    if not math.isfinite(less.mean):
+        return "with one less the work is never done"
+    if less.mean > target:
+        return f"with one less the percentile is {less.mean:.2f} h"
+    return f"with one less it is {less.mean:.2f} h, too close to tell: more replications would"
 
 
-def _laboratory(scenario: Scenario) -> Laboratory:
-    if scenario.laboratory is None:
-        raise ScenarioError("NO_LABORATORY", f"{scenario.name} has no stations; nothing can be planned.")
-    return scenario.laboratory
-
-
-def _sized(rota: Rota, positions: int) -> Rota:
-    """The rota with another largest shift; the others keep their proportion, and at least one person."""
-    factor = positions / rota.positions
-    shifts = tuple(replace(s, people=max(round(s.people * factor), min(s.people, 1))) for s in rota.shifts)
-    return replace(rota, shifts=shifts)
-
-
-@dataclass
-class _Search:
-    scenario: Scenario
-    target: float
-    percentile: float
-    replications: int
-    seed: int
-    say: Say
-    levers: tuple[Lever, ...]
-    seen: dict[tuple[int, ...], Verdict] = field(default_factory=dict)
-
-    def cost(self, levels: Levels) -> float:
-        return sum(lever.cost * levels[lever.name] for lever in self.levers)
-
-    def ask(self, levels: Levels) -> Verdict:
-        """Replications until the interval is on one side of the target, or there are enough."""
-        key = tuple(levels[lever.name] for lever in self.levers)
-        if key not in self.seen:
-            self.seen[key] = self.evaluate(self.scenario, levels, self.seed, sequential=True)
-            found = self.seen[key]
-            told = ", ".join(f"{name} {level}" for name, level in levels.items())
-            self.say(f"{told}: {found.mean:.2f} h, {'meets' if found.meets else 'misses'} the target")
-        return self.seen[key]
-
-    def evaluate(self, scenario: Scenario, levels: Levels, seed: int, *, sequential: bool) -> Verdict:
-        changed = with_levels(scenario, levels)
-        hours: list[float] = []
-        runs: list[Mapping[str, Any]] = []
-        for number in range(self.replications):
-            report = simulate(changed, seed, replication=number)
-            runs.append(report.summary())
-            hours.append(percentile_of(runs[-1], self.percentile))
-            _, low, high = interval(hours, 0.99)
-            if sequential and number >= 2 and (low > self.target or high <= self.target):
-                break
-        _, _, high = interval(hours)
-        meets = (high if len(hours) > 1 else hours[0]) <= self.target
-        stations = runs[0]["stations"]
-        return Verdict(
-            levels=dict(levels),
-            cost=self.cost(levels),
-            hours=tuple(hours),
-            on_time=float(np.mean([run["on_time_share"] for run in runs])),
-            meets=meets,
-            waits={
-                name: float(
-                    np.mean([r["stations"][name]["queue_mean"] for r in runs if name in r["stations"]])
-                )
-                * (1 if one["unit"] == "tube" else _room(changed))
-                for name, one in stations.items()
-            },
-            busy={name: float(np.mean([r["busy"].get(name, 0.0) for r in runs])) for name in stations},
-        )
-
-    def more(self, start: Levels) -> Levels | None:
-        """Add where tubes wait longest until the target is met.
-
-        None when everything is at its most, or when more of anything has stopped to help.
-        """
-        levels, best, idle = dict(start), math.inf, 0
-        while idle < IDLE:
-            found = self.ask(levels)
-            if found.meets:
-                return levels
-            idle = 0 if found.mean < 0.99 * best else idle + 1
-            best = min(best, found.mean)
-            lever = self._worst(found, levels)
-            if lever is None:
-                return None
-            levels[lever.name] = min(
-                max(levels[lever.name] + 1, math.ceil(levels[lever.name] * 1.25)), lever.most
-            )
-        return None
-
-    def _worst(self, found: Verdict, levels: Levels) -> Lever | None:
-        lab = _laboratory(self.scenario)
-        owner = {bench.name: bench.staff or bench.name for bench in lab.stations}
-        waits: dict[str, float] = {}
-        for name, wait in found.waits.items():
-            if name in owner:
-                waits[owner[name]] = waits.get(owner[name], 0.0) + wait
-        room = [lever for lever in self.levers if levels[lever.name] < lever.most]
-        return max(room, key=lambda lever: waits.get(lever.name, 0.0), default=None)
-
-    def less(self, start: Levels, bound: Levels) -> Levels:
-        """For every lever, the dearest first, the smallest level that still meets the target."""
-        levels = dict(start)
-        for lever in sorted(self.levers, key=lambda one: -one.cost):
-            low, high = min(bound[lever.name], levels[lever.name]) - 1, levels[lever.name]
-            while high - low > 1:
-                middle = (low + high) // 2
-                if self.ask({**levels, lever.name: middle}).meets:
-                    high = middle
-                else:
-                    low = middle
-            levels[lever.name] = high
-        return levels
-
-
-def _room(scenario: Scenario) -> int:
-    return len(_laboratory(scenario).fill.template.sample_wells("column"))
-
-
-def percentile_of(run: Mapping[str, Any], percentile: float) -> float:
-    """A percentile of turnaround (hours) of one run; others than p50, p90, p95, p99 are rounded up."""
-    name = f"p{percentile:g}"
-    if name in run["tat"]:
-        return float(run["tat"][name])
-    reached = np.cumsum(run["histogram"]) / max(int(np.sum(run["histogram"])), 1)
-    return (int(np.searchsorted(reached, percentile / 100)) + 1) * BIN_HOURS
-
-
-def plan(
+def plan(  # noqa: PLR0913 - the options of one search, by keyword
     scenario: Scenario,
     target_hours: float = 24.0,
     percentile: float = 95.0,
@@ -251,6 +114,8 @@ def plan(
     replications: int = 10,
     seed: int = 1,
     say: Say = lambda _: None,
+    workers: int = 1,
+    try_ways: bool = False,
 ) -> Plan:
     """Find the cheapest set of machines and people under which the percentile of turnaround meets the target.
 
@@ -263,7 +128,12 @@ def plan(
         percentile: of tubes, 0 to 100.
         replications: most per set while searching, and for the proof.
         seed: of the search; the proof uses another one.
-        say: told every set that was tried.
+        say: told every set that was tried, with the time spent.
+        workers: processes; the numbers do not depend on it.
+        try_ways: also choose when partial plates close and how large pools are.
+
+    Returns:
+        The plan. Interrupted (Ctrl-C) once something is known, it is what is known, marked `stopped`.
 
     Raises:
         ScenarioError: the scenario has no laboratory, or the target makes no sense.
@@ -273,81 +143,121 @@ def plan(
             "BAD_TARGET",
             "A target is hours above 0, a percentile between 0 and 100, and 2 or more replications.",
         )
-    lab = _laboratory(scenario)
-    search = _Search(scenario, target_hours, percentile, replications, seed, say, levers(lab))
-    start = {lever.name: lever.now for lever in search.levers}
-    bound = _bound(search, search.ask(start), lab)
-    reached = search.more({name: max(level, bound[name]) for name, level in start.items()})
-    if reached is None:
-        return Plan(
-            scenario.name,
-            target_hours,
-            percentile,
-            search.levers,
-            bound,
-            None,
-            None,
-            {},
-            _pareto(search),
-            {},
-            len(search.seen),
-        )
-    best = search.less(reached, bound)
-    return Plan(
-        scenario=scenario.name,
-        target_hours=target_hours,
-        percentile=percentile,
-        levers=search.levers,
-        bound=bound,
-        best=search.ask(best),
-        proof=search.evaluate(scenario, best, seed + PROOF_SEED, sequential=False),
-        limits=_limits(search, best, bound),
-        pareto=_pareto(search),
-        sensitivity=_sensitivity(search, best),
-        evaluated=len(search.seen),
-    )
+    found = levers(laboratory_of(scenario))
+    search = Search(scenario, target_hours, percentile, replications, seed, say, found, workers)
+    made = Plan(scenario, target_hours, percentile, found, custom_of(scenario), try_ways)
+    with search.open():
+        for step in (_bounded, _way_chosen, *(_searched, _proved) * PROOFS, _tested):
+            try:
+                made = step(search, made)
+            except KeyboardInterrupt:
+                if not search.seen:
+                    raise
+                return _summed_up(search, replace(made, best=made.best or _so_far(search), stopped=True))
+    return _summed_up(search, made)
 
 
-def _bound(search: _Search, found: Verdict, lab: Laboratory) -> dict[str, int]:
+def _summed_up(search: Search, made: Plan) -> Plan:
+    return replace(made, pareto=_pareto(search), evaluated=len(search.seen), played=search.played)
+
+
+def _so_far(search: Search) -> Verdict | None:
+    """The cheapest set that met the target by what is known of it."""
+    good = [one for one in search.seen.values() if one.meets]
+    return min(good, key=lambda one: one.cost, default=None)
+
+
+def _bounded(search: Search, made: Plan) -> Plan:
     """What the work alone needs, in the time between the first arrival and the last report in time."""
+    lab = laboratory_of(made.scenario)
+    found = search.ask({lever.name: lever.now for lever in search.levers}, 1)
     minutes = lab.days * 1440 + search.target * 60
     need: dict[str, float] = {}
     for bench in lab.stations:
         name = bench.staff or bench.name
         need[name] = need.get(name, 0.0) + found.busy.get(bench.name, 0.0) / minutes
-    return {lever.name: max(1, math.ceil(need.get(lever.name, 0.0) - 1e-9)) for lever in search.levers}
+    bound = {lever.name: max(1, math.ceil(need.get(lever.name, 0.0) - 1e-9)) for lever in search.levers}
+    return replace(made, bound=bound)
 
 
-def _limits(search: _Search, best: Levels, bound: Levels) -> dict[str, dict[str, Any]]:
-    """Why no lever can be one lower."""
-    found: dict[str, dict[str, Any]] = {}
-    for lever in search.levers:
-        level = best[lever.name]
-        if level <= bound[lever.name]:
-            found[lever.name] = {"level": level, "limited_by": "the work alone needs it"}
-            continue
-        less = search.ask({**best, lever.name: level - 1})
-        found[lever.name] = {
-            "level": level,
-            "limited_by": f"with one less the percentile is {less.mean:.2f} h"
-            + ("" if not less.meets else ", which would do: another lever was lowered instead"),
-            "hours_with_one_less": less.mean,
-        }
+def _from(search: Search, bound: Levels) -> dict[str, int]:
+    """Where the search begins: what there is, and at least what the work needs, if the room allows it."""
+    return {lever.name: min(max(lever.now, bound[lever.name]), lever.most) for lever in search.levers}
+
+
+def _way_chosen(search: Search, made: Plan) -> Plan:
+    """The way to work with the lowest turnaround at the present levels; ties keep the present one."""
+    if not made.try_ways:
+        return made
+    levels, present = _from(search, made.bound), search.scenario
+    found: dict[Custom, Verdict] = {}
+    for custom in customs(present):
+        found[custom] = search.fresh(with_custom(present, custom), levels, search.seed)
+        search.say(f"closing {custom.closing}, pools of {custom.pool}: {found[custom].mean:.2f} h")
+    best = min(found, key=lambda custom: (round(found[custom].mean, 2), -found[custom].on_time))
+    search.turn_to(with_custom(present, best))
+    return replace(made, ways=found, custom=best)
+
+
+def _searched(search: Search, made: Plan) -> Plan:
+    """The smallest set by pilots, then confirmed by all replications, its smaller neighbours too."""
+    if made.proof is not None:
+        if made.proof.meets or made.best is None:
+            return made
+        search.replications *= 2
+        search.say(f"the proof missed the target; on with {search.replications} replications")
+        made = replace(made, best=None, proof=None, probability=None, neighbours={})
+    levels = search.more(_from(search, made.bound))
+    if levels is not None:
+        levels = search.less(levels, made.bound)
+    while levels is not None:
+        levels = search.more(levels, surely=True)
+        if levels is None:
+            break
+        around = dict(_named(search, levels, made.bound))
+        lower = next((one.levels for one in around.values() if one.meets), None)
+        if lower is None:
+            best = search.ask(levels, search.replications)
+            return replace(made, best=best, neighbours=around)
+        levels = dict(lower)
+    return made
+
+
+def _named(search: Search, levels: Levels, bound: Levels) -> list[tuple[str, Verdict]]:
+    found = []
+    for lever, verdict in search.neighbours(levels, bound):
+        found.append((lever.name, verdict))
+        if verdict.meets:
+            break
     return found
 
 
-def _pareto(search: _Search) -> tuple[Verdict, ...]:
-    """Tried sets that no other one beats in both cost and turnaround, cheapest first."""
-    kept: list[Verdict] = []
-    for found in sorted(search.seen.values(), key=lambda one: (one.cost, one.mean)):
-        if not kept or found.mean < kept[-1].mean - 1e-9:
-            kept.append(found)
-    return tuple(kept)
+def _proved(search: Search, made: Plan) -> Plan:
+    """Fresh replications, and how sure all that is claimed is."""
+    if made.best is None or made.proof is not None:
+        return made
+    seed = search.seed + PROOF_SEED + search.replications
+    proof = search.fresh(search.scenario, made.best.levels, seed)
+    missing = [one for one in made.neighbours.values() if one.mean > search.target]
+    doubt = proof.doubt(search.target, meets=True)
+    doubt += math.fsum(one.doubt(search.target, meets=False) for one in missing)
+    return replace(made, proof=proof, proof_seed=seed, probability=max(0.0, 1 - doubt))
 
 
-def _sensitivity(search: _Search, best: Levels) -> dict[str, float]:
-    """The percentile under the same levels when the world is worse (hours)."""
-    lab = _laboratory(search.scenario)
+def _tested(search: Search, made: Plan) -> Plan:
+    """The same set when the world is worse, on the luck of the proof."""
+    if made.best is None:
+        return made
+    found: dict[str, Verdict] = {}
+    for name, world in worlds(search.scenario).items():
+        found[name] = search.fresh(world, made.best.levels, made.proof_seed)
+        search.say(f"{name}: {found[name].mean:.2f} h")
+    return replace(made, sensitivity=found)
+
+
+def worlds(scenario: Scenario) -> dict[str, Scenario]:
+    """The same laboratory with more tubes, more infected persons, fewer staff."""
+    lab = laboratory_of(scenario)
     more_ill = tuple(
         replace(
             s,
@@ -355,53 +265,22 @@ def _sensitivity(search: _Search, best: Levels) -> dict[str, float]:
             prevalence_end=min(2 * s.prevalence_end, 1.0),
             prevalence_by_day=tuple(min(2 * p, 1.0) for p in s.prevalence_by_day),
         )
-        for s in search.scenario.streams
+        for s in scenario.streams
     )
     absent = {name: replace(one, absence=min(one.absence + 0.1, 0.9)) for name, one in lab.staff.items()}
-    worlds = {
-        "volume +20 %": scaled(search.scenario, 1.2),
-        "prevalence x 2": replace(search.scenario, streams=more_ill),
+    found = {
+        "volume +20 %": scaled(scenario, 1.2),
+        "prevalence x 2": replace(scenario, streams=more_ill),
     }
     if absent:
-        worlds["absence +10 points"] = replace(search.scenario, laboratory=replace(lab, staff=absent))
-    return {
-        name: search.evaluate(world, best, search.seed, sequential=False).mean
-        for name, world in worlds.items()
-    }
+        found["absence +10 points"] = replace(scenario, laboratory=replace(lab, staff=absent))
+    return found
 
 
-def plan_document(found: Plan) -> dict[str, Any]:
-    """What `lis plan --json` prints."""
-
-    def shown(verdict: Verdict | None) -> dict[str, Any] | None:
-        if verdict is None:
-            return None
-        mean, low, high = interval(verdict.hours)
-        return {
-            "levels": dict(verdict.levels),
-            "cost_per_day": verdict.cost,
-            "percentile_hours": {"mean": mean, "ci95": [low, high] if len(verdict.hours) > 1 else None},
-            "on_time_share": verdict.on_time,
-            "replications": len(verdict.hours),
-            "share_of_runs_in_target": float(np.mean([h <= found.target_hours for h in verdict.hours])),
-            "meets": verdict.meets,
-        }
-
-    return {
-        "scenario": found.scenario,
-        "target_hours": found.target_hours,
-        "percentile": found.percentile,
-        "feasible": found.best is not None,
-        "now": {lever.name: lever.now for lever in found.levers},
-        "least_by_work": dict(found.bound),
-        "plan": shown(found.best),
-        "proof": shown(found.proof),
-        "limits": dict(found.limits),
-        "pareto": _shown_all(found.pareto, shown),
-        "sensitivity_hours": dict(found.sensitivity),
-        "evaluated": found.evaluated,
-    }
-
-
-def _shown_all(many: Iterable[Verdict], shown: Callable[[Verdict], Any]) -> list[Any]:
-    return [shown(one) for one in many]
+def _pareto(search: Search) -> tuple[Verdict, ...]:
+    """Tried sets that no other one beats in both cost and turnaround, cheapest first."""
+    kept: list[Verdict] = []
+    for found in sorted(search.seen.values(), key=lambda one: (one.cost, one.mean)):
+        if not kept or found.mean < kept[-1].mean - 1e-9:
+            kept.append(found)
+    return tuple(kept)

@@ -194,7 +194,7 @@ class Played:
             )
         before = [s.queue for s in self.stations[1 : self.reads_at + 1]]
         for lane in self.lines._lanes:  # noqa: SLF001 - of this module
-            lane.queued = lambda key: sum(queue.ahead(key) for queue in before)  # type: ignore[attr-defined]
+            lane.queued = lambda: sum(len(queue) for queue in before)
         self.controls = self._stream("controls")
 
     @staticmethod

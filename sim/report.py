@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine import Always, Rostered, Station
+from sim.engine import Always, Rostered, Station, spent
 
 Minutes = NDArray[np.float64]
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -21,15 +21,18 @@ class StationLog:
 
     Attributes:
         entered, started: minutes of every part, in order of start.
+        begun, ended: minutes of every run of a server.
         busy: server-minutes of work.
-        on: server-minutes on duty between two minutes.
+        on: server-minutes on duty from 0 up to each of some minutes.
     """
 
     name: str
     entered: Minutes
     started: Minutes
+    begun: Minutes
+    ended: Minutes
     busy: float
-    on: Callable[[float, float], float]
+    on: Callable[[Minutes], Minutes]
     unit: str = "item"
 
     @classmethod
@@ -37,10 +40,10 @@ class StationLog:
         """From a station after its run."""
         log = station.log
         entered = np.concatenate(log.entered) if log.entered else np.empty(0)
-        started = np.repeat(np.asarray(log.started), log.sizes)
-        return cls(
-            station.name, np.asarray(entered, dtype=float), started, log.busy, station.servers.minutes, unit
-        )
+        begun, ended = np.asarray(log.started, dtype=float), np.asarray(log.ended, dtype=float)
+        started = np.repeat(begun, np.asarray(log.sizes, dtype=int))
+        entered = np.asarray(entered, dtype=float)
+        return cls(station.name, entered, started, begun, ended, log.busy, station.servers.until, unit)
 
     @classmethod
     def direct(
@@ -48,17 +51,17 @@ class StationLog:
         name: str,
         entered: Minutes,
         started: Minutes,
-        busy: float,
+        minutes: Minutes,
         on: Always | Rostered,
         unit: str = "item",
     ) -> "StationLog":
         """Of a station that was solved without events."""
-        return cls(name, entered, started, busy, on.minutes, unit)
+        return cls(name, entered, started, started, started + minutes, float(minutes.sum()), on.until, unit)
 
-    def summary(self, start: float, end: float) -> dict[str, Any]:
-        """Utilisation, waits (hours) and queue between two minutes of the run."""
+    def summary(self, end: float) -> dict[str, Any]:
+        """Utilisation, waits and work (hours) and queue from minute 0 to one minute of the run."""
         waits = (self.started - self.entered) / 60
-        on = self.on(start, end)
+        on = float(self.on(np.array([end]))[0])
         come, go = np.sort(self.entered), np.sort(self.started)
         queue = np.arange(1, come.size + 1) - np.searchsorted(go, come, side="right")
         return {
@@ -66,10 +69,19 @@ class StationLog:
             "utilisation": self.busy / on if on > 0 else 0.0,
             "wait_h_mean": float(waits.mean()) if waits.size else 0.0,
             "wait_h_p95": float(np.quantile(waits, 0.95)) if waits.size else 0.0,
+            "work_h_mean": float((self.ended - self.begun).mean()) / 60 if self.begun.size else 0.0,
             "queue_max": int(max(queue.max(), 0)) if queue.size else 0,
-            "queue_mean": float(waits.sum() * 60 / (end - start)) if end > start else 0.0,
+            "queue_mean": float(waits.sum() * 60 / end) if end > 0 else 0.0,
             "served": int(waits.size),
         }
+
+    def trace(self, edges: Minutes) -> dict[str, Minutes]:
+        """Queue at the end, and share of the time on duty that was work, of every stretch between edges."""
+        come, go = np.sort(self.entered), np.sort(self.started)
+        queue = np.searchsorted(come, edges, side="right") - np.searchsorted(go, edges, side="right")
+        work, on = np.diff(spent(edges, self.begun, self.ended)), np.diff(self.on(edges))
+        used = np.divide(work, on, out=np.zeros_like(work), where=on > 0)
+        return {"queue": queue[1:].astype(float), "used": np.minimum(used, 1.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +207,7 @@ class Report:
                 "max": float(hours.max(initial=0.0)),
             },
             "histogram": np.bincount(np.minimum((hours / BIN_HOURS).astype(int), BINS - 1), minlength=BINS),
-            "stations": {name: log.summary(0.0, self.end) for name, log in self.stations.items()},
+            "stations": {name: log.summary(self.end) for name, log in self.stations.items()},
             "busy": {name: log.busy for name, log in self.stations.items()},
             "groups": self._by_group(),
             "days": self._by_day(),
@@ -208,6 +220,21 @@ class Report:
             "wells_empty": counts.get("wells_empty", 0),
             "tests": counts.get("tests", 0),
             "tests_per_person": counts.get("tests", 0) / max(counts.get("first_persons", persons), 1),
+        }
+
+    def trace(self, step: float) -> dict[str, Any]:
+        """Over time: queues and use of every station, and by hour of arrival the tubes and the late ones.
+
+        Args:
+            step: minutes of one stretch.
+        """
+        edges = np.arange(0.0, self.end + step, step)
+        hour = (self.arrived % 1440 // 60).astype(int)
+        return {
+            "step": step,
+            "stations": {name: log.trace(edges) for name, log in self.stations.items()},
+            "hour_tubes": np.bincount(hour, minlength=24),
+            "hour_late": np.bincount(hour, weights=self.late, minlength=24),
         }
 
     def _by_group(self) -> dict[str, dict[str, float]]:

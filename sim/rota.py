@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from scheduler import Rota, Shift
 from scheduler.shifts import DAY, minutes_on, windows
-from sim.arrivals import ScenarioError
+from sim.refusal import ScenarioError
 from sim.run import Study, replicate, simulate
 from sim.scenario import Scenario
 from sim.spec import Laboratory, Staff

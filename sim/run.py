@@ -1,10 +1,12 @@
 """`simulate` runs a scenario once; `replicate` runs it often, on all cores, and says how sure it is."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from multiprocessing import get_context
@@ -13,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from sim.arrivals import ScenarioError
 from sim.chain import run_chain
 from sim.lab import run_laboratory
+from sim.refusal import ScenarioError
 from sim.report import BIN_HOURS, BINS, SHARES, Report
 from sim.scenario import Scenario
 from sim.statistics import enough, interval
@@ -42,8 +44,17 @@ def load(scenario: Scenario | str | Path) -> Scenario:
     path = Path(scenario)
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
-            raise ScenarioError("UNKNOWN_SCENARIO", f"There is no scenario file {path}.")
-        return Scenario.from_toml(path.read_text(encoding="utf-8"), path.parent)
+            raise ScenarioError(
+                "UNKNOWN_SCENARIO",
+                f"There is no scenario file {path}; write the path of one, or a shipped name.",
+            )
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise ScenarioError(
+                "NOT_UTF8", f"{path.name} is no text in UTF-8; save it as UTF-8 and try again."
+            ) from None
+        return Scenario.from_toml(text, path.parent)
     known = shipped_scenarios()
     if str(scenario) not in known:
         raise ScenarioError(
@@ -121,9 +132,16 @@ class Study:
         return None if len(self.runs) < 2 else [low, high]
 
 
-def _one(scenario: Scenario, seed: int, numbers: Sequence[int]) -> list[tuple[int, dict[str, Any]]]:
-    """A chunk of replications in a worker."""
-    return [(number, simulate(scenario, seed, replication=number).summary()) for number in numbers]
+def _one(
+    scenario: Scenario, seed: int, numbers: Sequence[int], step: float = 0.0
+) -> list[tuple[int, dict[str, Any]]]:
+    """A chunk of replications in a worker; with a step (minutes) what happened over time as well."""
+    found = []
+    for number in numbers:
+        report = simulate(scenario, seed, replication=number)
+        traced = {"trace": report.trace(step)} if step else {}
+        found.append((number, report.summary() | traced))
+    return found
 
 
 def replicate(
@@ -133,6 +151,7 @@ def replicate(
     *,
     workers: int = 0,
     half_width: float = 0.0,
+    step: float = 0.0,
     progress: Progress | None = None,
 ) -> Study:
     """Run a scenario `replications` times.
@@ -143,6 +162,7 @@ def replicate(
         seed: the same seed gives the same numbers for every replication, whatever `workers` is.
         workers: processes; 0 for one per core, 1 for none beside this one.
         half_width: stop as soon as the 95 % interval of P95 is this narrow (hours).
+        step: minutes; above 0 every run also tells queues and use of stations over time in such steps.
         progress: called with (done, of, seconds) as replications come in.
     """
     plan = load(scenario)
@@ -151,7 +171,11 @@ def replicate(
     started = time.monotonic()
     runs: dict[int, dict[str, Any]] = {}
     count = min(workers or os.cpu_count() or 1, replications)
-    source = _in_pool(plan, seed, replications, count) if count > 1 else _serially(plan, seed, replications)
+    source = (
+        _in_pool(plan, seed, replications, count, step)
+        if count > 1
+        else _serially(plan, seed, replications, step)
+    )
     stopped = False
     try:
         for number, summary in source:
@@ -172,6 +196,12 @@ def replicate(
     return Study(plan, seed, ordered, time.monotonic() - started, stopped)
 
 
+def step_of(scenario: Scenario) -> float:
+    """Minutes of one stretch that show a scenario over time without drowning in points."""
+    days = scenario.laboratory.days if scenario.laboratory is not None else 30
+    return 15.0 if days <= 2 else 30.0 if days <= 5 else 60.0
+
+
 def _unbroken(runs: Mapping[int, Any]) -> int:
     """How many replications are there without a gap, so that the stop does not depend on who was faster."""
     count = 0
@@ -183,20 +213,19 @@ def _unbroken(runs: Mapping[int, Any]) -> int:
 Pieces = Iterator[tuple[int, dict[str, Any]]]
 
 
-def _serially(plan: Scenario, seed: int, replications: int) -> Any:
+def _serially(plan: Scenario, seed: int, replications: int, step: float) -> Any:
     for number in range(replications):
-        yield from _one(plan, seed, [number])
+        yield from _one(plan, seed, [number], step)
 
 
-def _in_pool(plan: Scenario, seed: int, replications: int, workers: int) -> Any:
+def _in_pool(plan: Scenario, seed: int, replications: int, workers: int, step: float) -> Any:
     """Chunks in worker processes; when a worker dies its chunks are run again in a new pool."""
     size = max(1, min(CHUNK, replications // (2 * workers)))
     waiting = [list(range(a, min(a + size, replications))) for a in range(0, replications, size)]
     for _ in range(RETRIES):
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
         lost: list[list[int]] = []
-        try:
-            futures = {pool.submit(_one, plan, seed, chunk): chunk for chunk in waiting}
+        with quiet_pool(workers) as pool:
+            futures = {pool.submit(_one, plan, seed, chunk, step): chunk for chunk in waiting}
             for future, chunk in _completed(futures):
                 try:
                     found = future.result()
@@ -204,12 +233,25 @@ def _in_pool(plan: Scenario, seed: int, replications: int, workers: int) -> Any:
                     lost.append(chunk)
                     continue
                 yield from found
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
         if not lost:
             return
         waiting = sorted(lost)
     raise ScenarioError("WORKERS_DIE", "Worker processes end again and again; try --workers 1 or less load.")
+
+
+@contextmanager
+def quiet_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that leave Ctrl-C to this one; what is not begun at the end is never begun."""
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _completed(futures: Mapping[Future[Any], list[int]]) -> Iterable[tuple[Future[Any], list[int]]]:
@@ -264,7 +306,7 @@ def _tat(study: Study) -> dict[str, Any]:
 
 
 def _station(study: Study, name: str) -> dict[str, Any]:
-    keys = ("utilisation", "wait_h_mean", "wait_h_p95", "queue_mean", "served")
+    keys = ("utilisation", "wait_h_mean", "wait_h_p95", "work_h_mean", "queue_mean", "served")
     held = [run["stations"][name] for run in study.runs if name in run["stations"]]
     means = {key: float(np.mean([one[key] for one in held])) for key in keys}
     return {"unit": held[0]["unit"], **means, "queue_max": max(one["queue_max"] for one in held)}
@@ -325,6 +367,26 @@ def compare(a: Study, b: Study, *path: str, level: float = 0.95) -> tuple[float,
     if a.seed != b.seed:
         raise ScenarioError("BAD_STUDY", "Only studies of one seed can be paired.")
     return interval(np.array(b.values(*path)[:count]) - np.array(a.values(*path)[:count]), level)
+
+
+def compared(studies: Sequence[Study]) -> list[dict[str, Any]]:
+    """Every further study: its document, and its paired differences to the first."""
+    paths = {
+        "on_time_share": ("on_time_share",),
+        "late": ("late",),
+        "p50": ("tat", "p50"),
+        "p95": ("tat", "p95"),
+        "tests_per_person": ("tests_per_person",),
+    }
+    found = []
+    for study in studies[1:]:
+        many = min(len(studies[0].runs), len(study.runs)) > 1
+        differences = {}
+        for name, path in paths.items():
+            mean, low, high = compare(studies[0], study, *path)
+            differences[name] = {"mean": mean, "ci95": [low, high] if many else None}
+        found.append(document(study) | {"differences": differences})
+    return found
 
 
 def scaled(scenario: Scenario, factor: float) -> Scenario:

@@ -1,19 +1,18 @@
 """What a day brings, as frozen values read from TOML."""
 
-import csv
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arrivals import Arrival, ScenarioError
+from sim.arrivals import Arrival, past_minutes
 from sim.chain import Chain
-from sim.spec import Laboratory, read_laboratory
+from sim.refusal import ScenarioError, check_keys, entries, joined, made, named, shown, typed, within
+from sim.spec import Laboratory, read_laboratory, tier_rules
 
 MODES = ("single", "mixed")
 PLACES = (1, 5, 10, 20)
@@ -39,11 +38,19 @@ class Quantiles:
     def __post_init__(self) -> None:
         rising = all(np.diff(self.shares) > 0) and all(np.diff(self.values) > 0)
         if len(self.shares) != len(self.values) or len(self.shares) < 2 or not rising:
-            raise ScenarioError("BAD_QUANTILES", f"{self.name}: shares and values must pair up and rise.")
+            raise ScenarioError(
+                "BAD_QUANTILES",
+                "shares and values must pair up and rise; write [[share, Cq], ...].",
+                "quantiles",
+            )
         if (self.shares[0], self.shares[-1]) != (0, 1):
-            raise ScenarioError("BAD_QUANTILES", f"{self.name}: shares must run from 0 to 1.")
+            raise ScenarioError(
+                "BAD_QUANTILES", "shares run from 0 to 1; write the lowest and highest Cq too.", "quantiles"
+            )
         if self.ceiling is not None and self.ceiling <= self.values[0]:
-            raise ScenarioError("BAD_QUANTILES", f"{self.name}: the ceiling lies below every value.")
+            raise ScenarioError(
+                "BAD_QUANTILES", f"this lies below every value; write more than {self.values[0]}.", "ceiling"
+            )
 
     def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw `count` values by inverting the distribution."""
@@ -91,22 +98,57 @@ class Stream:
     prevalence_by_day: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for wrong, what in (
-            (self.mode not in MODES, f"mode is one of {', '.join(MODES)}"),
-            (self.places not in PLACES, f"places is one of {PLACES}"),
-            ((self.mode == "single") != (self.places == 1), "a single tube has one place, a mixed one more"),
-            (not 0 <= self.start < self.end <= DAY, "0 <= start < end <= 1440"),
-            (self.tubes < 0 or self.delay < 0, "tubes and delay are not negative"),
-            (not 0 <= self.fill <= 1, "fill lies between 0 and 1"),
-            (min(self.prevalence_start, self.prevalence_end) < 0, "prevalence is not negative"),
-            (max(self.prevalence_start, self.prevalence_end) > 1, "prevalence is at most 1"),
-            (min(self.tubes_by_day, default=0) < 0, "tubes_by_day is not negative"),
-            (not all(0 <= p <= 1 for p in self.prevalence_by_day), "prevalence_by_day lies between 0 and 1"),
-            (self.lab_pool < 0 or self.lab_pool == 1, "lab_pool is 0 or at least 2"),
-            (bool(self.lab_pool) and self.mode == "mixed", "a mixed tube is never pooled again"),
+        share = "write a share from 0 to 1."
+        for wrong, key, what in (
+            (self.mode not in MODES, "mode", f"this is {self.mode!r}; write one of {', '.join(MODES)}."),
+            (self.places not in PLACES, "places", f"this is {self.places}; write one of {PLACES}."),
+            (
+                (self.mode == "single") != (self.places == 1),
+                "places",
+                "a single tube has one place, a mixed one 5, 10 or 20; write those.",
+            ),
+            (
+                not 0 <= self.start < DAY,
+                "start",
+                f"this is {self.start}; write a minute of the day, 0 to 1439.",
+            ),
+            (
+                not self.start < self.end <= DAY,
+                "end",
+                f"this is {self.end}; write a minute after `start`, up to 1440.",
+            ),
+            (self.tubes < 0, "tubes", f"this is {self.tubes}; write 0 or more."),
+            (self.delay < 0, "delay", f"this is {self.delay}; write minutes, 0 or more."),
+            (not 0 <= self.fill <= 1, "fill", f"this is {self.fill}; {share}"),
+            (
+                not 0 <= self.prevalence_start <= 1,
+                "prevalence_start",
+                f"this is {self.prevalence_start}; {share}",
+            ),
+            (not 0 <= self.prevalence_end <= 1, "prevalence_end", f"this is {self.prevalence_end}; {share}"),
+            (
+                min(self.tubes_by_day, default=0) < 0,
+                "tubes_by_day",
+                "factors are not negative; write 0 or more.",
+            ),
+            (
+                not all(0 <= p <= 1 for p in self.prevalence_by_day),
+                "prevalence_by_day",
+                f"for every day {share}",
+            ),
+            (
+                self.lab_pool < 0 or self.lab_pool == 1,
+                "lab_pool",
+                f"this is {self.lab_pool}; write 0 for no pools, else 2 or more.",
+            ),
+            (
+                bool(self.lab_pool) and self.mode == "mixed",
+                "lab_pool",
+                "a mixed tube is never pooled again; leave this key out, or collect single tubes.",
+            ),
         ):
             if wrong:
-                raise ScenarioError("BAD_STREAM", f"Stream {self.name!r}: {what}.")
+                raise ScenarioError("BAD_STREAM", what, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +181,21 @@ class Chemistry:
     positive_control: float = 26.0
 
     def __post_init__(self) -> None:
-        if min(self.noise, self.extraction_noise, self.control_sd) < 0:
-            raise ScenarioError("BAD_CHEMISTRY", "Standard deviations are not negative.")
+        for key in ("noise", "extraction_noise", "control_sd"):
+            if getattr(self, key) < 0:
+                raise ScenarioError(
+                    "BAD_CHEMISTRY", "a standard deviation is not negative; write 0 or more.", key
+                )
         if self.control_ceiling <= self.control_mean:
-            raise ScenarioError("BAD_CHEMISTRY", "The ceiling of the internal control lies above its mean.")
+            raise ScenarioError(
+                "BAD_CHEMISTRY",
+                f"write more than the mean of the control, {self.control_mean}.",
+                "control_ceiling",
+            )
         if set(self.mixing) != set(PLACES):
-            raise ScenarioError("BAD_CHEMISTRY", f"Mixing shifts are needed for {PLACES} places.")
+            raise ScenarioError(
+                "BAD_CHEMISTRY", f"write the shift of Cq for each of {PLACES} places.", "mixing"
+            )
 
     def draw_controls(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw the internal control of `count` specimens."""
@@ -174,12 +225,17 @@ class Injections:
     failure: str = "NTC"
 
     def __post_init__(self) -> None:
-        if min(self.borderline, self.invalid, self.failed_control_plates) < 0:
-            raise ScenarioError("BAD_INJECTIONS", "Counts of injections are not negative.")
+        for key in ("borderline", "invalid", "failed_control_plates"):
+            if getattr(self, key) < 0:
+                raise ScenarioError("BAD_INJECTIONS", "a count is not negative; write 0 or more.", key)
         if len(self.grey) != 2 or self.grey[0] >= self.grey[1]:
-            raise ScenarioError("BAD_INJECTIONS", f"Grey is two rising Cq values, not {self.grey}.")
+            raise ScenarioError(
+                "BAD_INJECTIONS", f"this is {list(self.grey)}; write two rising Cq values.", "grey"
+            )
         if self.failure not in ("NTC", "PC"):
-            raise ScenarioError("BAD_INJECTIONS", f"A failing control is NTC or PC, not {self.failure!r}.")
+            raise ScenarioError(
+                "BAD_INJECTIONS", f'this is {self.failure!r}; write "NTC" or "PC".', "failure"
+            )
 
 
 NO_VIRUS = Quantiles("nothing infected", (0.0, 1.0), (20.0, 40.0))
@@ -187,7 +243,10 @@ NO_VIRUS = Quantiles("nothing infected", (0.0, 1.0), (20.0, 40.0))
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A laboratory day to be drawn, and, where it has them, the laboratory or the chain that works on it."""
+    """A laboratory day to be drawn, and, where it has them, the laboratory or the chain that works on it.
+
+    `text` is the file it was read from, with the sources in its comments.
+    """
 
     name: str
     note: str
@@ -197,20 +256,29 @@ class Scenario:
     injections: Injections = field(default_factory=Injections)
     laboratory: Laboratory | None = None
     engine: Chain | None = None
+    text: str = field(default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.engine is not None:
             return
         names = [stream.name for stream in self.streams]
         if not names or len(set(names)) < len(names):
-            raise ScenarioError("BAD_SCENARIO", f"{self.name}: at least one stream, each with its own name.")
+            raise ScenarioError(
+                "BAD_SCENARIO", "write at least one [[stream]], each with its own name.", "stream"
+            )
         room = sum(stream.tubes for stream in self.streams if stream.mode == "single" and not stream.lab_pool)
         if self.injections.borderline + self.injections.invalid > room:
             raise ScenarioError(
-                "BAD_INJECTIONS", f"{self.name}: more injections than singly tested tubes ({room})."
+                "BAD_INJECTIONS",
+                f"borderline and invalid are more than the {room} tubes tested singly; write fewer.",
+                "injections",
             )
         if self.injections.failed_control_plates > max(1, self.tubes // 96):
-            raise ScenarioError("BAD_INJECTIONS", f"{self.name}: more failing plates than plates to expect.")
+            raise ScenarioError(
+                "BAD_INJECTIONS",
+                f"this is more than plates to expect; write at most {max(1, self.tubes // 96)}.",
+                "injections.failed_control_plates",
+            )
 
     @property
     def tubes(self) -> int:
@@ -229,76 +297,101 @@ class Scenario:
         except tomllib.TOMLDecodeError as error:
             raise ScenarioError("BAD_TOML", f"The scenario is not valid TOML: {error}.") from error
         if "engine" in facts:
-            _keys("scenario", facts, {"name", "engine"}, {"note"})
-            return cls(facts["name"], facts.get("note", ""), engine=Chain.read(facts["engine"]))
+            check_keys(facts, {"name", "engine"}, {"note"})
+            typed(str, "name", facts["name"])
+            with within("engine"):
+                return cls(
+                    facts["name"], facts.get("note", ""), engine=Chain.read(facts["engine"]), text=text
+                )
         parts = {"laboratory", "station", "staff"}
-        _keys("scenario", facts, {"name", "viral", "stream"}, {"note", "chemistry", "injections"} | parts)
+        check_keys(facts, {"name", "viral", "stream"}, {"note", "chemistry", "injections"} | parts)
+        with within("viral"):
+            viral = _quantiles(facts["viral"])
+        with within("injections"):
+            injections = made(Injections, facts.get("injections", {}))
         return cls(
-            name=facts["name"],
-            note=facts.get("note", ""),
-            streams=tuple(_stream(entry, folder) for entry in facts["stream"]),
-            viral=_quantiles(facts["viral"]),
+            name=typed(str, "name", facts["name"]),
+            note=typed(str, "note", facts.get("note", "")),
+            streams=tuple(
+                _stream(entry, n, folder) for n, entry in enumerate(entries(facts, "stream"), start=1)
+            ),
+            viral=viral,
             chemistry=_chemistry(facts.get("chemistry", {})),
-            injections=_made("injections", Injections, facts.get("injections", {})),
+            injections=injections,
             laboratory=read_laboratory(facts) if parts & set(facts) else None,
+            text=text,
         )
 
 
-def _keys(place: str, facts: Mapping[str, Any], needed: set[str], allowed: set[str]) -> None:
-    wrong = sorted((needed - set(facts)) | (set(facts) - needed - allowed))
-    if wrong:
-        raise ScenarioError("BAD_KEYS", f"{place}: keys missing or unknown: {', '.join(wrong)}.")
+STREAM_NEEDS = (
+    *("name", "mode", "places", "site", "start", "end", "tubes"),
+    *("prevalence_start", "prevalence_end"),
+)
 
 
-def _made(place: str, kind: Any, facts: Mapping[str, Any]) -> Any:
-    """A frozen value from a table; lists become tuples."""
-    _keys(place, facts, set(), set(kind.__dataclass_fields__))
-    try:
-        return kind(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
-        )
-    except TypeError as error:
-        raise ScenarioError("BAD_KEYS", f"{place}: {error}.") from error
-
-
-def _stream(facts: Mapping[str, Any], folder: Path | None) -> Stream:
-    given = dict(facts.get("arrival", {}))
-    if "file" in given:
-        given["minutes"] = _past_minutes(str(given.pop("file")), folder)
-    arrival = _made("arrival", Arrival, given)
-    made: Stream = _made(f"stream {facts.get('name', '?')}", Stream, {**facts, "arrival": arrival})
-    return made
-
-
-def _past_minutes(name: str, folder: Path | None) -> list[float]:
-    """Minutes of the day from the column `minute` of a CSV file, or from the times of its column `at`."""
-    path = (folder or Path()) / name
-    if not path.is_file():
-        raise ScenarioError("NO_FILE", f"arrival: there is no file {name} beside the scenario.")
-    found = []
-    with path.open(encoding="utf-8", newline="") as text:
-        for number, row in enumerate(csv.DictReader(text), start=2):
-            try:
-                if "minute" in row:
-                    found.append(float(row["minute"]))
-                else:
-                    clock = datetime.fromisoformat(row["at"])
-                    found.append(clock.hour * 60 + clock.minute + clock.second / 60)
-            except (KeyError, ValueError, TypeError):
-                raise ScenarioError(
-                    "BAD_ARRIVAL", f"{name}: line {number} has no `minute` and no time `at`."
-                ) from None
+def _stream(facts: Any, number: int, folder: Path | None) -> Stream:
+    place = named("stream", facts, number)
+    with within(place):
+        check_keys(facts, STREAM_NEEDS, Stream.__dataclass_fields__)
+        known = tier_rules()
+        with within("tier"):
+            if "tier" not in facts:
+                names = ", ".join(tier.id for tier in known.tiers)
+                raise ScenarioError("BAD_KEYS", f"no target holds without a tier; write one of: {names}.")
+            known.tier(typed(str, "", facts["tier"]))
+        with within("arrival"):
+            arrival = _arrival(facts.get("arrival", {}), folder)
+        found: Stream = made(Stream, {**facts, "arrival": arrival}, STREAM_NEEDS)
     return found
 
 
-def _quantiles(facts: Mapping[str, Any]) -> Quantiles:
-    _keys("viral", facts, {"name", "quantiles"}, {"ceiling"})
-    shares, values = zip(*facts["quantiles"], strict=True)
-    return Quantiles(facts["name"], shares, values, facts.get("ceiling"))
+def _arrival(facts: Any, folder: Path | None) -> Arrival:
+    check_keys(facts, set(), {*Arrival.__dataclass_fields__, "file"})
+    given = dict(facts)
+    if "file" in given:
+        with within("file"):
+            given["minutes"] = past_minutes(typed(str, "", given.pop("file")), folder)
+    found: Arrival = made(Arrival, given)
+    return found
 
 
-def _chemistry(facts: Mapping[str, Any]) -> Chemistry:
-    # TOML keys are text; places are numbers.
-    mixing = {key: {int(n): shift for n, shift in facts[key].items()} for key in ("mixing",) if key in facts}
-    made: Chemistry = _made("chemistry", Chemistry, {**facts, **mixing})
-    return made
+def _quantiles(facts: Any) -> Quantiles:
+    check_keys(facts, {"name", "quantiles"}, {"ceiling"})
+    typed(str, "name", facts["name"])
+    pairs = facts["quantiles"]
+    if (
+        not isinstance(pairs, list)
+        or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
+        or not pairs
+    ):
+        raise ScenarioError(
+            "BAD_TYPE", f"this is {shown(pairs)}; write [[share, Cq], [share, Cq], ...].", "quantiles"
+        )
+    shares, values = zip(*([typed(float, "quantiles", one) for one in pair] for pair in pairs), strict=True)
+    ceiling = facts.get("ceiling")
+    return Quantiles(
+        facts["name"], shares, values, None if ceiling is None else typed(float, "ceiling", ceiling)
+    )
+
+
+def _chemistry(facts: Any) -> Chemistry:
+    with within("chemistry"):
+        check_keys(facts, set(), Chemistry.__dataclass_fields__)
+        own = dict(facts)
+        if "mixing" in facts:
+            own["mixing"] = _mixing(typed(dict, "mixing", facts["mixing"]))
+        for target, shift in typed(dict, "offsets", facts.get("offsets", {})).items():
+            typed(float, joined("offsets", target), shift)
+        found: Chemistry = made(Chemistry, own)
+    return found
+
+
+def _mixing(facts: Mapping[str, Any]) -> dict[int, float]:
+    """TOML keys are text; places are numbers."""
+    for places, shift in facts.items():
+        if not places.isdecimal():
+            raise ScenarioError(
+                "BAD_CHEMISTRY", f"{places!r} is no number of places; write 1, 5, 10, 20.", "mixing"
+            )
+        typed(float, joined("mixing", places), shift)
+    return {int(places): shift for places, shift in facts.items()}

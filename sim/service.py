@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sim.arrivals import ScenarioError
+from sim.refusal import ScenarioError, check_keys, check_types, shown
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "fixed": ("mean",),
@@ -42,37 +42,55 @@ class Service:
 
     def __post_init__(self) -> None:
         if self.kind not in NEEDS:
-            raise ScenarioError("BAD_SERVICE", f"A service time is {', '.join(NEEDS)}, not {self.kind!r}.")
-        numbers = (self.mean, self.sd, self.low, self.mode, self.high, *self.values)
-        if min(numbers) < 0 or not np.all(np.isfinite(numbers)):
-            raise ScenarioError("BAD_SERVICE", f"A {self.kind} service time has finite values, not below 0.")
-        wrong = {
-            "uniform": not self.low <= self.high,
-            "triangular": not self.low <= self.mode <= self.high or self.low == self.high,
-            "lognormal": self.mean == 0,
-            "erlang": self.phases < 1,
-            "observed": not self.values,
-        }
-        if wrong.get(self.kind):
             raise ScenarioError(
-                "BAD_SERVICE", f"A {self.kind} service time needs sensible {NEEDS[self.kind]}."
+                "BAD_SERVICE", f"this is {self.kind!r}; write one of {', '.join(NEEDS)}.", "kind"
             )
+        for key in ("mean", "sd", "low", "mode", "high", "values"):
+            value = getattr(self, key)
+            numbers = value if isinstance(value, tuple) else (value,)
+            if min(numbers, default=0) < 0 or not np.all(np.isfinite(numbers)):
+                raise ScenarioError(
+                    "BAD_SERVICE", "minutes are finite and not negative; write 0 or more.", key
+                )
+        wrong = {
+            "uniform": (not self.low <= self.high, "high", "it is below `low`; write low <= high."),
+            "triangular": (
+                not self.low <= self.mode <= self.high or self.low == self.high,
+                "mode",
+                "write low <= mode <= high, low below high.",
+            ),
+            "lognormal": (self.mean == 0, "mean", "the mean of a lognormal time is above 0; write minutes."),
+            "erlang": (self.phases < 1, "phases", "write 1 or more."),
+            "observed": (not self.values, "values", "measured minutes are missing; write at least one."),
+        }
+        bad, key, what = wrong.get(self.kind, (False, "", ""))
+        if bad:
+            raise ScenarioError("BAD_SERVICE", what, key)
 
     @classmethod
-    def read(cls, place: str, facts: Any) -> "Service":
+    def read(cls, facts: Any) -> "Service":
         """From a number of minutes, or from a table with `kind` and what that kind needs."""
-        if isinstance(facts, (int, float)):
+        if isinstance(facts, (int, float)) and not isinstance(facts, bool):
+            if not facts >= 0:
+                raise ScenarioError("BAD_SERVICE", f"this is {facts}; write minutes, 0 or more.")
             return cls("fixed", mean=float(facts))
         if not isinstance(facts, Mapping):
-            raise ScenarioError("BAD_SERVICE", f"{place}: service is minutes or a table with `kind`.")
-        kind = str(facts.get("kind", "fixed"))
-        wrong = sorted((set(facts) - {"kind"}) ^ set(NEEDS.get(kind, ())))
-        if kind in NEEDS and wrong:
-            raise ScenarioError("BAD_KEYS", f"{place}: service: keys missing or unknown: {', '.join(wrong)}.")
-        made: dict[str, Any] = {
+            raise ScenarioError(
+                "BAD_SERVICE",
+                f"this is {shown(facts)}; write minutes, or a table such as "
+                '{ kind = "uniform", low = 10, high = 20 }.',
+            )
+        kind = facts.get("kind", "fixed")
+        if kind not in NEEDS:
+            raise ScenarioError(
+                "BAD_SERVICE", f"this is {shown(kind)}; write one of {', '.join(NEEDS)}.", "kind"
+            )
+        check_keys(facts, NEEDS[kind], {"kind"})
+        check_types(facts, cls)
+        values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()
         }
-        return cls(**{**made, "kind": kind})
+        return cls(**{**values, "kind": kind})
 
     @property
     def average(self) -> float:

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.resources import files
-from itertools import pairwise
 from typing import Any
 
 from pooling import PoolRules
 from retest import AssayRules, CaseRules, Policy
 from scheduler import FillRules, Rota, TierRules, templates_from_toml
-from sim.arrivals import ScenarioError
 from sim.chain import read_rota
+from sim.refusal import ScenarioError, check_keys, check_types, entries, joined, made, named, typed, within
 from sim.service import Service
 
 
@@ -34,10 +33,21 @@ class Staff:
     cost: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.absence < 1 or not self.present or not all(0 <= p <= 1 for p in self.present):
-            raise ScenarioError(
-                "BAD_STAFF", f"Staff {self.name!r}: absence and presence lie between 0 and 1."
-            )
+        for wrong, key, what in (
+            (
+                not 0 <= self.absence < 1,
+                "absence",
+                f"this is {self.absence}; write a share from 0 to below 1.",
+            ),
+            (
+                not self.present or not all(0 <= p <= 1 for p in self.present),
+                "present",
+                "write a share from 0 to 1 for every day, at least one.",
+            ),
+            (self.cost < 0, "cost", "it is negative; write 0 or more."),
+        ):
+            if wrong:
+                raise ScenarioError("BAD_STAFF", what, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +87,39 @@ class Bench:
     most: int = 1000
 
     def __post_init__(self) -> None:
-        for wrong, what in (
-            (self.unit not in ("tube", "plate"), "unit is tube or plate"),
-            ((self.servers > 0) == bool(self.staff), "it has servers, or staff that is named, and not both"),
-            (self.servers < 0 or self.patience < 0, "servers and patience are not negative"),
-            (not 1 <= self.plates[0] <= self.plates[1], "plates is [least, most], from 1 up"),
-            (not 0 <= self.down < 1 or not 0 <= self.failure < 1, "down and failure lie between 0 and 1"),
-            (min(self.per_positive, self.repair, self.cost) < 0, "minutes and costs are not negative"),
+        share = "write a share from 0 to below 1."
+        for wrong, key, what in (
+            (self.unit not in ("tube", "plate"), "unit", f'this is {self.unit!r}; write "tube" or "plate".'),
+            (
+                self.servers < 0,
+                "servers",
+                f"this is {self.servers}; write 1 or more, or name `staff` instead.",
+            ),
+            (self.servers > 0 and self.staff, "servers", "it has `staff` already; write one of the two."),
+            (
+                self.servers == 0 and not self.staff,
+                "servers",
+                "nobody works here; write 1 or more, or `staff`.",
+            ),
+            (self.patience < 0, "patience", "minutes are not negative; write 0 or more."),
+            (
+                not 1 <= self.plates[0] <= self.plates[1],
+                "plates",
+                f"this is {list(self.plates)}; write [least, most], from 1 up.",
+            ),
+            (not 0 <= self.down < 1, "down", f"this is {self.down}; {share}"),
+            (not 0 <= self.failure < 1, "failure", f"this is {self.failure}; {share}"),
+            (self.per_positive < 0, "per_positive", "minutes are not negative; write 0 or more."),
+            (self.repair < 0, "repair", "minutes are not negative; write 0 or more."),
+            (self.cost < 0, "cost", "it is negative; write 0 or more."),
+            (
+                self.most < max(self.servers, 1),
+                "most",
+                "there is less room than servers; write at least those.",
+            ),
         ):
             if wrong:
-                raise ScenarioError("BAD_STATION", f"Station {self.name!r}: {what}.")
+                raise ScenarioError("BAD_STATION", what, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +141,13 @@ class Recall:
     desks: int = 2
 
     def __post_init__(self) -> None:
-        if not 0 <= self.show_up <= 1 or self.travel < 0 or self.desks < 1:
-            raise ScenarioError(
-                "BAD_RECALL", "show_up lies in 0..1, travel is not negative, desks from 1 up."
-            )
+        for wrong, key, what in (
+            (not 0 <= self.show_up <= 1, "show_up", f"this is {self.show_up}; write a share from 0 to 1."),
+            (self.travel < 0, "travel", "minutes are not negative; write 0 or more."),
+            (self.desks < 1, "desks", "somebody must receive them; write 1 or more."),
+        ):
+            if wrong:
+                raise ScenarioError("BAD_RECALL", what, key)
 
 
 @dataclass(frozen=True)
@@ -148,32 +184,55 @@ class Laboratory:
     def __post_init__(self) -> None:
         names = [station.name for station in self.stations]
         units = [station.unit for station in self.stations]
-        missing = sorted({s.staff for s in self.stations if s.staff} - set(self.staff))
-        if missing:
-            raise ScenarioError(
-                "UNKNOWN_STAFF", f"Stations name staff that is not there: {', '.join(missing)}."
-            )
-        for wrong, what in (
-            (len(set(names)) < len(names), "every station has a name of its own"),
+        for number, station in enumerate(self.stations):
+            key = named("station", {"name": station.name}, number)
+            if station.staff and station.staff not in self.staff:
+                known = ", ".join(self.staff) or "none"
+                raise ScenarioError(
+                    "UNKNOWN_STAFF",
+                    f"there is no staff {station.staff!r}; write one of [[staff]] ({known}), or add it.",
+                    joined(key, "staff"),
+                )
+            if station.name in names[:number]:
+                raise ScenarioError(
+                    "BAD_LABORATORY", "two stations have this name; rename one.", joined(key, "name")
+                )
+            if number and station.unit == "tube":
+                raise ScenarioError(
+                    "BAD_STATION",
+                    "only the first station takes tubes; write the tube station first, and it alone.",
+                    joined(key, "unit"),
+                )
+        reading = sum(s.reads for s in self.stations)
+        share = "write a share from 0 to below 1."
+        for wrong, key, what in (
+            (len(units) < 2, "station", "write a tube station, then one plate station or more."),
+            (units[:1] != ["tube"], "station", 'the first station receives tubes; give it unit = "tube".'),
             (
-                len(units) < 2 or units[0] != "tube" or "tube" in units[1:],
-                "one tube station, then plate stations",
+                reading != 1,
+                "station",
+                f"{reading} stations read; write reads = true at exactly one, the cycler.",
             ),
-            (sum(s.reads for s in self.stations) != 1, "exactly one station reads (the cycler)"),
-            (self.days < 1, "at least one day"),
-            (not 0 <= self.control_failure < 1 or not 0 <= self.invalid < 1, "shares lie between 0 and 1"),
+            (self.days < 1, "laboratory.days", f"this is {self.days}; write 1 or more."),
+            (not 0 <= self.control_failure < 1, "laboratory.control_failure", share),
+            (not 0 <= self.invalid < 1, "laboratory.invalid", share),
+            (not 0 <= self.volume_spread <= 1, "laboratory.volume_spread", "write a share from 0 to 1."),
+            (self.pool_every <= 0, "laboratory.pool_every", "write minutes above 0."),
             (
-                not 0 <= self.volume_spread <= 1 or self.pool_every <= 0,
-                "spread lies in 0..1, pool_every above 0",
+                self.target_hours <= 0,
+                "laboratory.target_hours",
+                f"this is {self.target_hours}; write hours above 0.",
             ),
             (
-                self.target_hours <= 0 or not 0 < self.target_share <= 1,
-                "the target is hours above 0 and a share",
+                not 0 < self.target_share <= 1,
+                "laboratory.target_share",
+                f"this is {self.target_share}; write a share above 0, at most 1.",
             ),
         ):
             if wrong:
-                raise ScenarioError("BAD_LABORATORY", f"A laboratory needs: {what}.")
-        self.tiers.tier(self.recall.tier)
+                raise ScenarioError("BAD_LABORATORY", what, key)
+        with within("laboratory.recall.tier"):
+            self.tiers.tier(self.recall.tier)
 
     @property
     def assay(self) -> AssayRules:
@@ -186,12 +245,17 @@ class Laboratory:
         return next(number for number, station in enumerate(self.stations) if station.reads)
 
 
-def shipped(package: str, path: str) -> str:
-    """Text of a rule file that comes with the policies."""
-    place = files(package).joinpath(path)
-    if not place.is_file():
-        raise ScenarioError("UNKNOWN_RULES", f"There is no rule file {path} among those of {package}.")
-    return place.read_text("utf-8")
+def shipped(package: str, folder: str, name: str) -> str:
+    """Text of a rule file that comes with the policies.
+
+    Raises:
+        ScenarioError: `UNKNOWN_RULES`, naming those there are.
+    """
+    place = files(package).joinpath(folder)
+    known = sorted(one.name.removesuffix(".toml") for one in place.iterdir() if one.name.endswith(".toml"))
+    if name not in known:
+        raise ScenarioError("UNKNOWN_RULES", f"there is none {name!r}; write one of: {', '.join(known)}.")
+    return place.joinpath(f"{name}.toml").read_text("utf-8")
 
 
 _PLAIN = {"days", "auto_release", "control_failure", "invalid", "volume_spread", "pool_every"} | {
@@ -205,23 +269,23 @@ def read_laboratory(facts: Mapping[str, Any]) -> Laboratory:
     """From the tables `laboratory`, `station` and `staff` of a scenario.
 
     Raises:
-        ScenarioError: the key, and why it is refused.
-        RulesError, ScheduleError, PoolDesignError: what a policy package refuses.
+        ScenarioError: the key, why it is refused, and what to write instead.
     """
     own = facts.get("laboratory", {})
-    _keys("laboratory", own, {"assay"}, _PLAIN | _NAMED)
-    stations = tuple(_bench(entry) for entry in facts.get("station", ()))
-    for first, second in pairwise(stations):
-        if first.reads and second.unit == "tube":
-            raise ScenarioError("BAD_STATION", f"Station {second.name!r}: after the cycler there are plates.")
-    staff = {str(entry.get("name", "?")): _staff(entry) for entry in facts.get("staff", ())}
+    with within("laboratory"):
+        check_keys(own, {"assay"}, _PLAIN | _NAMED)
+        check_types(own, Laboratory)
+        assay, policy, template = (
+            typed(str, key, own.get(key, usual))
+            for key, usual in (("assay", ""), ("policy", "china"), ("template", "96-standard"))
+        )
+    stations = tuple(_bench(entry, n) for n, entry in enumerate(entries(facts, "station"), start=1))
+    crews = [_staff(n, entry) for n, entry in enumerate(entries(facts, "staff"), start=1)]
+    staff = {crew.name: crew for crew in crews}
     return Laboratory(
-        rules=CaseRules(
-            AssayRules.from_toml(shipped("retest", f"assays/{own['assay']}.toml"), own["assay"]),
-            Policy.from_toml(shipped("retest", f"policies/{own.get('policy', 'china')}.toml")),
-        ),
-        tiers=TierRules.from_toml(shipped("scheduler", "tiers.toml")),
-        fill=_fill(own.get("fill", {}), str(own.get("template", "96-standard")), stations),
+        rules=_rules(assay, policy),
+        tiers=tier_rules(),
+        fill=_fill(own.get("fill", {}), template, stations),
         pool=_pool(own.get("pool", {})),
         stations=stations,
         staff=staff,
@@ -230,63 +294,75 @@ def read_laboratory(facts: Mapping[str, Any]) -> Laboratory:
     )
 
 
-def _keys(place: str, facts: Mapping[str, Any], needed: set[str], allowed: set[str]) -> None:
-    wrong = sorted((needed - set(facts)) | (set(facts) - needed - allowed))
-    if wrong:
-        raise ScenarioError("BAD_KEYS", f"{place}: keys missing or unknown: {', '.join(wrong)}.")
+def tier_rules() -> TierRules:
+    """The tiers that come with the scheduler."""
+    return TierRules.from_toml(shipped("scheduler", "", "tiers"))
 
 
-def _bench(facts: Mapping[str, Any]) -> Bench:
-    place = f"station {facts.get('name', '?')}"
-    _keys(place, facts, {"name", "service"}, set(Bench.__dataclass_fields__))
-    made = dict(facts)
-    made["service"] = Service.read(place, facts["service"])
-    if "plates" in facts:
-        made["plates"] = _pair(place, facts["plates"])
-    return Bench(**made)
+def _rules(assay: str, policy: str) -> CaseRules:
+    with within("laboratory.assay"):
+        own = AssayRules.from_toml(shipped("retest", "assays", assay), assay)
+    with within("laboratory.policy"):
+        return CaseRules(own, Policy.from_toml(shipped("retest", "policies", policy)))
 
 
-def _pair(place: str, value: Any) -> tuple[int, int]:
-    if not isinstance(value, Sequence) or len(value) != 2:
-        raise ScenarioError("BAD_STATION", f"{place}: plates is [least, most].")
-    return int(value[0]), int(value[1])
+def _bench(facts: Any, number: int) -> Bench:
+    with within(named("station", facts, number)):
+        check_keys(facts, {"name", "service"}, Bench.__dataclass_fields__)
+        with within("service"):
+            service = Service.read(facts["service"])
+        found: Bench = made(Bench, {**facts, "service": service})
+    return found
 
 
-def _staff(facts: Mapping[str, Any]) -> Staff:
-    name = str(facts.get("name", "?"))
-    more = {"absence", "present", "cost"}
-    _keys(f"staff {name}", facts, {"name", "shift"}, more | {"spell", "rest", "ending"})
-    made: dict[str, Any] = {
-        key: tuple(facts[key]) if key == "present" else facts[key] for key in more if key in facts
-    }
-    return Staff(name, read_rota(facts), **made)
+def _staff(number: int, facts: Any) -> Staff:
+    with within(named("staff", facts, number)):
+        more = {"absence", "present", "cost"}
+        check_keys(facts, {"name", "shift"}, more | {"spell", "rest", "ending"})
+        check_types(facts, Staff)
+        rota = read_rota(facts)
+        own = {key: facts[key] for key in more if key in facts}
+        found: Staff = made(Staff, {**own, "name": facts["name"], "rota": rota})
+    return found
 
 
-def _fill(facts: Mapping[str, Any], template: str, stations: Sequence[Bench]) -> FillRules:
-    _keys("laboratory.fill", facts, set(), set(FillRules.__dataclass_fields__) - {"template"})
-    templates = templates_from_toml(shipped("scheduler", "plates.toml"))
+def _fill(facts: Any, template: str, stations: Sequence[Bench]) -> FillRules:
+    templates = templates_from_toml(shipped("scheduler", "", "plates"))
     if template not in templates:
         raise ScenarioError(
-            "UNKNOWN_RULES", f"No plate template {template!r}; known: {', '.join(templates)}."
+            "UNKNOWN_RULES",
+            f"there is no plate template {template!r}; write one of: {', '.join(templates)}.",
+            "laboratory.template",
         )
     working = sum(station.service.average for station in stations if station.unit == "plate")
-    made: dict[str, Any] = {"minutes_to_report": round(1.25 * working)}
-    made |= {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
-    return FillRules(templates[template], **made)
+    with within("laboratory.fill"):
+        check_keys(facts, set(), set(FillRules.__dataclass_fields__) - {"template"})
+        usual = {"minutes_to_report": round(1.25 * working), "template": templates[template]}
+        found: FillRules = made(FillRules, {**usual, **facts})
+    return found
 
 
-def _pool(facts: Mapping[str, Any]) -> PoolRules:
-    _keys("laboratory.pool", facts, set(), {"size", "max_n", "min_n", "max_wait", "lead", "excluded_tiers"})
-    made: dict[str, Any] = {key: facts[key] for key in ("size", "max_n", "min_n") if key in facts}
-    made |= {key: timedelta(minutes=facts[key]) for key in ("max_wait", "lead") if key in facts}
-    if "excluded_tiers" in facts:
-        made["excluded_tiers"] = frozenset(facts["excluded_tiers"])
-    return PoolRules(**made)
+def _pool(facts: Any) -> PoolRules:
+    with within("laboratory.pool"):
+        check_keys(facts, set(), {"size", "max_n", "min_n", "max_wait", "lead", "excluded_tiers"})
+        values: dict[str, Any] = {
+            key: typed(int, key, facts[key]) for key in ("size", "max_n", "min_n") if key in facts
+        }
+        for key in ("max_wait", "lead"):
+            if key in facts:
+                values[key] = timedelta(minutes=typed(float, key, facts[key]))
+        if "excluded_tiers" in facts:
+            values["excluded_tiers"] = frozenset(typed(list, "excluded_tiers", facts["excluded_tiers"]))
+        found: PoolRules = made(PoolRules, values)
+    return found
 
 
-def _recall(facts: Mapping[str, Any]) -> Recall:
-    _keys("laboratory.recall", facts, set(), set(Recall.__dataclass_fields__))
-    made = dict(facts)
-    if "delay" in facts:
-        made["delay"] = Service.read("laboratory.recall", facts["delay"])
-    return Recall(**made)
+def _recall(facts: Any) -> Recall:
+    with within("laboratory.recall"):
+        check_keys(facts, set(), Recall.__dataclass_fields__)
+        values = dict(facts)
+        if "delay" in facts:
+            with within("delay"):
+                values["delay"] = Service.read(facts["delay"])
+        found: Recall = made(Recall, values)
+    return found

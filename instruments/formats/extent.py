@@ -26,6 +26,7 @@ CELL_LIMIT = 6_000_000
 ROW_LIMIT = 400_000
 _CELL = re.compile(rb'<c r="([A-Z]{1,3})[0-9]')
 _LONG = {n: re.compile(rb'<c r="[A-Z]{1,3}[0-9]{%d}' % (n + 1)) for n in (4, 5)}
+_TWICE = re.compile(rb'<c [^<>]*\br="[^<>]*\br="')
 _PREFIXED = re.compile(rb"<[^<>\s/:]+:c[\s/>]")
 _PLACE = re.compile(r"([A-Za-z]*)([0-9]+)")
 
@@ -85,7 +86,8 @@ def _shape(source: Source, xml: bytes) -> tuple[int, int]:
     plain = 0 <= begin < end and xml.count(b"sheetData") == 2
     body = xml[begin + len(b"<sheetData") : end] if plain else xml
     columns = _CELL.findall(body)
-    if not plain or len(columns) != body.count(b"<c") or (b":c" in body and _PREFIXED.search(body)):
+    odd = len(columns) != body.count(b"<c") or (b":c" in body and _PREFIXED.search(body))
+    if not plain or odd or _TWICE.search(body):  # of two places of one cell a lenient reader takes the last
         return _walked(source, xml)
     # So many digits and no more: the last row itself needs a list of all rows, which takes longer.
     digits = next((n for n in (4, 5) if not _LONG[n].search(body)), 9)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -13,7 +14,7 @@ BAR = 30
 
 
 @click.command("simulate")
-@click.argument("scenario")
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO [SCENARIO2 ...]")
 @click.option(
     "--replications", type=click.IntRange(1), default=20, show_default=True, help="Runs with other luck."
 )
@@ -31,24 +32,82 @@ BAR = 30
     default=0.0,
     help="Stop when the 95 % interval of P95 is this narrow (hours).",
 )
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Also write one page with charts that opens without network.",
+)
+@click.option(
+    "--language", type=click.Choice(["zh", "en"]), default="zh", show_default=True, help="Of that page."
+)
+@click.option(
+    "--toml",
+    is_flag=True,
+    help="Print the file of SCENARIO and play nothing: the start of a scenario of your own.",
+)
 @json_option
-def simulate_command(
-    scenario: str, replications: int, seed: int, workers: int, half_width: float, *, as_json: bool
+def simulate_command(  # noqa: PLR0913 - one argument an option
+    scenarios: tuple[str, ...],
+    replications: int,
+    seed: int,
+    workers: int,
+    half_width: float,
+    html: Path | None,
+    language: Literal["zh", "en"],
+    *,
+    toml: bool,
+    as_json: bool,
 ) -> None:
-    """Simulate SCENARIO (a TOML file or the name of a shipped one) and say how sure the answer is."""
-    from sim import document, load, replicate
+    """Simulate SCENARIO (a TOML file or the name of a shipped one) and say how sure the answer is.
 
-    study = replicate(
-        load(_given(scenario)), replications, seed, workers=workers, half_width=half_width, progress=_progress
-    )
-    click.echo("", err=True)
-    if study.stopped:
-        click.echo(f"stopped after {len(study.runs)} of {replications} replications", err=True)
-    found = document(study)
+    Several scenarios are played on the same luck and compared with the first.
+    """
+    from sim import compared, document, load, page, replicate, step_of
+
+    plans = [load(_given(one)) for one in scenarios]
+    if toml:
+        click.echo("\n".join(plan.text for plan in plans), nl=False)
+        return
+    studies = []
+    for plan in plans:
+        studies.append(
+            replicate(
+                plan,
+                replications,
+                seed,
+                workers=workers,
+                half_width=half_width,
+                step=step_of(plan) if html else 0.0,
+                progress=_progress,
+            )
+        )
+        click.echo("", err=True)
+        if studies[-1].stopped:
+            click.echo(f"stopped after {len(studies[-1].runs)} of {replications} replications", err=True)
+            break
+    if html is not None:
+        made_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
+        html.write_text(page(studies, language=language, made_at=made_at), encoding="utf-8")
+        click.echo(f"wrote {html}", err=True)
+    found = [document(study) for study in studies]
     if as_json:
-        print_json(found)
-    else:
-        _print_study(found)
+        print_json(found[0] | ({"compared": compared(studies)} if len(studies) > 1 else {}))
+        return
+    for one in found:
+        _print_study(one)
+        click.echo("")
+    if len(studies) > 1:
+        _print_compared(compared(studies))
+
+
+def _print_compared(found: list[dict[str, Any]]) -> None:
+    rows = [
+        [one["scenario"], name, f"{gap['mean']:+.4g}", _interval(gap["ci95"], 1, "")]
+        for one in found
+        for name, gap in one["differences"].items()
+    ]
+    click.echo("against the first scenario, on the same luck:")
+    print_table(["scenario", "measure", "difference", ""], rows)
 
 
 def _given(scenario: str) -> str | Path:
@@ -112,11 +171,28 @@ def _interval(pair: list[float] | None, factor: float, unit: str) -> str:
 @click.option("--percentile", type=float, default=95.0, show_default=True, help="Of tubes, 0 to 100.")
 @click.option("--replications", type=click.IntRange(2), default=10, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--workers", type=click.IntRange(0), default=0, help="Processes; 0 = one per core.")
+@click.option(
+    "--ways", is_flag=True, help="Also choose when partial plates close and how large laboratory pools are."
+)
 @json_option
-def plan_command(
-    scenario: str, target_hours: float, percentile: float, replications: int, seed: int, *, as_json: bool
+def plan_command(  # noqa: PLR0913 - one argument an option
+    scenario: str,
+    target_hours: float,
+    percentile: float,
+    replications: int,
+    seed: int,
+    workers: int,
+    *,
+    ways: bool,
+    as_json: bool,
 ) -> None:
-    """Find the smallest machines and shifts with which SCENARIO keeps the target; prove it by simulation."""
+    """Find the smallest machines and shifts with which SCENARIO keeps the target; prove it by simulation.
+
+    Every set tried is told on stderr. Ctrl-C ends the search and prints what is known by then.
+    """
+    import os
+
     from sim import load, plan, plan_document
 
     found = plan_document(
@@ -127,6 +203,8 @@ def plan_command(
             replications=replications,
             seed=seed,
             say=lambda sentence: click.echo(sentence, err=True),
+            workers=workers or os.cpu_count() or 1,
+            try_ways=ways,
         )
     )
     if as_json:
@@ -137,37 +215,101 @@ def plan_command(
 
 def _print_plan(found: dict[str, Any]) -> None:
     target = f"P{found['percentile']:g} within {found['target_hours']:g} h"
+    if found["stopped_early"]:
+        click.echo("stopped: below is what was known by then", err=True)
     if not found["feasible"]:
-        click.echo(
-            f"{found['scenario']}: {target} cannot be met with the room there is; see the best tried below."
-        )
+        why = "was not met yet" if found["stopped_early"] else "cannot be met with the room there is"
+        click.echo(f"{found['scenario']}: {target} {why}; see the best tried below.")
     else:
-        proof = found["proof"]
-        hours = proof["percentile_hours"]
-        click.echo(
-            f"{found['scenario']}: {target} needs this, for {found['plan']['cost_per_day']:.0f} a day. "
-            f"Proof {hours['mean']:.2f} h {_interval(hours['ci95'], 1, ' h')}, {proof['replications']} runs, "
-            f"{proof['share_of_runs_in_target']:.0%} of them in target."
-        )
-        rows = [
-            [
-                name,
-                found["now"][name],
-                level,
-                found["least_by_work"][name],
-                found["limits"][name]["limited_by"],
-            ]
-            for name, level in found["plan"]["levels"].items()
-        ]
-        print_table(["lever", "now", "needed", "least by work", "limited by"], rows)
-        for name, value in found["sensitivity_hours"].items():
-            click.echo(f"{name}: {value:.2f} h")
+        _print_proof(found, target)
+    _print_ways(found["ways"])
     click.echo("")
     rows = [
-        [f"{one['cost_per_day']:.0f}", f"{one['percentile_hours']['mean']:.2f}", one["meets"], one["levels"]]
+        [
+            f"{one['cost_per_day']:.0f}",
+            one["machines"],
+            one["people"],
+            _hours(one["percentile_hours"]["mean"]),
+            f"{one['on_time_share']:.1%}",
+            "yes" if one["meets"] else "no",
+            one["replications"],
+            one["limited_by"],
+            " ".join(f"{name} {level}" for name, level in one["levels"].items()),
+        ]
         for one in found["pareto"]
     ]
-    print_table(["cost a day", "hours", "meets", "levels"], rows)
+    header = [
+        "cost a day",
+        "machines",
+        "people",
+        "hours",
+        "on time",
+        "meets",
+        "runs",
+        "longest wait",
+        "levels",
+    ]
+    print_table(header, rows)
+
+
+def _print_proof(found: dict[str, Any], target: str) -> None:
+    chosen, proof = found["plan"], found["proof"]
+    click.echo(f"{found['scenario']}: {target} needs this, for {chosen['cost_per_day']:.0f} a day.")
+    if proof is None:
+        click.echo("Not proven: the search was stopped.")
+    else:
+        hours = proof["percentile_hours"]
+        click.echo(
+            f"Proof {_hours(hours['mean'])} h {_interval(hours['ci95'], 1, ' h')}, {proof['replications']} "
+            f"runs, {proof['share_of_runs_in_target']:.0%} of them in target, {proof['on_time_share']:.1%} "
+            "on time."
+        )
+        sure = found["probability_of_correct_selection"]
+        but = (
+            f" Too close to tell: one less of {', '.join(found['undecided'])}." if found["undecided"] else ""
+        )
+        click.echo(
+            f"It meets the target and what is said of smaller sets is true: at least {sure:.1%} sure.{but}"
+        )
+        if not found["proven"]:
+            click.echo("NOT PROVEN: the interval reaches beyond the target. Give more --replications.")
+    rows = [
+        [
+            name,
+            found["now"][name],
+            level,
+            found["least_by_work"].get(name, ""),
+            found["limits"][name]["limited_by"],
+        ]
+        for name, level in chosen["levels"].items()
+    ]
+    print_table(["lever", "now", "needed", "least by work", "limited by"], rows)
+    for name, one in found["sensitivity"].items():
+        more = one["hours_more"]
+        change = f", {more['mean']:+.2f} h {_interval(more['ci95'], 1, ' h')}" if more else ""
+        mean = _hours(one["percentile_hours"]["mean"])
+        click.echo(f"{name}: {mean} h{change}, {one['on_time_share']:.1%} on time")
+
+
+def _print_ways(ways: list[dict[str, Any]]) -> None:
+    if not ways:
+        return
+    click.echo("")
+    rows = [
+        [
+            one["closing"],
+            one["pool"] or "none",
+            _hours(one["percentile_hours"]["mean"]),
+            f"{one['on_time_share']:.1%}",
+            f"{one['tests_per_person']:.3f}",
+        ]
+        for one in ways
+    ]
+    print_table(["plates close by", "pool size", "hours", "on time", "tests a person"], rows)
+
+
+def _hours(hours: float | None) -> str:
+    return "never" if hours is None else f"{hours:.2f}"
 
 
 COMMANDS = {"simulate": simulate_command, "plan": plan_command}

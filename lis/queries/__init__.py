@@ -55,10 +55,10 @@ from lis.queries.forecasts import (
     forecast_row,
     forecast_tubes,
     forecasts,
+    open_plates,
     outcomes_of,
     past_facts,
     past_plates,
-    plates_under_way,
     unreported,
 )
 from lis.queries.live import dyes_seen, forget_live, keep_live, live_frames, live_plates, model_of, running_in
@@ -82,6 +82,7 @@ from lis.queries.plates import (
     lot_tallies,
     plate_row,
     plates,
+    plates_under_way,
     pool_members,
     pool_sizes,
     pools_of,
@@ -231,6 +232,7 @@ __all__ = [
     "open_amendment",
     "open_amendments",
     "open_codes",
+    "open_plates",
     "open_recall_counts",
     "open_recalls",
     "open_tasks",

@@ -58,7 +58,7 @@ def unreported(conn: Connection, at: datetime | None = None) -> list[Tube]:
     return [one for one in folded.values() if one.state in UNREPORTED]
 
 
-def plates_under_way(conn: Connection, at: datetime) -> list[Row]:
+def open_plates(conn: Connection, at: datetime) -> list[Row]:
     """Plates that were made by ``at`` and neither read nor given up by then, oldest first."""
     found = (
         select(*_PLATE)

@@ -49,6 +49,15 @@ def plates(conn: Connection, *states: str, limit: int = PAGE) -> list[Row]:
     return all_rows(conn, found.order_by(plate.c.created_at.desc(), plate.c.plate_id).limit(limit))
 
 
+def plates_under_way(conn: Connection, since: datetime) -> tuple[int, int]:
+    """Plates made since then that no cycler has taken yet, and cyclers that have taken one since then."""
+    waiting = select(func.count()).where(plate.c.state == "planned", plate.c.created_at >= since)
+    used = select(func.count(plate.c.instrument.distinct())).where(
+        plate.c.instrument != "", plate.c.started_at >= since
+    )
+    return int(conn.execute(waiting).scalar_one()), int(conn.execute(used).scalar_one())
+
+
 _WELLS: Final = Prepared(select(plate_well).where(plate_well.c.plate_id == bindparam("which")))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from lis import barcodes, ledger, queries
 from lis import events as e
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FILLABLE = (TubeState.RECEIVED, TubeState.AWAITING_RETEST)
 SECOND_KIT = "second-kit"
+SHIFT: Final = timedelta(hours=8)
 JOBS_CONSIDERED = 4000
 """The most urgent jobs that are considered for one plate; ten times what a plate can hold."""
 
@@ -104,8 +106,18 @@ def propose(unit: Unit, rules: Rulebook, order: PlateOrder, expected: Sequence[E
     waiting = jobs(unit, rules)
     if order.assay:
         waiting = [job for job in waiting if job.assay == order.assay]
-    fill = rules.fill(template, impatient=order.now_whatever)
+    fill = replace(rules.fill(template, impatient=order.now_whatever), queued=_queued(unit))
     return fill_plate(waiting, fill, unit.now, expected)
+
+
+def _queued(unit: Unit) -> int:
+    """Plates that must wait for a cycler: more are on the way than cyclers have been in use in a shift.
+
+    A plate made longer ago was put aside and keeps nobody from closing another; a laboratory that has not
+    loaded any says nothing about its cyclers.
+    """
+    planned, cyclers = queries.plates_under_way(unit.conn, unit.now - SHIFT)
+    return max(planned - cyclers, 0) if cyclers else 0
 
 
 def create(unit: Unit, rules: Rulebook, order: PlateOrder, expected: Sequence[Expected] = ()) -> str:

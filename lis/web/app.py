@@ -21,6 +21,7 @@ from lis.web import (
     api_plates,
     api_pools,
     api_quality,
+    api_simulations,
     live,
     metrics,
     pages,
@@ -30,6 +31,7 @@ from lis.web import (
     problems,
 )
 from lis.web.border import Border
+from lis.web.playing import Simulations
 from lis.web.sessions import Sessions, Throttle
 
 HERE = Path(__file__).parent
@@ -59,6 +61,9 @@ def create_app(
     app.state.news = news or live.News()
     app.state.sessions = Sessions(lab, Throttle(lab.database.clock))
     app.state.metrics = metrics.create(lab, bridge)
+    app.state.simulations = Simulations(
+        lab.settings.data / "simulations", lab.database.clock, lab.settings.simulations_at_once
+    )
     app.state.revision = db.newest_revision()
     app.include_router(api_admin.router)
     app.include_router(live.router)
@@ -67,6 +72,7 @@ def create_app(
     app.include_router(api_pools.router)
     app.include_router(api_quality.router)
     app.include_router(api_capacity.router)
+    app.include_router(api_simulations.router)
     app.include_router(api_admin.open_router)
     app.include_router(pages.router)
     app.include_router(pages_bench.router)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -59,12 +60,13 @@ def serving(lab: Laboratory, host: str, port: int, news: News | None = None) -> 
 
 
 class _Server(uvicorn.Server):
-    """A server that lets go of the screens that listen to its news when it stops."""
+    """A server that, when it stops, ends its simulations and lets go of the screens that listen."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the streams first: they would keep their connections open for minutes."""
+        """End streams and simulations first: they would keep the server for minutes."""
         app: Any = self.config.app
         app.state.news.close()
+        await asyncio.to_thread(app.state.simulations.close)
         await super().shutdown(sockets)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from bench import Bench
@@ -81,6 +82,24 @@ def test_the_scheduler_waits_or_says_that_nothing_waits(bench: Bench):
         plan = plates.propose(unit, bench.lab.rules, PlateOrder(assay="daan-2019-ncov"))
     assert isinstance(plan, Plan)
     refused(bench, "NOTHING_TO_PLATE", assay=CDC)
+
+
+def test_no_partial_plate_is_closed_behind_plates_that_wait_for_a_cycler(bench: Bench):
+    """More plates made than cyclers in use: a partial one waits; plates put aside long ago hold nobody up."""
+
+    def asked() -> str:
+        with bench.lab.database.write("anna") as unit:
+            return type(plates.propose(unit, bench.lab.rules, PlateOrder(now_whatever=False))).__name__
+
+    bench.plate(bench.singles(1))
+    bench.plate(bench.singles(1), load=False)
+    bench.singles(3)
+    bench.clock.advance(timedelta(hours=1))
+    assert asked() == "Plan"
+    bench.plate(bench.singles(1), load=False)
+    assert asked() == "Wait"
+    bench.clock.advance(timedelta(hours=7, minutes=1))
+    assert asked() == "Plan"
 
 
 def test_wells_by_hand_must_make_sense(bench: Bench):

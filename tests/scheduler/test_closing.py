@@ -39,7 +39,7 @@ def test_held_persons_weigh_more():
 
 
 def test_no_partial_plate_behind_a_queue_of_machines():
-    """While plates as urgent wait for a machine a partial one waits too, even when its slack is used up."""
+    """While plates wait for a machine a partial one waits too, even when its slack is used up."""
     queued = replace(COST, queued=1)
     assert fill_plate(jobs(92, due=1), queued, NOW) == Wait(NOW + timedelta(minutes=5), "filling")
     assert isinstance(fill_plate(jobs(93), queued, NOW), Plan)

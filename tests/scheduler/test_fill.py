@@ -12,7 +12,9 @@ from scheduler import FillRules, Job, Plan, ScheduleError, Wait, fill_plate, tem
 
 NOW = datetime(2022, 12, 14, 8, 0, tzinfo=UTC)
 TEMPLATES = templates_from_toml(files("scheduler").joinpath("plates.toml").read_text("utf-8"))
-RULES = FillRules(TEMPLATES["96-standard"], min_fill=24, max_wait_minutes=60, minutes_to_report=180)
+RULES = FillRules(
+    TEMPLATES["96-standard"], policy="urgency", min_fill=24, max_wait_minutes=60, minutes_to_report=180
+)
 
 
 def job(tube, due=24.0, waited=5.0, assay="cov", **more):

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler import FillRules, templates_from_toml
-from sim.arrivals import ScenarioError
 from sim.calibrate import Passage, Past, Run, calibrate, ks_distance, ks_limit, reference
 from sim.forecast import forecast
 from sim.now import (
@@ -28,13 +27,14 @@ from sim.now import (
     Tide,
     left_of,
 )
+from sim.refusal import ScenarioError
 from sim.score import score, together
 from sim.service import Service
 from sim.trials import admit, advise
 
 TEMPLATE = templates_from_toml(files("scheduler").joinpath("plates.toml").read_text("utf-8"))["96-standard"]
 ROOM = len(TEMPLATE.sample_wells("column"))
-EAGER = FillRules(TEMPLATE, min_fill=1, max_wait_minutes=0)
+EAGER = FillRules(TEMPLATE, policy="urgency", min_fill=1, max_wait_minutes=0)
 NOW = 600.0
 SURE = (Course("report", 1.0),)
 

@@ -1,10 +1,12 @@
 """Queues of the simulator: nothing is lost, nobody is overtaken, everybody carries the time they came."""
 
 import numpy as np
+import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.engine import NEVER, Items, Lots
+from sim.engine import NEVER, Always, Items, Lots, Station
+from sim.service import Service, Times
 
 
 @given(
@@ -66,7 +68,6 @@ def test_lots_go_by_priority_then_by_arrival_and_none_waits_beyond_its_patience(
     assert queue.ready(now) == (now if len(lots) >= least else 0.0 + patience)
     queue.flush()
     assert queue.ready(now) == now
-    assert queue.ahead(1) == sum(key <= 1 for key in lots)
     out = []
     while len(queue):
         taken, _ = queue.take(now)
@@ -74,3 +75,33 @@ def test_lots_go_by_priority_then_by_arrival_and_none_waits_beyond_its_patience(
         out += taken
     assert out == sorted(range(len(lots)), key=lambda lot: (lots[lot], lot))
     assert queue.ready(now) == NEVER
+
+
+class Opens(Lots):
+    """Lots that may start from one moment on."""
+
+    __slots__ = ("opens",)
+
+    def ready(self, now):
+        """Not before the moment."""
+        return max(self.opens, now) if len(self) else NEVER
+
+
+def test_an_alarm_that_rings_a_digit_early_is_set_again():
+    """Where now + (then - now) falls short of then by the last digit, what waits for then still starts."""
+    rng = np.random.default_rng(1)
+    pairs = (
+        (float(a), float(b))
+        for a, b in zip(rng.uniform(0, 300, 9999), rng.uniform(300, 900, 9999), strict=True)
+    )
+    now, then = next((a, b) for a, b in pairs if a + (b - a) < b)
+    env = simpy.Environment(initial_time=now)
+    queue = Opens()
+    queue.opens = then
+    done = []
+    times = Times("x", Service("fixed", mean=1.0), np.random.default_rng(1))
+    station = Station(env, "x", queue, Always(1), times, done.append)
+    queue.put("lot", now)
+    station.poke()
+    env.run()
+    assert done == [["lot"]]

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from sim import ScenarioError, load, plan, plan_document
-from sim.plan import levers, percentile_of, with_levels
+from sim.levers import levers, with_levels
 from sim.run import scaled, simulate
+from sim.search import percentile_of
 
 LAB = scaled(load("yangzhou-2021-08"), 0.15)
 
@@ -34,7 +35,18 @@ def test_the_plan_meets_the_target_and_proves_it(found):
     assert made.best.meets
     assert made.proof.mean <= 12.0
     assert made.proof.hours != made.best.hours
-    assert len(told) == made.evaluated
+    assert made.probability > 0.9
+    assert len(told) >= made.evaluated
+    assert all(" runs | " in sentence for sentence in told[: made.evaluated])
+
+
+def test_workers_find_the_same_plan():
+    """Two processes play the same replications to the same numbers as none beside this one."""
+    small = scaled(load("county-hospital"), 0.3)
+    alone, together = (plan(small, 9.0, replications=2, workers=n) for n in (1, 2))
+    assert alone.best.levels == together.best.levels
+    assert alone.best.hours == together.best.hours
+    assert alone.proof.hours == together.proof.hours
 
 
 def test_nothing_can_be_taken_away(found):
@@ -87,6 +99,43 @@ def test_shifts_keep_their_proportion():
     assert [shift.people for shift in one.shifts] == [1, 1, 1]
     double = with_levels(jiangmen, {lever.name: 2 * lever.now}).laboratory.staff[lever.name].rota
     assert double.positions == 2 * lever.now
+
+
+def test_ctrl_c_ends_the_search_with_what_is_known():
+    """Interrupted in the middle, the plan is what was tried by then, and says that it was stopped."""
+
+    def interrupt(sentence):
+        told.append(sentence)
+        if len(told) == 4:
+            raise KeyboardInterrupt
+
+    told = []
+    found = plan_document(plan(machines(LAB, pcr=3), 12.0, replications=2, say=interrupt))
+    assert found["stopped_early"]
+    assert found["proof"] is None
+    assert 0 < found["evaluated"] <= len(told) == 4
+    assert found["pareto"]
+
+
+def test_ways_to_work_are_tried_at_the_present_levels():
+    """Closing rules and pool sizes are compared on the same luck; the plan is made for the best of them."""
+    fever = scaled(load("fever-clinic"), 0.2)
+    fever = replace(fever, laboratory=replace(fever.laboratory, days=1))
+    found = plan_document(plan(fever, 8.0, replications=2, try_ways=True))
+    assert len(found["ways"]) == 9
+    assert {one["pool"] for one in found["ways"]} == {0, 5, 10}
+    best = min(one["percentile_hours"]["mean"] for one in found["ways"])
+    chosen = next(one for one in found["ways"] if {k: one[k] for k in ("closing", "pool")} == found["way"])
+    assert chosen["percentile_hours"]["mean"] == pytest.approx(best, abs=0.01)
+
+
+def test_work_that_is_never_done_counts_as_late():
+    """A set of levels under which work is left for ever misses the target; it does not end the search."""
+    staff = {name: replace(one, present=(1.0, 0.0)) for name, one in LAB.laboratory.staff.items()}
+    left = replace(LAB, laboratory=replace(LAB.laboratory, staff=staff, days=2))
+    found = plan_document(plan(left, 12.0, replications=2))
+    assert not found["feasible"]
+    assert found["pareto"][0]["percentile_hours"] == {"mean": None, "ci95": None}
 
 
 def test_other_percentiles_come_from_the_histogram():

@@ -2,6 +2,7 @@
 
 import math
 import os
+import pickle
 import signal
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -64,12 +65,12 @@ def test_workers_give_the_same_numbers():
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def _die_once(flag, scenario, seed, numbers):
+def _die_once(flag, scenario, seed, numbers, step):
     """A worker that is killed on its first chunk."""
     if not Path(flag).exists():
         Path(flag).touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return running._one(scenario, seed, numbers)
+    return running._one(scenario, seed, numbers, step)
 
 
 class _Deadly(running.ProcessPoolExecutor):
@@ -80,6 +81,13 @@ class _Deadly(running.ProcessPoolExecutor):
     def submit(self, task, *arguments):
         """Send the deadly task instead."""
         return super().submit(_die_once, self.flag, *arguments)
+
+
+def test_a_refusal_comes_back_whole_from_a_worker():
+    """A refusal survives the way between processes with its code, key and reason."""
+    refusal = ScenarioError("NEVER_ENDS", "Work is left at opening.", "station.opening")
+    back = pickle.loads(pickle.dumps(refusal))  # noqa: S301
+    assert (back.code, back.key, str(back)) == ("NEVER_ENDS", "station.opening", str(refusal))
 
 
 def test_a_dead_worker_costs_a_retry(tmp_path, monkeypatch):

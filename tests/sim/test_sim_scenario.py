@@ -36,43 +36,64 @@ def test_quantiles_are_drawn_as_given():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "code"),
+    ("old", "new", "code", "key"),
     [
-        ("[viral]", "[viral", "BAD_TOML"),
-        ('name = "demo-day"', 'title = "demo-day"', "BAD_KEYS"),
-        ("borderline = 2", "borderlines = 2", "BAD_KEYS"),
-        ('tier = "fever"\n', "", "BAD_KEYS"),
-        ("ceiling = 34.5", "ceiling = 11.0", "BAD_QUANTILES"),
-        ("[0.05, 16.4]", "[0.05, 11.0]", "BAD_QUANTILES"),
-        ("[[0.0, 12.0], ", "[", "BAD_QUANTILES"),
-        ("control_sd = 2.5", "control_sd = -1", "BAD_CHEMISTRY"),
-        ("control_mean = 28.1", "control_mean = 35", "BAD_CHEMISTRY"),
-        ("10 = 1.0, ", "", "BAD_CHEMISTRY"),
-        ("borderline = 2", "borderline = -2", "BAD_INJECTIONS"),
-        ("borderline = 2", "borderline = 160", "BAD_INJECTIONS"),
-        ("failed_control_plates = 1", "failed_control_plates = 3", "BAD_INJECTIONS"),
-        ("grey = [38.2, 39.6]", "grey = [39.6, 38.2]", "BAD_INJECTIONS"),
-        ('failure = "NTC"', 'failure = "XC"', "BAD_INJECTIONS"),
-        ('name = "fever clinic"', 'name = "afternoon single"', "BAD_SCENARIO"),
-        ('mode = "mixed"', 'mode = "pool"', "BAD_STREAM"),
-        ('mode = "mixed"', 'mode = "single"', "BAD_STREAM"),
-        ("places = 10", "places = 7", "BAD_STREAM"),
-        ("end = 690", "end = 400", "BAD_STREAM"),
-        ("tubes = 60\nprev", "tubes = -1\nprev", "BAD_STREAM"),
-        ("fill = 0.95", "fill = 1.5", "BAD_STREAM"),
-        ("fill = 0.95", "lab_pool = 5", "BAD_STREAM"),
-        ("lab_pool = 5", "lab_pool = 1", "BAD_STREAM"),
-        ("prevalence_end = 0.25", "prevalence_end = 1.25", "BAD_STREAM"),
-        ("prevalence_start = 0.05", "prevalence_start = -0.05", "BAD_STREAM"),
+        ("[viral]", "[viral", "BAD_TOML", ""),
+        ('name = "demo-day"', 'title = "demo-day"', "BAD_KEYS", "title"),
+        ("borderline = 2", "borderlines = 2", "BAD_KEYS", "injections.borderlines"),
+        ('tier = "fever"\n', "", "BAD_KEYS", 'stream."fever clinic".tier'),
+        ("ceiling = 34.5", "ceiling = 11.0", "BAD_QUANTILES", "viral.ceiling"),
+        ("[0.05, 16.4]", "[0.05, 11.0]", "BAD_QUANTILES", "viral.quantiles"),
+        ("[[0.0, 12.0], ", "[", "BAD_QUANTILES", "viral.quantiles"),
+        ("control_sd = 2.5", "control_sd = -1", "BAD_CHEMISTRY", "chemistry.control_sd"),
+        ("control_mean = 28.1", "control_mean = 35", "BAD_CHEMISTRY", "chemistry.control_ceiling"),
+        ("10 = 1.0, ", "", "BAD_CHEMISTRY", "chemistry.mixing"),
+        ("borderline = 2", "borderline = -2", "BAD_INJECTIONS", "injections.borderline"),
+        ("borderline = 2", "borderline = 160", "BAD_INJECTIONS", "injections"),
+        (
+            "failed_control_plates = 1",
+            "failed_control_plates = 3",
+            "BAD_INJECTIONS",
+            "injections.failed_control_plates",
+        ),
+        ("grey = [38.2, 39.6]", "grey = [39.6, 38.2]", "BAD_INJECTIONS", "injections.grey"),
+        ('failure = "NTC"', 'failure = "XC"', "BAD_INJECTIONS", "injections.failure"),
+        ('name = "fever clinic"', 'name = "afternoon single"', "BAD_SCENARIO", "stream"),
+        ('mode = "mixed"', 'mode = "pool"', "BAD_STREAM", 'stream."morning 10:1".mode'),
+        ('mode = "mixed"', 'mode = "single"', "BAD_STREAM", 'stream."morning 10:1".places'),
+        ("places = 10", "places = 7", "BAD_STREAM", 'stream."morning 10:1".places'),
+        ("end = 690", "end = 400", "BAD_STREAM", 'stream."morning 10:1".end'),
+        ("tubes = 60\nprev", "tubes = -1\nprev", "BAD_STREAM", 'stream."morning 10:1".tubes'),
+        ("fill = 0.95", "fill = 1.5", "BAD_STREAM", 'stream."morning 10:1".fill'),
+        ("fill = 0.95", "lab_pool = 5", "BAD_STREAM", 'stream."morning 10:1".lab_pool'),
+        (
+            "lab_pool = 5",
+            "lab_pool = 1",
+            "BAD_STREAM",
+            'stream."morning single, pooled in the laboratory".lab_pool',
+        ),
+        (
+            "prevalence_end = 0.25",
+            "prevalence_end = 1.25",
+            "BAD_STREAM",
+            'stream."fever clinic".prevalence_end',
+        ),
+        (
+            "prevalence_start = 0.05",
+            "prevalence_start = -0.05",
+            "BAD_STREAM",
+            'stream."fever clinic".prevalence_start',
+        ),
     ],
 )
-def test_senseless_scenarios_are_refused(old, new, code):
-    """One thing wrong in the file, and it is refused by a code before anything is drawn."""
+def test_senseless_scenarios_are_refused(old, new, code, key):
+    """One thing wrong in the file, and it is refused by a code and the path of the key before anything is drawn."""
     assert old in TEXT
     with pytest.raises(ScenarioError) as caught:
         Scenario.from_toml(TEXT.replace(old, new, 1))
-    assert caught.value.code == code
-    assert str(caught.value).endswith(".")
+    assert (caught.value.code, caught.value.key) == (code, key)
+    assert str(caught.value).startswith(key)
+    assert str(caught.value).endswith((".", "?", ")"))
 
 
 def test_quantiles_must_pair():

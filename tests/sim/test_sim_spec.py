@@ -6,9 +6,6 @@ import pytest
 from click.testing import CliRunner
 
 from lis.cli.planning import COMMANDS
-from pooling import PoolDesignError
-from retest import RulesError
-from scheduler import ScheduleError
 from sim import Scenario, ScenarioError, load, shipped_scenarios, simulate
 
 BASE = """
@@ -65,64 +62,248 @@ servers = 1
 service = { kind = "exponential", mean = 1.0 }
 """
 
+LATE = BASE + '[[station]]\nname = "late"\nunit = "tube"\nservers = 1\nservice = 1\n'
+
 WRONG = {
-    "unknown staff": (BASE, 'staff = "crew"', 'staff = "crow"', "UNKNOWN_STAFF"),
-    "shift overlap": (BASE, "start = 960, end = 1400", "start = 900, end = 1400", "SHIFT_OVERLAP"),
-    "pool of a mixed tube": (BASE, 'tier = "voluntary"', 'tier = "voluntary"\nlab_pool = 5', "BAD_STREAM"),
-    "unknown tier": (BASE, 'tier = "voluntary"', 'tier = "vip"', "UNKNOWN_TIER"),
-    "unknown assay": (BASE, "daan-2019-ncov", "no-such", "UNKNOWN_RULES"),
-    "unknown policy": (BASE, "[laboratory]\n", '[laboratory]\npolicy = "mars"\n', "UNKNOWN_RULES"),
-    "unknown template": (BASE, "[laboratory]\n", '[laboratory]\ntemplate = "97"\n', "UNKNOWN_RULES"),
-    "no reading station": (BASE, "reads = true", "reads = false", "BAD_LABORATORY"),
-    "one name twice": (BASE, 'name = "pcr"', 'name = "opening"', "BAD_LABORATORY"),
-    "tube station last": (BASE, "reads = true", 'reads = true\nunit = "tube"', "BAD_LABORATORY"),
-    "tubes after the cycler": (
-        BASE + '[[station]]\nname = "late"\nunit = "tube"\nservers = 1\nservice = 1\n',
-        "",
-        "",
-        "BAD_STATION",
+    "unknown staff": (BASE, 'staff = "crew"', 'staff = "crow"', "UNKNOWN_STAFF", "station.opening.staff"),
+    "shift overlap": (
+        BASE,
+        "start = 960, end = 1400",
+        "start = 900, end = 1400",
+        "SHIFT_OVERLAP",
+        "staff.crew.shift",
     ),
-    "servers and staff": (BASE, 'staff = "crew"', 'staff = "crew"\nservers = 2', "BAD_STATION"),
-    "neither servers nor staff": (BASE, "servers = 2", "", "BAD_STATION"),
-    "negative down": (BASE, "reads = true", "reads = true\ndown = -0.1", "BAD_STATION"),
-    "plates not a pair": (BASE, "reads = true", "reads = true\nplates = 4", "BAD_STATION"),
-    "plates backwards": (BASE, "reads = true", "reads = true\nplates = [4, 1]", "BAD_STATION"),
-    "unknown key": (BASE, "reads = true", "reads = true\nspeed = 3", "BAD_KEYS"),
-    "service of a text": (BASE, "service = 90", 'service = "fast"', "BAD_SERVICE"),
-    "unknown service": (BASE, 'kind = "uniform"', 'kind = "gauss"', "BAD_SERVICE"),
-    "service key missing": (BASE, "low = 10, ", "", "BAD_KEYS"),
-    "service backwards": (BASE, "low = 10, high = 20", "low = 20, high = 10", "BAD_SERVICE"),
-    "negative service": (BASE, "service = 90", "service = -1", "BAD_SERVICE"),
-    "absence above one": (BASE, 'name = "crew"', 'name = "crew"\nabsence = 1.5', "BAD_STAFF"),
-    "show-up above one": (BASE, "show_up = 0.9", "show_up = 1.9", "BAD_RECALL"),
-    "no days": (BASE, "[laboratory]\n", "[laboratory]\ndays = 0\n", "BAD_LABORATORY"),
-    "factor below zero": (BASE, "tubes = 60", "tubes = 60\ntubes_by_day = [-1.0]", "BAD_STREAM"),
-    "prevalence above one": (BASE, "tubes = 60", "tubes = 60\nprevalence_by_day = [1.1]", "BAD_STREAM"),
-    "bad fill": (BASE, "min_fill = 5", "min_fill = 0", "BAD_RULES"),
-    "bad pool": (BASE, "[laboratory.fill]", "[laboratory.pool]\nsize = 1\n[laboratory.fill]", "BAD_RULES"),
-    "shift without end": (BASE, ", end = 960", "", "BAD_KEYS"),
-    "unknown station": (CHAIN, "servers = 1", "servers = 1\nthen = { b = 0.1 }", "UNKNOWN_STATION"),
-    "shares above one": (CHAIN, "servers = 1", "servers = 1\nthen = { a = 0.6, out = 0.6 }", "BAD_STATION"),
-    "negative rate": (CHAIN, "rate = 1.0", "rate = -1.0", "NEGATIVE_RATE"),
-    "unknown arrivals": (CHAIN, '"poisson"', '"sometimes"', "BAD_ARRIVAL"),
-    "no servers": (CHAIN, "servers = 1", "servers = 0", "BAD_STATION"),
-    "batch backwards": (CHAIN, "servers = 1", "servers = 1\nbatch = [5, 2]", "BAD_STATION"),
-    "station called out": (CHAIN, 'name = "a"', 'name = "out"', "BAD_CHAIN"),
-    "warm-up of everything": (CHAIN, "items = 10", "items = 10\nwarmup = 10", "BAD_CHAIN"),
-    "unknown engine key": (CHAIN, "items = 10", "items = 10\nspeed = 1", "BAD_KEYS"),
-    "unknown chain key": (CHAIN, "servers = 1", "servers = 1\nspeed = 1", "BAD_KEYS"),
+    "pool of a mixed tube": (
+        BASE,
+        'tier = "voluntary"',
+        'tier = "voluntary"\nlab_pool = 5',
+        "BAD_STREAM",
+        "stream.s.lab_pool",
+    ),
+    "unknown tier": (BASE, 'tier = "voluntary"', 'tier = "vip"', "UNKNOWN_TIER", "stream.s.tier"),
+    "unknown assay": (BASE, "daan-2019-ncov", "no-such", "UNKNOWN_RULES", "laboratory.assay"),
+    "unknown policy": (
+        BASE,
+        "[laboratory]\n",
+        '[laboratory]\npolicy = "mars"\n',
+        "UNKNOWN_RULES",
+        "laboratory.policy",
+    ),
+    "unknown template": (
+        BASE,
+        "[laboratory]\n",
+        '[laboratory]\ntemplate = "97"\n',
+        "UNKNOWN_RULES",
+        "laboratory.template",
+    ),
+    "no reading station": (BASE, "reads = true", "reads = false", "BAD_LABORATORY", "station"),
+    "one name twice": (BASE, 'name = "pcr"', 'name = "opening"', "BAD_LABORATORY", "station.opening.name"),
+    "tube station last": (
+        BASE,
+        "reads = true",
+        'reads = true\nunit = "tube"',
+        "BAD_STATION",
+        "station.pcr.unit",
+    ),
+    "tubes after the cycler": (LATE, "", "", "BAD_STATION", "station.late.unit"),
+    "servers and staff": (
+        BASE,
+        'staff = "crew"',
+        'staff = "crew"\nservers = 2',
+        "BAD_STATION",
+        "station.opening.servers",
+    ),
+    "neither servers nor staff": (BASE, "servers = 2", "", "BAD_STATION", "station.pcr.servers"),
+    "negative down": (BASE, "reads = true", "reads = true\ndown = -0.1", "BAD_STATION", "station.pcr.down"),
+    "plates not a pair": (BASE, "reads = true", "reads = true\nplates = 4", "BAD_TYPE", "station.pcr.plates"),
+    "plates backwards": (
+        BASE,
+        "reads = true",
+        "reads = true\nplates = [4, 1]",
+        "BAD_STATION",
+        "station.pcr.plates",
+    ),
+    "unknown key": (BASE, "reads = true", "reads = true\nspeed = 3", "BAD_KEYS", "station.pcr.speed"),
+    "service of a text": (BASE, "service = 90", 'service = "fast"', "BAD_SERVICE", "station.pcr.service"),
+    "unknown service": (
+        BASE,
+        'kind = "uniform"',
+        'kind = "gauss"',
+        "BAD_SERVICE",
+        "station.opening.service.kind",
+    ),
+    "service key missing": (BASE, "low = 10, ", "", "BAD_KEYS", "station.opening.service.low"),
+    "service backwards": (
+        BASE,
+        "low = 10, high = 20",
+        "low = 20, high = 10",
+        "BAD_SERVICE",
+        "station.opening.service.high",
+    ),
+    "negative service": (BASE, "service = 90", "service = -1", "BAD_SERVICE", "station.pcr.service"),
+    "absence above one": (
+        BASE,
+        'name = "crew"',
+        'name = "crew"\nabsence = 1.5',
+        "BAD_STAFF",
+        "staff.crew.absence",
+    ),
+    "show-up above one": (BASE, "show_up = 0.9", "show_up = 1.9", "BAD_RECALL", "laboratory.recall.show_up"),
+    "no days": (BASE, "[laboratory]\n", "[laboratory]\ndays = 0\n", "BAD_LABORATORY", "laboratory.days"),
+    "factor below zero": (
+        BASE,
+        "tubes = 60",
+        "tubes = 60\ntubes_by_day = [-1.0]",
+        "BAD_STREAM",
+        "stream.s.tubes_by_day",
+    ),
+    "prevalence above one": (
+        BASE,
+        "tubes = 60",
+        "tubes = 60\nprevalence_by_day = [1.1]",
+        "BAD_STREAM",
+        "stream.s.prevalence_by_day",
+    ),
+    "bad fill": (BASE, "min_fill = 5", "min_fill = 0", "BAD_RULES", "laboratory.fill.min_fill"),
+    "bad pool": (
+        BASE,
+        "[laboratory.fill]",
+        "[laboratory.pool]\nsize = 1\n[laboratory.fill]",
+        "BAD_RULES",
+        "laboratory.pool.size",
+    ),
+    "shift without end": (BASE, ", end = 960", "", "BAD_KEYS", "staff.crew.shift.day.end"),
+    "unknown station": (
+        CHAIN,
+        "servers = 1",
+        "servers = 1\nthen = { b = 0.1 }",
+        "UNKNOWN_STATION",
+        "engine.chain.a.then.b",
+    ),
+    "shares above one": (
+        CHAIN,
+        "servers = 1",
+        "servers = 1\nthen = { a = 0.6, out = 0.6 }",
+        "BAD_STATION",
+        "engine.chain.a.then",
+    ),
+    "negative rate": (CHAIN, "rate = 1.0", "rate = -1.0", "NEGATIVE_RATE", "engine.arrivals.rate"),
+    "unknown arrivals": (CHAIN, '"poisson"', '"sometimes"', "BAD_ARRIVAL", "engine.arrivals"),
+    "no servers": (CHAIN, "servers = 1", "servers = 0", "BAD_STATION", "engine.chain.a.servers"),
+    "batch backwards": (
+        CHAIN,
+        "servers = 1",
+        "servers = 1\nbatch = [5, 2]",
+        "BAD_STATION",
+        "engine.chain.a.batch",
+    ),
+    "station called out": (CHAIN, 'name = "a"', 'name = "out"', "BAD_CHAIN", "engine.chain"),
+    "warm-up of everything": (CHAIN, "items = 10", "items = 10\nwarmup = 10", "BAD_CHAIN", "engine.warmup"),
+    "unknown engine key": (CHAIN, "items = 10", "items = 10\nspeed = 1", "BAD_KEYS", "engine.speed"),
+    "unknown chain key": (CHAIN, "servers = 1", "servers = 1\nspeed = 1", "BAD_KEYS", "engine.chain.a.speed"),
+    "a text for a number": (BASE, "servers = 2", 'servers = "two"', "BAD_TYPE", "station.pcr.servers"),
+    "a number for a text": (BASE, 'site = "x"', "site = 7", "BAD_TYPE", "stream.s.site"),
+    "a broken number of machines": (BASE, "servers = 2", "servers = 2.5", "BAD_TYPE", "station.pcr.servers"),
+    "true for a number": (BASE, "tubes = 60", "tubes = true", "BAD_TYPE", "stream.s.tubes"),
+    "a number that is none": (
+        BASE,
+        "fill = 5",
+        "fill = 5\nmax_wait_minutes = nan",
+        "BAD_TYPE",
+        "laboratory.fill.max_wait_minutes",
+    ),
+    "a list for a table": (
+        BASE,
+        "[laboratory.recall]",
+        "[[laboratory.recall]]",
+        "BAD_TYPE",
+        "laboratory.recall",
+    ),
+    "negative servers": (BASE, "servers = 2", "servers = -2", "BAD_STATION", "station.pcr.servers"),
+    "negative minutes of waiting": (
+        BASE,
+        "reads = true",
+        "reads = true\npatience = -5",
+        "BAD_STATION",
+        "station.pcr.patience",
+    ),
+    "tubes without a tier": (BASE, 'tier = "voluntary"\n', "", "BAD_KEYS", "stream.s.tier"),
+    "re-collected without a tier": (
+        BASE,
+        "show_up = 0.9",
+        'show_up = 0.9\ntier = "vip"',
+        "UNKNOWN_TIER",
+        "laboratory.recall.tier",
+    ),
+    "a target of no hours": (
+        BASE,
+        "[laboratory]\n",
+        "[laboratory]\ntarget_hours = 0\n",
+        "BAD_LABORATORY",
+        "laboratory.target_hours",
+    ),
+    "a target above all": (
+        BASE,
+        "[laboratory]\n",
+        "[laboratory]\ntarget_share = 1.5\n",
+        "BAD_LABORATORY",
+        "laboratory.target_share",
+    ),
+    "one station only as table": (BASE, "[[stream]]", "[stream]", "BAD_TYPE", "stream"),
+    "a break outside its shift": (
+        BASE,
+        "end = 960, people = 2",
+        "end = 960, people = 2, breaks = [[400, 500]]",
+        "BAD_SHIFT",
+        "staff.crew.shift.day.breaks",
+    ),
+    "a shift of a text": (BASE, "people = 2", 'people = "two"', "BAD_TYPE", "staff.crew.shift.day.people"),
+    "unknown ending": (
+        BASE,
+        'name = "crew"',
+        'name = "crew"\nending = "stop"',
+        "BAD_ROTA",
+        "staff.crew.ending",
+    ),
+    "a station without a name": (BASE, 'name = "pcr"\n', "", "BAD_KEYS", "station[3].name"),
+    "past arrivals of no file": (
+        BASE,
+        "tubes = 60",
+        'tubes = 60\narrival = { shape = "past", file = "gone.csv" }',
+        "NO_FILE",
+        "stream.s.arrival.file",
+    ),
+    "waves without minutes": (
+        BASE,
+        "tubes = 60",
+        'tubes = 60\narrival = { shape = "waves", weights = [1] }',
+        "BAD_ARRIVAL",
+        "stream.s.arrival.minutes",
+    ),
+    "no room for the machines": (
+        BASE,
+        "servers = 2",
+        "servers = 2\nmost = 1",
+        "BAD_STATION",
+        "station.pcr.most",
+    ),
+    "negative cost": (BASE, 'name = "crew"', 'name = "crew"\ncost = -1', "BAD_STAFF", "staff.crew.cost"),
+    "a misspelt key": (BASE, "servers = 2", "server = 2", "BAD_KEYS", "station.pcr.server"),
+    "a text for items": (CHAIN, "items = 10", 'items = "ten"', "BAD_TYPE", "engine.items"),
+    "negative rate of a shift": (CHAIN, "rate = 1.0", 'rate = "fast"', "BAD_TYPE", "engine.arrivals.rate"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_bad_scenarios_are_refused(case):
-    """Each fault is named by its code, with a sentence, before anything is simulated for long."""
-    text, old, new, code = WRONG[case]
+    """Each fault is named by its code, by the path of its key and by what to write, before anything runs."""
+    text, old, new, code, key = WRONG[case]
     assert old in text
-    with pytest.raises((ScenarioError, ScheduleError, RulesError, PoolDesignError)) as error:
-        simulate(Scenario.from_toml(text.replace(old, new, 1)), 1)
-    assert error.value.code == code
-    assert len(str(error.value)) > 10
+    with pytest.raises(ScenarioError) as error:
+        Scenario.from_toml(text.replace(old, new, 1))
+    assert (error.value.code, error.value.key) == (code, key)
+    assert str(error.value).startswith(f"{key}: ")
+    assert len(error.value.reason) > 10
 
 
 def test_the_small_laboratory_runs():
@@ -202,14 +383,14 @@ def test_the_command_plans(tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(BASE)
     runner = CliRunner()
-    options = ["--target-hours", "9", "--replications", "2"]
+    options = ["--target-hours", "9", "--replications", "2", "--workers", "1"]
     document = runner.invoke(COMMANDS["plan"], [str(path), *options, "--json"])
     assert document.exit_code == 0
     assert '"feasible": true' in document.stdout
     table = runner.invoke(COMMANDS["plan"], [str(path), *options])
     assert "limited by" in table.stdout
     path.write_text(BASE.replace("reads = true", "reads = true\nmost = 2"))
-    impossible = runner.invoke(COMMANDS["plan"], [str(path), "--target-hours", "1", "--replications", "2"])
+    impossible = runner.invoke(COMMANDS["plan"], [str(path), "--target-hours", "1", *options[2:]])
     assert "cannot be met" in impossible.stdout
 
 

@@ -116,7 +116,7 @@ def test_littles_law():
     ]
     report = run(200_000, chain, arrivals=poisson(2.4), warmup=0)
     for name, log in report.stations.items():
-        found = log.summary(0.0, report.end)
+        found = log.summary(report.end)
         assert found["queue_mean"] == pytest.approx(found["served"] / report.end * found["wait_h_mean"] * 60)
         assert found["utilisation"] == pytest.approx({"a": 0.8, "b": 0.12}[name], rel=0.01)
 

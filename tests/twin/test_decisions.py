@@ -47,7 +47,7 @@ def a_day():
         volume_spread=0.0,
         control_failure=0.3,
         invalid=0.1,
-        fill=FillRules(base.laboratory.fill.template),
+        fill=FillRules(base.laboratory.fill.template, policy="urgency"),
         recall=replace(base.laboratory.recall, show_up=0.0),
     )
     return replace(base, streams=streams, laboratory=lab)
@@ -183,7 +183,11 @@ def bench(tmp_path):
     """An open laboratory with the kit and the plate of the scenario."""
     clock = FixedClock(EPOCH)
     settings = config.load(
-        tmp_path / "lab", assay="daan-2019-ncov", template="96-standard", auto_release=False
+        tmp_path / "lab",
+        assay="daan-2019-ncov",
+        template="96-standard",
+        auto_release=False,
+        plate_closing="urgency",
     )
     with laboratory.open_laboratory(settings, clock) as lab:
         yield Bench(lab, clock, a_day())

@@ -67,7 +67,7 @@ def situation(
     """
     # gather
     tubes = queries.unreported(conn, at if rewound else None)
-    plates = queries.plates_under_way(conn, at)
+    plates = queries.open_plates(conn, at)
     # decide
     zero = midnight(at)
     number = {row["plate_id"]: place for place, row in enumerate(plates)}

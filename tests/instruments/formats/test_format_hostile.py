@@ -85,6 +85,12 @@ def test_a_cell_far_from_the_others_is_refused_before_the_sheet_is_laid_out(cell
     assert code(data) == "TOO_LARGE"
 
 
+def test_a_cell_with_two_places_is_no_cell():
+    """A lenient reader would take the second place, at the end of the sheet: such a sheet is refused as damaged."""
+    data = edited(corpus.book({"Results": [[1, 2]]}), SHEET, ('<c r="B1"', '<c r="B1"r="XFD1048576"'))
+    assert code(data) == "DAMAGED_FILE"
+
+
 def test_the_range_that_a_sheet_only_declares_is_not_believed():
     """Its cells count, not what it says of itself."""
     assert code(edited(example("ma-6000"), SHEET, ('ref="A1:E97"', 'ref="A1:XFD1048576"'))) == ""
