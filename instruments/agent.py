@@ -81,6 +81,7 @@ class AgentConfig:
     answer_s: float = 20.0
     retry_first_s: float = 1.0
     retry_max_s: float = 60.0
+    knock_s: float = 2.0
     ping_s: float = 10.0
     keep_days: float = 30.0
 
@@ -376,7 +377,20 @@ class Outbox:
             " ORDER BY file_id LIMIT ?",
             (now, horizon, limit),
         )
-        return [Waiting(row[0], wire.FileHead(self._instrument, *row[1:8]), row[8], row[9]) for row in rows]
+        return [self._waiting(row) for row in rows]
+
+    def soonest(self) -> list[Waiting]:
+        """The one pending file whose next attempt comes first, due or not; empty when nothing is pending."""
+        query = f"SELECT {_HEAD} FROM file WHERE state = 'pending' ORDER BY next_try, file_id LIMIT 1"  # noqa: S608 - a constant of this file
+        return [self._waiting(row) for row in self._db.execute(query)]
+
+    def _waiting(self, row: Any) -> Waiting:
+        return Waiting(row[0], wire.FileHead(self._instrument, *row[1:8]), row[8], row[9])
+
+    def hasten(self) -> None:
+        """Make every pending file due now."""
+        with self._transaction():
+            self._db.execute("UPDATE file SET next_try = 0 WHERE state = 'pending' AND next_try > 0")
 
     def body(self, file_id: int, part: int) -> bytes | None:
         """One part as it was spooled; None when the disk gave back something else."""
@@ -495,6 +509,7 @@ class Courier:
         self._chance = chance
         self._flying: dict[bytes, _Flight] = {}
         self._wanted: dict[int, set[int]] = {}
+        self._failed_at: float | None = None
         self.last_ack: float | None = None
         self.last_error = ""
         self.answers: Counter[str] = Counter()
@@ -502,8 +517,7 @@ class Courier:
     def outgoing(self, now: float, tick: float) -> Iterator[wire.Message]:
         """The messages to send now. Each counts as sent only after :meth:`sent`."""
         room = self._config.window - len(self._flying)
-        horizon = now + 2 * self._config.retry_max_s
-        for waiting in self._outbox.due(now, 2 * self._config.window, horizon):
+        for waiting in self._due(now):
             for part in self._next_parts(waiting):
                 if room <= 0:
                     return
@@ -517,6 +531,23 @@ class Courier:
                 room -= 1
                 self._flying[message_id] = _Flight(waiting, part, tick)
                 yield wire.part_message(waiting.head, part, body, {"version": waiting.version})
+
+    def _due(self, now: float) -> list[Waiting]:
+        """What is due; while nothing is stored any more, every few seconds the next one before its time.
+
+        So the wait after a failure may grow long and yet ends soon after the bridge can store again.
+        """
+        horizon = now + 2 * self._config.retry_max_s
+        due = self._outbox.due(now, 2 * self._config.window, horizon)
+        if (
+            due
+            or self._flying
+            or self._failed_at is None
+            or abs(now - self._failed_at) < self._config.knock_s
+        ):
+            return due
+        self._failed_at = now
+        return self._outbox.soonest()
 
     def _next_parts(self, waiting: Waiting) -> list[int]:
         """First only part 1: its answer tells which other parts the bridge holds already."""
@@ -556,6 +587,7 @@ class Courier:
         delay = self._config.retry_first_s * 2.0 ** min(waiting.attempts, 20)
         delay = min(delay, self._config.retry_max_s) * self._chance.uniform(0.8, 1.2)
         self._outbox.postpone(waiting.file_id, now + delay, reply)
+        self._failed_at = now
         self._land(waiting.file_id)
 
     def received(self, message: wire.Message, now: float) -> None:
@@ -563,10 +595,14 @@ class Courier:
         flight = self._flying.get(message.message_id)
         if flight is None:
             return
-        if message.type == wire.ACK:
-            self._acked(flight, message, now)
-        elif message.type == wire.NACK:
-            self._refused(flight.waiting, message, now)
+        try:
+            if message.type == wire.ACK:
+                self._acked(flight, message, now)
+            elif message.type == wire.NACK:
+                self._refused(flight.waiting, message, now)
+        except sqlite3.Error:
+            self._land(flight.waiting.file_id)  # an answer that could not be written down is asked for again
+            raise
 
     def _acked(self, flight: _Flight, message: wire.Message, now: float) -> None:
         file_id = flight.waiting.file_id
@@ -577,6 +613,9 @@ class Courier:
             self.answers[message.header["status"]] += 1
             self.last_ack = now
             LOG.info("%s: %s", flight.waiting.head.name, reply)
+            if self._failed_at is not None:  # whatever it was is over: nothing need wait any longer
+                self._failed_at = None
+                self._outbox.hasten()
             return
         missing = {part for part in message.header["missing"] if part <= flight.waiting.head.parts}
         if not missing or flight.part in missing:  # an answer that leads nowhere must not spin
@@ -693,8 +732,8 @@ _LINK_OPTIONS: dict[int, int] = {
     zmq.LINGER: 0,
     zmq.RCVHWM: 256,
     zmq.RECONNECT_IVL: 100,
-    zmq.RECONNECT_IVL_MAX: 10_000,
-    zmq.HANDSHAKE_IVL: 5_000,
+    zmq.RECONNECT_IVL_MAX: 500,  # a server that is back hears of every agent at once
+    zmq.HANDSHAKE_IVL: 2_000,  # a bridge whose database is away says nothing to a handshake
     zmq.HEARTBEAT_IVL: 2_000,
     zmq.HEARTBEAT_TIMEOUT: 6_000,
     zmq.HEARTBEAT_TTL: 10_000,
@@ -758,7 +797,7 @@ class Agent:
         self.exchange()
         self._tidy()
         status = self.status()
-        _write_json(self.config.health_file, status)
+        _write_health(self.config.health_file, status)
         return status
 
     def scan(self) -> int:
@@ -772,6 +811,10 @@ class Agent:
                     new += self._spool(found)
                 except wire.WireError as error:
                     self._trouble[found.name] = error.sentence
+                except sqlite3.Error as error:
+                    self._trouble["outbox"] = _NO_ROOM.format(self._outbox.path, found.name, error)
+                    LOG.error("%s", self._trouble["outbox"])  # noqa: TRY400 - the sentence says it all
+                    break
         except OSError as error:
             self._trouble["folder"] = f"{self.config.folder} cannot be read: {error}"
             LOG.warning("%s", self._trouble["folder"])
@@ -918,10 +961,13 @@ class Agent:
         report = {
             "instrument": self.config.instrument,
             "failed": repr(error),
+            "problems": {
+                "agent": f"The last pass failed ({error}); it is tried again. Look at the disk of this PC."
+            },
             "written_at": _iso(time.time()),
         }
         with contextlib.suppress(OSError):
-            _write_json(self.config.health_file, report)
+            _write_health(self.config.health_file, report)
 
     def ship(self, seconds: float) -> bool:
         """Spool what is finished and work until nothing waits; False when ``seconds`` did not suffice."""
@@ -941,6 +987,12 @@ class Agent:
         """Let go of link and outbox; what is unsent is sent after the next start."""
         self._link.close()
         self._outbox.close()
+
+
+_NO_ROOM = (
+    "{0} took no copy of {1} ({2}). The file stays where it is and is tried again; "
+    "look whether the disk of this PC is full or failing."
+)
 
 
 def plate_in(name: str, pattern: str) -> str:
@@ -963,6 +1015,20 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     draft = path.with_name(path.name + ".new")
     draft.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
     draft.replace(path)
+
+
+def _write_health(path: Path, content: dict[str, Any]) -> None:
+    """Write the state of the agent. A full disk has no room for a new file: there the old one's is used.
+
+    Raises:
+        OSError: neither was possible.
+    """
+    try:
+        _write_json(path, content)
+    except OSError:
+        with path.open("r+b", buffering=0) as stream:
+            stream.write(json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8"))
+            stream.truncate()
 
 
 # ---------------------------------------------------------------------------- enrolment

@@ -6,6 +6,7 @@ in the database and never in a backup of it.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import secrets
@@ -187,7 +188,7 @@ def secret_key(folder: Path) -> bytes:
     path = folder / "secret.key"
     folder.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        _make_key(path)
+        keep_secret(path, secrets.token_bytes(KEY_BYTES).hex())
     text = path.read_text(encoding="ascii", errors="replace").strip()
     try:
         key = bytes.fromhex(text)
@@ -202,17 +203,34 @@ def secret_key(folder: Path) -> bytes:
     return key
 
 
-def _make_key(path: Path) -> None:
-    """Write a new key under its name all at once, unless somebody else did meanwhile."""
+def keep_secret(path: Path, text: str) -> None:
+    """Write ``text`` (ASCII) under its name all at once and for good, unless somebody else did meanwhile.
+
+    Killed or cut from its power at any moment it leaves the whole file or none; readable by its owner alone.
+
+    Raises:
+        OSError: it could not be written; then there is no such file.
+    """
     own = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as handle:
-        handle.write(secrets.token_bytes(KEY_BYTES).hex())
-        handle.flush()
-        os.fsync(handle.fileno())
     try:
-        path.hardlink_to(own)
-    except FileExistsError:
-        pass  # another start was first; its key counts
+        with os.fdopen(descriptor, "w", encoding="ascii") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        with contextlib.suppress(FileExistsError):  # another start was first; its secret counts
+            path.hardlink_to(own)
     finally:
         own.unlink()
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name survives a power failure only when its folder was synced too."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -156,6 +156,20 @@ def _situation(lab: Laboratory, order: capacity.Order) -> capacity.Situation:
         return capacity.look(conn, lab.rules, order, now)
 
 
+def alarms(lab: Laboratory, conn: Connection, limit: int = queries.PAGE) -> list[dict[str, Any]]:
+    """Alarms nobody has cleared, the latest first; before them the one that cannot be recorded.
+
+    A full disk takes no alarm: as long as it refuses every write its alarm is this one, without a number.
+    """
+    found = [dict(row) for row in queries.open_alarms(conn, limit)]
+    trouble = lab.database.trouble
+    if trouble is None:
+        return found
+    told = {"alarm_id": 0, "at": trouble.since, "code": trouble.code}
+    told |= {"subject": "", "sentence": trouble.sentence}
+    return [told, *found][:limit]
+
+
 # -- a file, from its bytes to its reports --------------------------------------------------------
 
 

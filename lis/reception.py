@@ -8,7 +8,6 @@ next start.
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
 import time
@@ -32,9 +31,10 @@ from instruments.bridge import (
 )
 from instruments.door import Applicant, Door
 from instruments.listener import Listeners, Station
-from lis import errors, laboratory, queries
+from lis import config, errors, laboratory, queries
+from lis.clock import to_text
 from lis.db.refusals import busy
-from lis.errors import Invalid, LisError
+from lis.errors import Invalid, LisError, StorageFull
 from lis.laboratory import Laboratory
 from lis.services import devices, inbox, results
 from lis.services.inbox import Delivery, Stored
@@ -56,21 +56,24 @@ WORKERS = 16
 QUIET = frozenset({"started", "stopped"})
 """Events of the bridge that no person need see; all others become alarms."""
 
+SAID_SECONDS = 600.0
+"""An alarm in the same words about the same device is not raised again within so many seconds."""
+
+OWING = ""
+"""In the line of files to be read: no file, but alarms that could not be recorded yet."""
+
+MANY = 1000
+"""How many keys, words and alarms are remembered."""
+
 
 def bridge_keys(folder: Path) -> KeyPair:
     """The bridge's own key pair, made on first use in ``folder/bridge.key`` (mode 0600)."""
     path = folder / "bridge.key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        public, _, secret = path.read_text(encoding="ascii").strip().partition("\n")
-        return KeyPair(public.encode(), secret.encode())
-    pair = new_keypair()
-    with os.fdopen(descriptor, "w", encoding="ascii") as handle:
-        handle.write(f"{pair.public.decode()}\n{pair.secret.decode()}\n")
-        handle.flush()
-        os.fsync(handle.fileno())
-    return pair
+    if not path.exists():
+        pair = new_keypair()
+        config.keep_secret(path, f"{pair.public.decode()}\n{pair.secret.decode()}\n")
+    public, _, secret = path.read_text(encoding="ascii").strip().partition("\n")
+    return KeyPair(public.encode(), secret.encode())
 
 
 @dataclass(slots=True)
@@ -160,15 +163,17 @@ class Reception:
         self,
         lab: Laboratory,
         endpoint: str = "",
-        on_done: Callable[[Ingested], None] | None = None,
+        on_done: Callable[[Ingested], object] | None = None,
         *,
-        on_live: Callable[[str, int], None] | None = None,
+        on_live: Callable[[str, int], object] | None = None,
     ) -> None:
         self.lab = lab
         self._on_done = on_done or (lambda _: None)
         self._on_live = on_live or (lambda _plate, _cycle: None)
         self._not_live: set[tuple[str, str]] = set()
         self._keys: dict[bytes, _Known] = {}
+        self._said: dict[BridgeEvent, float] = {}
+        self._owed: dict[tuple[str, str], str] = {}
         self._kept: queue.Queue[str | None] = queue.Queue()
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read_kept, name="reception", daemon=True)
@@ -244,6 +249,7 @@ class Reception:
         self._stop.set()
         self._kept.put(None)
         self._reader.join(30)
+        self._pay()
 
     def _waiting(self) -> list[str]:
         with self.lab.database.read() as conn:
@@ -258,7 +264,7 @@ class Reception:
                 device = queries.device_of_key(
                     conn, key.decode("ascii", "replace"), self.lab.database.clock.now()
                 )
-            if len(self._keys) > 1000:
+            if len(self._keys) > MANY:
                 self._keys.clear()
             known = self._keys[key] = _Known(device, now + REMEMBER_KEYS)
         return known.device
@@ -319,21 +325,37 @@ class Reception:
     def _read_kept(self) -> None:
         """Read kept files one after the other; one that fails for want of the database is tried again."""
         while not self._stop.is_set():
-            file_id = self._kept.get()
+            file_id = self._next()
             if file_id is None:
                 return
-            try:
-                done = laboratory.process(self.lab, file_id, "bridge")[0]
-            except LisError as error:
-                log.warning("file %s waits: %s", file_id[:12], error.sentence)
-                self._again(file_id)
-            except Exception:
-                log.exception("file %s could not be read; it is kept and waits for a person", file_id[:12])
-                self._set_aside(file_id)
-            else:
-                self._on_done(done)
+            if file_id != OWING:
+                self._read_one(file_id)
 
-    def _again(self, file_id: str) -> None:
+    def _next(self) -> str | None:
+        """What to do next; while alarms are owed they are tried again and again besides."""
+        self._pay()
+        try:
+            return self._kept.get(timeout=RETRY_SECONDS if self._owed else None)
+        except queue.Empty:
+            return OWING
+
+    def _read_one(self, file_id: str) -> None:
+        try:
+            done = laboratory.process(self.lab, file_id, "bridge")[0]
+        except LisError as error:
+            log.warning("file %s waits: %s", file_id[:12], error.sentence)
+            self._again(file_id, error)
+        except Exception:
+            log.exception("file %s could not be read; it is kept and waits for a person", file_id[:12])
+            self._set_aside(file_id)
+        else:
+            self._on_done(done)
+
+    def _again(self, file_id: str, error: LisError) -> None:
+        if isinstance(error, StorageFull):
+            self._owe(
+                error.code, "server", f"A run file could not be read into the database. {error.sentence}"
+            )
         if not self._stop.wait(RETRY_SECONDS):
             self._kept.put(file_id)
 
@@ -349,7 +371,7 @@ class Reception:
                 )
         except LisError as error:
             log.warning("file %s waits: %s", file_id[:12], error.sentence)
-            self._again(file_id)
+            self._again(file_id, error)
 
     def _show(self, reads: Reads) -> None:
         """Keep live readings and tell the screens; what belongs to no running plate is named once a run."""
@@ -366,16 +388,49 @@ class Reception:
             self._on_live(plate, reads.cycle)
 
     def _audit(self, event: BridgeEvent) -> None:
-        """Events of the bridge that concern a person become alarms; a greeting is noted with its device."""
-        if event.kind in QUIET:
+        """Events of the bridge that concern a person become alarms, the same words once in a while."""
+        now = time.monotonic()
+        if event.kind == "hello" and event.device:
+            self._greeted(event.device, event.detail)
+            return
+        if event.kind in QUIET or now < self._said.get(event, 0.0):
+            return
+        if len(self._said) > MANY:
+            self._said.clear()
+        self._said[event] = now + SAID_SECONDS
+        code, subject = event.kind.upper(), event.device or "unknown device"
+        try:
+            with self.lab.database.write("bridge") as unit:
+                inbox.refuse_delivery(unit, subject, code, event.detail)
+        except LisError as error:
+            log.warning("an alarm could not be recorded (%s) and waits: %s", event.kind, error.sentence)
+            self._owe(code, subject, event.detail)
+            self._kept.put(OWING)
+
+    def _greeted(self, device: str, agent: str) -> None:
+        try:
+            with self.lab.database.write("bridge") as unit:
+                devices.greeted(unit, device, agent)
+        except LisError as error:
+            log.warning("the greeting of %s could not be noted: %s", device, error.sentence)
+
+    def _owe(self, code: str, subject: str, sentence: str) -> None:
+        """Remember an alarm until the database takes it: the first of its kind about its subject."""
+        if len(self._owed) < MANY:
+            since = to_text(self.lab.database.clock.now())
+            self._owed.setdefault((code, subject), f"{sentence} (First at {since}; recorded later.)")
+
+    def _pay(self) -> None:
+        """Record the alarms that are owed, if the database takes them now."""
+        owed = dict(self._owed)
+        if not owed:
             return
         try:
             with self.lab.database.write("bridge") as unit:
-                if event.kind == "hello" and event.device:
-                    devices.greeted(unit, event.device, event.detail)
-                    return
-                inbox.refuse_delivery(
-                    unit, event.device or "unknown device", event.kind.upper(), event.detail
-                )
+                for (code, subject), sentence in owed.items():
+                    inbox.refuse_delivery(unit, subject, code, sentence)
         except LisError as error:
-            log.warning("an alarm could not be recorded (%s): %s", event.kind, error.sentence)
+            log.warning("%d alarms wait to be recorded: %s", len(owed), error.sentence)
+            return
+        for told in owed:
+            self._owed.pop(told, None)

@@ -25,6 +25,10 @@ from sim.statistics import enough, interval
 Progress = Callable[[int, int, float], None]
 CHUNK = 4
 RETRIES = 3
+CLUSTER_CHUNK = 50
+"""Replications of one task: enough that sending it costs little beside playing it."""
+
+CLUSTER_SECONDS = 10
 
 
 def shipped_scenarios() -> tuple[str, ...]:
@@ -144,7 +148,7 @@ def _one(
     return found
 
 
-def replicate(
+def replicate(  # noqa: PLR0913 - each is a setting of a study, given by name
     scenario: Scenario | str | Path,
     replications: int,
     seed: int,
@@ -152,6 +156,7 @@ def replicate(
     workers: int = 0,
     half_width: float = 0.0,
     step: float = 0.0,
+    cluster: str = "",
     progress: Progress | None = None,
 ) -> Study:
     """Run a scenario `replications` times.
@@ -162,6 +167,8 @@ def replicate(
         seed: the same seed gives the same numbers for every replication, whatever `workers` is.
         workers: processes; 0 for one per core, 1 for none beside this one.
         half_width: stop as soon as the 95 % interval of P95 is this narrow (hours).
+        cluster: address of a Dask scheduler whose workers play the replications instead of `workers`; seeds
+            go by number, so the figures are the same wherever they are played.
         step: minutes; above 0 every run also tells queues and use of stations over time in such steps.
         progress: called with (done, of, seconds) as replications come in.
     """
@@ -171,11 +178,12 @@ def replicate(
     started = time.monotonic()
     runs: dict[int, dict[str, Any]] = {}
     count = min(workers or os.cpu_count() or 1, replications)
-    source = (
-        _in_pool(plan, seed, replications, count, step)
-        if count > 1
-        else _serially(plan, seed, replications, step)
-    )
+    if cluster:
+        source = _on_cluster(plan, seed, replications, cluster, step)
+    elif count > 1:
+        source = _in_pool(plan, seed, replications, count, step)
+    else:
+        source = _serially(plan, seed, replications, step)
     stopped = False
     try:
         for number, summary in source:
@@ -237,6 +245,34 @@ def _in_pool(plan: Scenario, seed: int, replications: int, workers: int, step: f
             return
         waiting = sorted(lost)
     raise ScenarioError("WORKERS_DIE", "Worker processes end again and again; try --workers 1 or less load.")
+
+
+def _on_cluster(plan: Scenario, seed: int, replications: int, address: str, step: float) -> Any:
+    """Chunks on the workers of a Dask scheduler; a chunk whose worker dies is played again by another."""
+    try:
+        from distributed import Client, as_completed
+    except ImportError as error:
+        raise ScenarioError(
+            "NO_CLUSTER", "Playing on a cluster needs Dask. Install it with: pip install 'nat-lis[cluster]'."
+        ) from error
+    try:
+        client = Client(address, timeout=CLUSTER_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ScenarioError(
+            "NO_CLUSTER", f"No Dask scheduler answers at {address}. Start one, or leave --cluster out."
+        ) from error
+    with client:
+        lanes = max(sum(client.nthreads().values()), 1)
+        size = max(1, min(CLUSTER_CHUNK, replications // (2 * lanes)))
+        chunks = [list(range(a, min(a + size, replications))) for a in range(0, replications, size)]
+        futures = [
+            client.submit(_one, plan, seed, chunk, step, pure=False, retries=RETRIES) for chunk in chunks
+        ]
+        try:
+            for _, found in as_completed(futures, with_results=True, loop=client.loop):
+                yield from found
+        finally:
+            client.cancel(futures)
 
 
 @contextmanager

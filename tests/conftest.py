@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from bench import bench_fixture, embedded_fixture, make_bench_fixture  # noqa: F401 - fixtures
+from disks import small_disk_fixture  # noqa: F401 - fixture
 from hypothesis import HealthCheck, settings
 from moments import NOON
 from postgres import Cluster, running

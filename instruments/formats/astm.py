@@ -36,7 +36,11 @@ if TYPE_CHECKING:
     from instruments.formats.source import Source
 
 FORMAT = "astm-e1394"
-_SHAPE = re.compile(rb"\s*(?:\x05\s*)*(?:\x02[0-7])?H([^\sA-Za-z0-9])[^\sA-Za-z0-9]{3}(?:\1|[\r\n])")
+HEAD = 4096
+"""Bytes in which a message must have begun. What stands before it is cut off, never searched by a pattern:
+a file of nothing but blanks would hold up the whole server for minutes."""
+BLANKS = b" \t\r\n\v\f"
+_SHAPE = re.compile(rb"(?:\x02[0-7])?H([^\sA-Za-z0-9])[^\sA-Za-z0-9]{3}(?:\1|[\r\n])")
 _ENDINGS = {
     "T": "the sender broke it off",
     "R": "the receiver asked to break off",
@@ -49,7 +53,7 @@ _UNFINISHED = "a frame of it came without its end"
 
 def matches(source: Source) -> bool:
     """Whether it begins with a header record, in its first frame or without frames."""
-    return _SHAPE.match(source.data) is not None
+    return _SHAPE.match(source.data[:HEAD].lstrip(b"\x05" + BLANKS)) is not None
 
 
 def read(source: Source) -> tuple[RunFile, ...]:

@@ -54,7 +54,7 @@ FORMAT = "hl7-v2"
 KINDS = ("ORU^R01", "OUL^R22")
 """The messages that bring results."""
 
-_SHAPE = re.compile(rb"\s*\x0b?\s*MSH([^\sA-Za-z0-9])[^\sA-Za-z0-9]{2,5}\1")
+_SHAPE = re.compile(rb"MSH([^\sA-Za-z0-9])[^\sA-Za-z0-9]{2,5}\1")
 _STARTS = re.compile(r"(?<![^\r])MSH(?=[^\sA-Za-z0-9])")
 _CHARSETS = {
     "UNICODE UTF-8": "utf-8",
@@ -74,7 +74,9 @@ _NOT_FINAL = frozenset("ACIOPRSXY")
 
 def matches(source: Source) -> bool:
     """Whether it begins with the segment MSH, in its envelope or without."""
-    return _SHAPE.match(source.data) is not None
+    return (
+        _SHAPE.match(source.data[:4096].lstrip(b" \t\r\n\v\f")) is not None
+    )  # no pattern for blanks: see astm
 
 
 def read(source: Source) -> tuple[RunFile, ...]:

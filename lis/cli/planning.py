@@ -27,6 +27,9 @@ BAR = 30
 )
 @click.option("--workers", type=click.IntRange(0), default=0, help="Processes; 0 = one per core.")
 @click.option(
+    "--cluster", default="", help="Address of a Dask scheduler to play on, such as tcp://10.0.0.5:8786."
+)
+@click.option(
     "--half-width",
     type=click.FloatRange(0),
     default=0.0,
@@ -55,6 +58,7 @@ def simulate_command(  # noqa: PLR0913 - one argument an option
     html: Path | None,
     language: Literal["zh", "en"],
     *,
+    cluster: str,
     toml: bool,
     as_json: bool,
 ) -> None:
@@ -76,6 +80,7 @@ def simulate_command(  # noqa: PLR0913 - one argument an option
                 replications,
                 seed,
                 workers=workers,
+                cluster=cluster,
                 half_width=half_width,
                 step=step_of(plan) if html else 0.0,
                 progress=_progress,

@@ -62,20 +62,28 @@ def serve_command(data: Path | None, host: str | None, port: int | None) -> None
     """Run the server: web, API and instrument bridge, until it is stopped."""
     from lis import config, laboratory
     from lis.reception import Reception
-    from lis.web.live import News
-    from lis.web.serving import serve
 
     given: dict[str, Any] = {
         name: value for name, value in (("host", host), ("port", port)) if value is not None
     }
-    news = News()
+    screens: list[Any] = []  # nobody looks before they are there
     with (
         laboratory.open_laboratory(config.load(data, **given)) as lab,
-        Reception(lab, on_done=news.of_file, on_live=news.of_reads) as reception,
+        Reception(
+            lab,
+            on_done=lambda done: [one.of_file(done) for one in screens],
+            on_live=lambda plate, cycle: [one.of_reads(plate, cycle) for one in screens],
+        ) as reception,
     ):
         click.echo(f"bridge on {reception.endpoint}, public key {reception.public_key.decode()}", err=True)
         for one, endpoint in zip(lab.settings.listeners, reception.listeners.endpoints, strict=True):
             click.echo(f"{one.dialect} of {one.device} on {endpoint}, from {', '.join(one.peers)}", err=True)
+        # Half of a start is for the screens: instruments are served meanwhile.
+        from lis.web.live import News
+        from lis.web.serving import serve
+
+        news = News()
+        screens.append(news)
         serve(lab, lab.settings.host, lab.settings.port, news, reception.bridge.snapshot)
 
 

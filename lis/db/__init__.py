@@ -9,7 +9,7 @@ from lis.db.engines import WAL_RESET_BUG, default_url, sqlite_module
 from lis.db.migrating import migrate, newest_revision, revision
 from lis.db.refusals import translated
 from lis.db.statements import Prepared, among, insert_many, insert_tuples
-from lis.db.units import GENESIS, Database, Head, Unit
+from lis.db.units import GENESIS, Database, Head, Trouble, Unit
 
 __all__ = [
     "GENESIS",
@@ -17,6 +17,7 @@ __all__ = [
     "Database",
     "Head",
     "Prepared",
+    "Trouble",
     "Unit",
     "among",
     "default_url",

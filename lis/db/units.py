@@ -23,7 +23,7 @@ from lis.clock import Clock, SystemClock, from_text
 from lis.db.engines import open_postgresql, open_sqlite, sqlite_module
 from lis.db.refusals import busy, translated
 from lis.db.statements import Prepared
-from lis.errors import LisError
+from lis.errors import LisError, StorageFull
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,20 @@ class Unit:
     head: Head
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The disk refused a write, and none has succeeded since. It cannot be recorded, only told."""
+
+    since: datetime
+    code: str
+    sentence: str
+
+
 class Database:
     """An open database.
+
+    Attributes:
+        trouble: why nothing can be written at present, as far as somebody tried; None when all is well.
 
     Args:
         url: SQLAlchemy URL, ``sqlite:////path/lis.db`` or ``postgresql+psycopg://...``.
@@ -83,6 +95,7 @@ class Database:
         self.url = url
         self.clock: Clock = clock or SystemClock()
         self.dialect = make_url(url).get_backend_name()
+        self.trouble: Trouble | None = None
         self._commits = 0
         self._turn = threading.Lock()
         self._writer = threading.Lock()
@@ -122,10 +135,27 @@ class Database:
             StorageFull: no space left; nothing was written.
             Conflict: a row with the same identity exists; nothing was written.
         """
-        with translated(self.dbapi):
-            with self._queued(), self._writing.connect() as conn, conn.begin():
+        troubled = self.trouble is not None
+        try:
+            with translated(self.dbapi), self._queued(), self._writing.connect() as conn, conn.begin():
+                before = self._changes(conn) if troubled else 0
                 yield self._unit(conn, actor)
-            self._after_commit()
+                wrote = not troubled or self._changes(conn) > before
+        except StorageFull as error:
+            self._refused(error)
+            raise
+        if wrote:
+            self.trouble = None
+        self._after_commit()
+
+    def _refused(self, error: StorageFull) -> None:
+        since = self.trouble.since if self.trouble else self.clock.now()
+        self.trouble = Trouble(since, error.code, error.sentence)
+
+    def _changes(self, conn: Connection) -> int:
+        """Grows when something was really written: a commit of nothing needs no disk and proves nothing."""
+        counter = "total_changes()" if self.dialect == "sqlite" else "pg_current_wal_insert_lsn() - '0/0'"
+        return int(conn.exec_driver_sql(f"SELECT {counter}").scalar_one())
 
     @contextlib.contextmanager
     def _queued(self) -> Iterator[None]:
@@ -164,7 +194,21 @@ class Database:
             self._commits += 1
             due = self._commits % PAGES_BETWEEN_CHECKPOINTS == 0
         if due:
-            self.checkpoint("PASSIVE")
+            self._checkpoint_later()
+
+    def _checkpoint_later(self) -> None:
+        """A checkpoint between commits. What was committed stays committed if the disk refuses this one."""
+        try:
+            with translated(self.dbapi):
+                self.checkpoint("PASSIVE")
+        except LisError as error:
+            log.exception(
+                "the write-ahead log could not be moved into the database; the next commit tries again"
+            )
+            if isinstance(error, StorageFull):
+                self._refused(error)
+            with self._turn:
+                self._commits = -1
 
     def checkpoint(self, mode: str) -> tuple[int, int, int]:
         """Move committed pages from the WAL into the database file; (busy, log pages, moved pages)."""

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from lis import db, queries
+from lis import db, laboratory, queries
+from lis.clock import to_text
 from lis.db import Unit
 from lis.errors import LisError, NotFound
 from lis.laboratory import Laboratory
@@ -76,7 +77,9 @@ def who_am_i(asked: Asked) -> Response:
 @router.get("/alarms", tags=["worklists"])
 def list_alarms(asked: Asked) -> Response:
     """Alarms nobody has cleared, newest first."""
-    return asked.read("look", lambda conn: {"alarms": [alarm_json(row) for row in queries.open_alarms(conn)]})
+    return asked.read(
+        "look", lambda conn: {"alarms": [alarm_json(row) for row in laboratory.alarms(asked.lab, conn)]}
+    )
 
 
 def alarm_json(row: Any) -> dict[str, Any]:
@@ -141,9 +144,13 @@ def _looked(request: Request, actor: str, how: str, person_id: str) -> None:
 
 @open_router.get("/healthz", tags=["server"])
 def healthz(request: Request) -> Response:
-    """200 when the server can work: database reachable and at its newest schema, space on the disk."""
+    """200 when the server can work: database reachable, at its newest schema, taking writes; space left."""
     lab: Laboratory = request.app.state.lab
-    checks = {"database": _database(lab, request.app.state.revision), "disk": _disk(lab)}
+    checks = {
+        "database": _database(lab, request.app.state.revision),
+        "disk": _disk(lab),
+        "writes": _writes(lab),
+    }
     ready = all(found["ok"] for found in checks.values())
     return JSONResponse({"live": True, "ready": ready, "checks": checks}, 200 if ready else 503)
 
@@ -163,6 +170,13 @@ def _disk(lab: Laboratory) -> dict[str, Any]:
     except OSError:
         return {"ok": False, "free_bytes": 0}
     return {"ok": free >= LITTLE_SPACE, "free_bytes": free}
+
+
+def _writes(lab: Laboratory) -> dict[str, Any]:
+    trouble = lab.database.trouble
+    if trouble is None:
+        return {"ok": True}
+    return {"ok": False, "code": trouble.code, "since": to_text(trouble.since), "sentence": trouble.sentence}
 
 
 @open_router.get("/metrics", tags=["server"])

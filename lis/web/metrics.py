@@ -78,6 +78,8 @@ class _Queues:
             yield _gauge("lis_up", "1 while the database answers", 0)
             return
         yield _gauge("lis_up", "1 while the database answers", 1)
+        refused = self.lab.database.trouble is not None
+        yield _gauge("lis_writes_refused", "1 while the disk refuses what is to be written", refused)
         tubes = GaugeMetricFamily("lis_tubes", "Tubes by state", labels=["state"])
         for state, count in states.items():
             tubes.add_metric([state], count)

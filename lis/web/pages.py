@@ -12,10 +12,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from lis import barcodes, queries
+from lis import barcodes, laboratory, queries
 from lis.auth import Identity
 from lis.errors import LisError
-from lis.laboratory import report_view
 from lis.services import reports as reporting
 from lis.tube import TubeState
 from lis.web.api import tube_document
@@ -144,7 +143,8 @@ def home(request: Request, caller: Seen) -> Response:
         counts = queries.count_in_states(conn, *COUNTED)
         depths = queries.queue_depths(conn)
         urgent = queries.due_first(conn, 8)
-        alarms = queries.open_alarms(conn, 3)
+        alarms = laboratory.alarms(caller.lab, conn, 3)
+    depths["alarms"] += caller.lab.database.trouble is not None
     return page(
         request, "home.html", caller.identity, counts=counts, depths=depths, urgent=urgent, alarms=alarms
     )
@@ -215,7 +215,7 @@ def reports_page(request: Request, caller: Seen, after: Annotated[int, Query(ge=
 @router.get("/reports/{report_id}")
 def report_page(request: Request, caller: Seen, report_id: str) -> Response:
     """One report as it was issued, with its corrections."""
-    view = report_view(caller.lab, report_id)
+    view = laboratory.report_view(caller.lab, report_id)
     with caller.lab.database.read() as conn:
         later = queries.amended_by(conn, report_id)
         proposed = queries.open_amendment(conn, report_id)
@@ -227,7 +227,7 @@ def report_page(request: Request, caller: Seen, report_id: str) -> Response:
 def alarms_page(request: Request, caller: Seen) -> Response:
     """Alarms nobody has cleared."""
     with caller.lab.database.read() as conn:
-        alarms = queries.open_alarms(conn)
+        alarms = laboratory.alarms(caller.lab, conn)
     return page(request, "alarms.html", caller.identity, alarms=alarms)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from disks import fill
 
 from instruments import agent, wire
 
@@ -301,6 +302,48 @@ def test_silence_is_met_with_growing_delays(outbox, courier, config):
     assert all(0.8 * e <= d <= 1.2 * e for d, e in zip(delays, expected, strict=True))
 
 
+def test_a_bridge_that_stores_again_is_found_out_soon_however_long_the_waits_have_grown(
+    outbox, courier, config
+):
+    """While all fail one file is tried every two seconds; the first that is stored makes all others due."""
+    for number in range(5):
+        spool(outbox, f"run-{number}.csv")
+    now = 1000.0
+    for _ in range(6):  # attempts that fail until each file waits for about a minute
+        now += 100.0
+        for message in list(courier.outgoing(now, tick=now)):
+            courier.received(wire.nack(message.message_id, wire.RETRYABLE, "handler-failed", "Full."), now)
+    knocked = []
+    for second in range(1, 21):
+        for message in courier.outgoing(now + second, tick=now + second):
+            knocked.append((second, message.header["run"]))
+            courier.received(wire.nack(message.message_id, wire.RETRYABLE, "busy", "Full."), now + second)
+    assert [second for second, _ in knocked] == [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]
+    assert len({run for _, run in knocked}) == 5
+    (probe,) = courier.outgoing(now + 22, tick=now + 22)
+    courier.received(wire.ack(probe.message_id, wire.STORED, "2026-03-01T00:00:00+00:00"), now + 22)
+    assert len(list(courier.outgoing(now + 22, tick=now + 22))) == 4
+
+
+def test_an_answer_that_could_not_be_written_down_is_asked_for_again(outbox, courier, monkeypatch):
+    """The disk fails just when a file is to be marked as stored: it is sent again at once and marked then."""
+    spool(outbox)
+    real = outbox.settle
+
+    def fail(*_given):
+        monkeypatch.setattr(outbox, "settle", real)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(outbox, "settle", fail)
+    (message,) = courier.outgoing(now=100.0, tick=0.0)
+    with pytest.raises(sqlite3.OperationalError):
+        courier.received(wire.ack(message.message_id, wire.STORED, "2026-03-01T00:00:00+00:00"), now=100.0)
+    (again,) = courier.outgoing(now=100.0, tick=0.0)
+    assert again.message_id == message.message_id
+    courier.received(wire.ack(again.message_id, wire.DUPLICATE, "2026-03-01T00:00:00+00:00"), now=100.0)
+    assert outbox.counts()["acked"] == 1
+
+
 def test_an_answer_to_nothing_changes_nothing(outbox, courier):
     """A forged or late ACK of an id that is not in flight cannot mark a file as stored."""
     spool(outbox)
@@ -371,12 +414,12 @@ def test_a_failed_pass_is_shown_and_the_next_one_works(start, config, folder, mo
     one = start(poll_s=0.02)
     stop = threading.Event()
     reports = []
-    real_add = agent.Outbox.add
+    real_marks = agent.Outbox.marks
 
-    def add(self, *args):
+    def marks(self):
         if len(reports) < 2:
             raise sqlite3.OperationalError("database or disk is full")
-        return real_add(self, *args)
+        return real_marks(self)
 
     def report(self, error):
         real_report(self, error)
@@ -386,13 +429,31 @@ def test_a_failed_pass_is_shown_and_the_next_one_works(start, config, folder, mo
         stop.set()
 
     real_report = agent.Agent._report_failure
-    monkeypatch.setattr(agent.Outbox, "add", add)
+    monkeypatch.setattr(agent.Outbox, "marks", marks)
     monkeypatch.setattr(agent.Agent, "_report_failure", report)
     monkeypatch.setattr(agent.Agent, "_tidy", tidy)
     one.run(stop)
     assert ["disk is full" in report["failed"] for report in reports] == [True, True]
+    assert "disk is full" in reports[0]["problems"]["agent"]
     assert one.status()["pending"] == 1
     assert "1 waiting" in one.status_line()
+
+
+def test_a_disk_without_room_is_told_in_the_health_file_and_mends_itself(small_disk, start, folder):
+    """On a really full disk the file stays in its folder and the health file names it; with room it is spooled."""
+    one = start(outbox=small_disk / "outbox.db")
+    one.step()
+    (folder / "run-1.csv").write_bytes(random.Random(1).randbytes(100_000))
+    ballast = fill(small_disk)
+    one.step()
+    told = json.loads(one.config.health_file.read_text("utf-8"))
+    assert "run-1.csv" in told["problems"]["outbox"]
+    assert "disk of this PC is full" in told["problems"]["outbox"]
+    assert told["pending"] == 0
+    ballast.unlink()
+    one.step()
+    told = json.loads(one.config.health_file.read_text("utf-8"))
+    assert (told["pending"], told["problems"]) == (1, {})
 
 
 def test_the_command_makes_keys_and_refuses_nonsense(tmp_path, capsys, folder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from lis import config
 from lis.errors import LisError
+from lis.reception import bridge_keys
 
 
 def test_given_values_win_over_the_environment_and_that_over_the_file(
@@ -59,6 +62,24 @@ def test_the_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path):
     assert (len(found), len(found[0])) == (10, 32)
     assert [path.name for path in folder.iterdir()] == ["secret.key"]
     assert (folder / "secret.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_secret_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A disk that fails while a key is made leaves no half of it: the next start makes a whole one."""
+    real = os.fsync
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    for make in (config.secret_key, bridge_keys):
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            make(tmp_path)
+        monkeypatch.setattr(os, "fsync", real)
+    assert list(tmp_path.iterdir()) == []
+    assert config.secret_key(tmp_path) == config.secret_key(tmp_path)
+    assert bridge_keys(tmp_path) == bridge_keys(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"secret.key", "bridge.key"}
 
 
 @pytest.mark.parametrize("text", ["", "abc", "zz" * 32])

@@ -249,6 +249,49 @@ def test_the_wal_is_moved_into_the_database(embedded: Bench, monkeypatch: pytest
     assert embedded.tube(code).state == "received"
 
 
+def test_a_checkpoint_that_fails_takes_nothing_back(
+    embedded: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """What was committed is acknowledged though the disk refuses the checkpoint after it; the next commit tries again."""
+    monkeypatch.setattr(db.units, "PAGES_BETWEEN_CHECKPOINTS", 2)
+    database = embedded.lab.database
+    real, tried = database.checkpoint, []
+
+    def fail(mode: str) -> tuple[int, int, int]:
+        tried.append(mode)
+        if len(tried) < 3:
+            raise db.sqlite_module().OperationalError("disk I/O error")
+        return real(mode)
+
+    monkeypatch.setattr(database, "checkpoint", fail)
+    codes = embedded.singles(1)
+    assert tried == ["PASSIVE"]
+    assert database.trouble is not None
+    assert "the next commit tries again" in caplog.text
+    codes += embedded.singles(1)
+    assert tried == ["PASSIVE"] * 3
+    assert database.trouble is None
+    assert embedded.states(codes) == ["received", "received"]
+
+
+def test_a_disk_that_refuses_is_told_until_something_was_really_written(embedded: Bench):
+    """The trouble of a full disk stands from the first refusal until a write succeeds; a commit of nothing proves nothing."""
+    database = embedded.lab.database
+    assert database.trouble is None
+    since = embedded.clock.now()
+    for _ in range(2):
+        with pytest.raises(StorageFull), database.write("anna"):
+            raise db.sqlite_module().OperationalError("database or disk is full")
+        embedded.clock.advance(timedelta(minutes=1))
+    assert database.trouble is not None
+    assert (database.trouble.code, database.trouble.since) == ("STORAGE_FULL", since)
+    with database.write("anna"):
+        pass
+    assert database.trouble is not None
+    embedded.singles(1)
+    assert database.trouble is None
+
+
 # -- the schema ----------------------------------------------------------------------------------
 
 

@@ -5,19 +5,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import queue
+import shutil
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
-from bench import Bench
+from bench import Bench, open_bench
+from disks import fill
+from web_bench import NO_TLS
 
 from instruments.bridge import BridgeEvent, Refused, Shipment, new_keypair
 from lis import laboratory, queries, reception
+from lis.clock import FixedClock
 from lis.errors import LisError, StorageFull
 from lis.reception import Reception
 from lis.services import devices, inbox
 from lis.services.inbox import Delivery
 from lis.services.results import Ingested
+from lis.web.serving import serving
 
 
 def shipment(plate: str, data: bytes, sha256: str = "") -> Shipment:
@@ -174,6 +183,62 @@ def test_events_of_the_bridge_become_alarms(
     with embedded.lab.database.write("another"):
         link._audit(BridgeEvent("no_key", "qs5", "Again."))
     assert "an alarm could not be recorded (no_key)" in caplog.text
+
+
+def test_a_file_of_one_byte_again_and_again_holds_nobody_up(embedded: Bench):
+    """Blanks, enquiries or zeros by the hundred thousand are refused by every reader, and not after minutes of search."""
+    for number in range(33):
+        assert laboratory.parse(embedded.lab, "run.txt", bytes([number]) * 100_000).run is None
+
+
+def test_the_same_alarm_is_raised_once_and_another_word_is_another_alarm(link: Reception, embedded: Bench):
+    """A file that is sent again every few seconds does not bury the list of alarms; a new reason stands there at once."""
+    for detail in ("run.csv: full", "run.csv: full", "run.csv: damaged", "run.csv: full"):
+        link._audit(BridgeEvent("handler-failed", "qs5", detail))
+    with embedded.lab.database.read() as conn:
+        told = sorted(row["sentence"] for row in queries.open_alarms(conn))
+    assert told == ["run.csv: damaged", "run.csv: full"]
+
+
+def test_the_alarm_of_a_full_disk_is_told_at_once_and_recorded_when_there_is_room(
+    small_disk: Path, sqlite_template: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+):
+    """On a really full disk health, metrics and the list of alarms say so; with room again the alarm is recorded unasked."""
+    monkeypatch.setattr(reception, "RETRY_SECONDS", 0.02)
+    folder = small_disk / "data"
+    folder.mkdir()
+    shutil.copy(sqlite_template, folder / "lis.db")
+    bench = open_bench(folder, "", clock)
+    with (
+        bench.lab,
+        Reception(bench.lab, "tcp://127.0.0.1:*") as link,
+        serving(bench.lab, "127.0.0.1", 0) as address,
+        httpx.Client(base_url=address, trust_env=False, verify=NO_TLS) as web,
+    ):
+        (small_disk / "ballast").write_bytes(bytes(2**20))
+        with pytest.raises(StorageFull):
+            deque(link._keep(shipment("", bytes([number]) * 100_000)) for number in range(100))
+        ballast = fill(small_disk)
+        number = 0
+        while not link._owed:  # the log has room for a few alarms from the write that failed
+            number += 1
+            link._audit(BridgeEvent("handler-failed", f"qs{number}", "run.csv: full"))
+        checks = web.get("/healthz")
+        assert (checks.status_code, checks.json()["checks"]["writes"]["code"]) == (503, "STORAGE_FULL")
+        assert "lis_writes_refused 1.0" in web.get("/metrics").text
+        with bench.lab.database.read() as conn:
+            told = laboratory.alarms(bench.lab, conn)[0]
+        assert (told["alarm_id"], told["code"]) == (0, "STORAGE_FULL")
+        ballast.unlink()
+        end = time.monotonic() + 60
+        while bench.lab.database.trouble is not None:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        with bench.lab.database.read() as conn:
+            (alarm,) = (one for one in laboratory.alarms(bench.lab, conn) if one["subject"] == f"qs{number}")
+        assert alarm["code"] == "HANDLER-FAILED"
+        assert alarm["sentence"].startswith("run.csv: full (First at ")
+        assert web.get("/healthz").json()["checks"]["writes"] == {"ok": True}
 
 
 def test_a_revoked_key_is_deaf_soon_and_strangers_fill_no_memory(
