@@ -7,7 +7,7 @@ negatives are released) the chain stands here.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
@@ -18,11 +18,11 @@ from instruments import InstrumentError, RunFile, read
 from lis import config, ledger, queries, rulebook
 from lis.clock import Clock, SystemClock, to_text
 from lis.config import Settings
-from lis.db import Database, Unit, default_url, migrate
+from lis.db import GENESIS, Database, Head, Unit, default_url, migrate
 from lis.errors import LisError, NotFound
 from lis.events import TubeKind
 from lis.privacy import Vault
-from lis.services import inbox, pools, reports, results
+from lis.services import capacity, inbox, pools, reports, results
 from lis.services.reports import Held, Issued
 from lis.services.results import Foresight, Ingested, Parsed
 from pooling import policy_from_toml
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from lis.config import Settings
     from lis.rulebook import Rulebook
     from lis.services.inbox import Delivery, Stored
-    from pooling import ModeCost
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,41 @@ def foreseen(unit: Unit, rules: Rulebook) -> list[Foresight]:
     return sorted((one for one in found if one), key=lambda one: (one.ends_at, one.plate_id))
 
 
+def foretold(lab: Laboratory, order: capacity.Order, actor: str) -> int:
+    """Forecast when every tube will be reported, and store it; the number of the forecast.
+
+    The laboratory is played on between a reading and a writing transaction: nobody waits meanwhile.
+
+    Raises:
+        Invalid: ``FORECAST_TIME``.
+    """
+    made = capacity.foretell(_situation(lab, order), order)
+    with lab.database.write(actor) as unit:
+        return capacity.keep(unit, made)
+
+
+def admission(lab: Laboratory, wish: capacity.Wish) -> dict[str, Any]:
+    """Whether more tubes may come in: the document of ``lis admit`` and ``GET /admission``.
+
+    Raises:
+        Invalid: the question makes no sense. Refused: pools are not allowed here.
+    """
+    capacity.check(wish, lab.database.clock.now())
+    found = capacity.ask(_situation(lab, capacity.Order()), lab.rules, wish)
+    with lab.database.read() as conn:
+        return capacity.admission_json(conn, found, wish)
+
+
+def _situation(lab: Laboratory, order: capacity.Order) -> capacity.Situation:
+    """What a forecast begins with; running plates end when their live curves say, if it is of now."""
+    now = lab.database.clock.now()
+    with lab.database.read() as conn:
+        if order.at is None:
+            unit = Unit(conn, now, "forecast", Head(0, GENESIS))
+            order = replace(order, ends={one.plate_id: one.ends_at for one in foreseen(unit, lab.rules)})
+        return capacity.look(conn, lab.rules, order, now)
+
+
 def alarms(lab: Laboratory, conn: Connection, limit: int = queries.PAGE) -> list[dict[str, Any]]:
     """Alarms nobody has cleared, the latest first; before them the one that cannot be recorded.
 
@@ -131,13 +165,8 @@ def alarms(lab: Laboratory, conn: Connection, limit: int = queries.PAGE) -> list
     trouble = lab.database.trouble
     if trouble is None:
         return found
-    told = {
-        "alarm_id": 0,
-        "at": trouble.since,
-        "code": trouble.code,
-        "subject": "",
-        "sentence": trouble.sentence,
-    }
+    told = {"alarm_id": 0, "at": trouble.since, "code": trouble.code}
+    told |= {"subject": "", "sentence": trouble.sentence}
     return [told, *found][:limit]
 
 
@@ -274,31 +303,8 @@ def advice_json(lab: Laboratory, conn: Connection, by: str = "tier") -> dict[str
         "window_days": rules.pool.window_days,
         "rules": {"id": rules.pool.id, "version": rules.pool.version},
         "policy": {"id": rules.pool_policy.id, "version": rules.pool_policy.version},
-        "streams": [_stream_json(one) for one in pools.advice(conn, rules, now, by)],
+        "streams": [pools.stream_json(one) for one in pools.advice(conn, rules, now, by)],
     }
-
-
-def _stream_json(one: pools.StreamAdvice) -> dict[str, Any]:
-    found = one.advice
-    return {
-        "site": one.site,
-        "tier": one.tier,
-        "how": one.how.value,
-        "current": one.current,
-        "advised": found.mode,
-        "changed": found.changed,
-        "reason": found.reason,
-        "limited": one.limited,
-        "sentence": found.sentence,
-        "sentence_zh": found.sentence_zh,
-        "positivity": asdict(found.positivity),
-        "choices": [_cost_json(cost) for cost in found.costs],
-    }
-
-
-def _cost_json(cost: ModeCost) -> dict[str, Any]:
-    english, chinese = cost.words()
-    return {**asdict(cost), "sentence": english, "sentence_zh": chinese}
 
 
 # -- documents ------------------------------------------------------------------------------------

@@ -70,6 +70,10 @@ def _event_column(name: str) -> Column[Any]:
     return Column(name, Integer if name in NUMBERS else Text)
 
 
+SHARES: Final = ("p025", "p10", "p50", "p90", "p975")
+"""Quantiles that are kept of a forecast: the median, and the bands of 80 and 95 %."""
+
+
 def _one_of(column: str, values: list[str]) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
@@ -537,9 +541,54 @@ counter = Table(
 )
 """Serial numbers that must never repeat: hold tray, pools, plates, reports."""
 
+forecast = Table(
+    "forecast",
+    metadata,
+    Column("forecast_id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Column("made_by", String(80), nullable=False),
+    Column("replications", Integer, nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("backlog", Integer, nullable=False),
+    Column("breaches", Float, nullable=False),
+    *(Column(f"{what}_{share}", Moment, nullable=False) for what in ("half", "cleared") for share in SHARES),
+    Column("by_reference", Text, nullable=False),
+    Index("ix_forecast_at", "at"),
+)
+"""A forecast of all tubes without a report at ``at``, and when half and all of them are reported.
+``by_reference`` (comma-separated) are the parameters that the laboratory's own past said too little of."""
+
+forecast_tube = Table(
+    "forecast_tube",
+    metadata,
+    Column("forecast_id", ForeignKey("forecast.forecast_id"), primary_key=True),
+    Column("tube_id", String(40), primary_key=True),
+    Column("due", Moment),
+    *(Column(share, Moment, nullable=False) for share in SHARES),
+    Column("risk", Float, nullable=False),
+    Index("ix_forecast_tube_tube_id", "tube_id", "forecast_id"),
+)
+"""When one tube was foreseen to be reported, and its risk of missing ``due``. Append-only."""
+
+forecast_advice = Table(
+    "forecast_advice",
+    metadata,
+    Column("forecast_id", ForeignKey("forecast.forecast_id"), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("code", String(24), nullable=False),
+    Column("step", String(40), nullable=False),
+    Column("fewer_late", Float, nullable=False),
+    Column("low", Float, nullable=False),
+    Column("high", Float, nullable=False),
+    Column("sooner", Float, nullable=False),
+)
+"""What would have helped, the most helpful first; ``sooner`` in minutes. Append-only."""
+
 EVIDENCE: Final = (
     *("event", "file", "reading", "report", "rulebook"),
     *("quality_point", "quality_target", "device_act"),
+    *("forecast", "forecast_tube", "forecast_advice"),
 )
 """Tables whose rows are never changed and never deleted."""
 

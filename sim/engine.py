@@ -219,6 +219,11 @@ class Rostered:
             left -= finish - begin
         return None
 
+    @property
+    def free(self) -> int:
+        """Servers without work, on duty or off."""
+        return len(self._idle)
+
     def give(self, server: int) -> None:
         """See `Always`."""
         heappush(self._idle, server)
@@ -296,7 +301,8 @@ class Station:
     def poke(self) -> None:
         """Start whatever can start; set an alarm for what can start later by itself."""
         now = self.env.now
-        while True:
+        # whoever gets free pokes again, so a queue is asked only when somebody could take its batch
+        while self.servers.free:
             ready = self.queue.ready(now)
             if ready > now:
                 self._wake_at(ready, now)
@@ -322,9 +328,16 @@ class Station:
         log.busy += minutes
         Timeout(self.env, max(finish - now, 0.0), (batch, server)).callbacks.append(self._finished)
 
+    def resume(self, batch: Any, minutes: float) -> None:
+        """A batch is in work already and has so many minutes left; its server is taken, if there is one."""
+        found = self.servers.take(self.env.now, minutes)
+        server, finish = found or (None, self.env.now + minutes)
+        Timeout(self.env, max(finish - self.env.now, 0.0), (batch, server)).callbacks.append(self._finished)
+
     def _finished(self, event: Any) -> None:
         batch, server = event.value
-        self.servers.give(server)
+        if server is not None:
+            self.servers.give(server)
         self.done(batch)
         self.poke()
 

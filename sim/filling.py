@@ -1,10 +1,11 @@
 """What waits for a plate, and the next plate: `scheduler.judge` decides when, urgency decides who.
 
 Tubes that wait for their first test have keys that never change, so they are ranked once and wait as plain
-numbers in a heap. Retests, pools and re-collected tubes wait beside them with their keys. A test holds
+numbers in a sorted list. Retests, pools and re-collected tubes wait beside them with their keys. A test holds
 this queue against `scheduler.fill_plate` on the same jobs.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -20,6 +21,9 @@ LOOK = 5.0
 """Minutes after which somebody who waits for a plate to fill looks again."""
 
 SOON = 1e-6
+FEW = 500
+"""So many tubes are put into the line one by one; more are sorted in together."""
+
 DAY = 1440.0
 Floats = NDArray[np.float64]
 
@@ -34,7 +38,7 @@ class Plate:
         again: jobs of every other kind.
         key: priority and due time of its most urgent tube; a smaller key goes first at every station.
         closed_by: why it was closed.
-        formed: minute at which it was closed.
+        formed: minute at which it was closed; `started` when it was put into the cycler.
         positives: tubes that a reviewer has to look at, once it is read.
         review: tubes that wait for the reviewer.
     """
@@ -45,6 +49,7 @@ class Plate:
     key: tuple[float, float]
     closed_by: str
     formed: float = 0.0
+    started: float = float("nan")
     positives: int = 0
     review: Any = None
 
@@ -63,6 +68,7 @@ class Firsts:
         came: minute from which each waits, `due` when its report is due.
         priority: of its tier.
         persons: who wait for it.
+        order: places in order of urgency, and `by_came` in order of coming, where they are known already.
     """
 
     ids: NDArray[np.int64]
@@ -70,6 +76,52 @@ class Firsts:
     due: Floats
     priority: NDArray[np.int64]
     persons: NDArray[np.int64]
+    order: NDArray[np.int64] | None = None
+    by_came: NDArray[np.int64] | None = None
+
+    def ranked(self, policy: str) -> NDArray[np.int64]:
+        """Places in the order in which a policy takes the tubes."""
+        if self.order is not None:
+            return self.order
+        urgent = (self.ids, self.came, self.due, -self.priority)
+        received = (self.ids, self.due, -self.priority, self.came)
+        return np.lexsort(received if policy == "fifo-full" else urgent)
+
+
+class Ranks:
+    """Ascending numbers: a long sorted list that is used up from its head, and the few that came later."""
+
+    __slots__ = ("_at", "_new", "_old")
+
+    def __init__(self) -> None:
+        self._old: list[int] = []
+        self._at = 0
+        self._new: list[int] = []
+
+    def add(self, came: NDArray[np.int64]) -> None:
+        """Put numbers where they belong."""
+        if came.size + len(self._new) > FEW:
+            left = [*self._old[self._at :], *self._new]
+            joined = np.concatenate([np.array(left, dtype=np.int64), came]) if left else came
+            self._old, self._at, self._new = np.sort(joined).tolist(), 0, []
+            return
+        for rank in came.tolist():
+            insort(self._new, rank)
+
+    def least(self, count: int) -> list[int]:
+        """The smallest `count` numbers, ascending; fewer when there are fewer."""
+        found = self._old[self._at : self._at + count]
+        return sorted(found + self._new[:count])[:count] if self._new else found
+
+    def drop(self, taken: list[int]) -> None:
+        """Remove what `least` has given."""
+        if taken:
+            new = bisect_right(self._new, taken[-1])
+            del self._new[:new]
+            self._at += len(taken) - new
+
+    def __len__(self) -> int:
+        return len(self._old) - self._at + len(self._new)
 
 
 class Filling:
@@ -78,16 +130,18 @@ class Filling:
     def __init__(self, firsts: Firsts, rules: FillRules) -> None:
         self._rules, self._closing = rules, rules.closing
         self._room = len(rules.template.sample_wells(rules.order))
-        urgent = (firsts.ids, firsts.came, firsts.due, -firsts.priority)
-        received = (firsts.ids, firsts.due, -firsts.priority, firsts.came)
-        order = np.lexsort(received if rules.policy == "fifo-full" else urgent)
+        order = firsts.ranked(rules.policy)
         self._ids, self._due = firsts.ids[order], firsts.due[order]
         self._came, self._priority = firsts.came[order], firsts.priority[order]
         self._persons = firsts.persons[order]
-        self._entry = np.argsort(self._came, kind="stable").tolist()
-        self._times = np.sort(self._came)
+        self._entry = np.argsort(self._came, kind="stable")
+        if firsts.by_came is not None:
+            rank = np.empty_like(order)
+            rank[order] = np.arange(order.size)
+            self._entry = rank[firsts.by_came]
+        self._times = self._came[self._entry]
         self._seen = 0
-        self._heap: list[int] = []
+        self._first = Ranks()
         self._again: list[tuple[tuple[float, ...], Any, float]] = []
         self._flushed = False
         self._code = ""
@@ -102,7 +156,12 @@ class Filling:
         heappush(self._again, (key, job, now))
 
     def __len__(self) -> int:
-        return len(self._entry) - self._seen + len(self._heap) + len(self._again)
+        return self._times.size - self._seen + len(self._first) + len(self._again)
+
+    def head(self) -> tuple[float, ...] | None:
+        """Key of the most urgent job that waits; None when nothing does."""
+        keys = [self._key(rank) for rank in self._first.least(1)]
+        return min([*keys, *(entry[0] for entry in self._again[:1])], default=None)
 
     def flush(self) -> None:
         """Let what is left start."""
@@ -112,11 +171,11 @@ class Filling:
         """When the next plate may be started, as far as is known."""
         opened = self._last_wave(now)
         self._advance(opened)
-        count = len(self._heap) + len(self._again)
+        count = len(self._first) + len(self._again)
         if not count:
             # a wave that is due now but for the last digit of a float must not start an empty plate
             return max(self._next_arrival(now), now + SOON)
-        if self._rules.policy == "waves" and not self._heap and not self._flushed:
+        if self._rules.policy == "waves" and not self._first and not self._flushed:
             count = sum(job.received <= opened for _, job, _ in self._again)
         self._code, minutes = judge(self._line(min(count, self._room), now), self._closing)
         if self._code or self._flushed:
@@ -144,26 +203,41 @@ class Filling:
         return [plate], entered
 
     def _fill(self, others: list[tuple[tuple[float, ...], Any, float]]) -> tuple[Plate, Floats]:
-        heap = self._heap
-        room = min(self._room, len(heap) + len(others))
+        room = min(self._room, len(self._first) + len(others))
+        ranks = self._first.least(room)
+        again, entered = self._urgent(others, ranks, room)
+        ranks = ranks[: room - len(again)]
+        self._first.drop(ranks)
+        own = np.array(ranks, dtype=np.int64)
+        keys = [(-job.priority, job.due) for job in again]
+        if ranks:
+            keys.append((-float(self._priority[own].max()), float(self._due[own].min())))
+        plate = Plate(self.made, self._ids[own], again, min(keys), self._code or "end")
+        self.made += 1
+        came = self._came[own]
+        return plate, np.concatenate([came, entered]) if entered else came
+
+    def _urgent(
+        self, others: list[tuple[tuple[float, ...], Any, float]], ranks: list[int], room: int
+    ) -> tuple[list[Any], list[float]]:
+        """The other jobs that come onto a plate beside first tests, and when each came."""
         again: list[Any] = []
         entered: list[float] = []
-        ranks: list[int] = []
-        while others and len(ranks) + len(again) < room:
-            if heap and self._key(heap[0]) < others[0][0]:
-                ranks.append(heappop(heap))
-            else:
+        taken, asked = 0, -1
+        following: tuple[float, ...] = ()
+        while others and taken + len(again) < room:
+            key = others[0][0]
+            if taken < len(ranks) and asked != taken:
+                asked, following = taken, self._key(ranks[taken])
+            if taken == len(ranks) or key <= following:
                 _, job, at = heappop(others)
                 again.append(job)
                 entered.append(at)
-        ranks += [heappop(heap) for _ in range(room - len(ranks) - len(again))]
-        place = np.array(ranks, dtype=np.int64)
-        keys = [(-job.priority, job.due) for job in again]
-        if ranks:
-            keys.append((-float(self._priority[place].max()), float(self._due[place].min())))
-        plate = Plate(self.made, self._ids[place], again, min(keys), self._code or "end")
-        self.made += 1
-        return plate, np.concatenate([self._came[place], entered])
+            else:
+                # all first tests that go before this job
+                last = min(room - len(again), len(ranks))
+                taken = bisect_left(ranks, key, taken + 1, last, key=self._key)
+        return again, entered
 
     def _key(self, rank: int) -> tuple[float, ...]:
         urgent = (-int(self._priority[rank]), float(self._due[rank]))
@@ -180,11 +254,11 @@ class Filling:
         return now - minute + last
 
     def _advance(self, until: float) -> None:
-        times, entry, heap = self._times, self._entry, self._heap
-        last = int(np.searchsorted(times, until, side="right"))
-        for place in range(self._seen, last):
-            heappush(heap, entry[place])
-        self._seen = max(self._seen, last)
+        if self._seen >= self._times.size or self._times[self._seen] > until:
+            return
+        last = int(np.searchsorted(self._times, until, side="right"))
+        self._first.add(self._entry[self._seen : last])
+        self._seen = last
 
     def _next_arrival(self, now: float) -> float:
         if self._seen >= self._times.size:
@@ -200,24 +274,27 @@ class Filling:
     def _line(self, count: int, now: float) -> Line:
         if count == self._room and self._rules.policy != "waves":
             return Line(count, count, 0.0, 0.0, now % DAY, None, tuple)
-        heap = np.array(self._heap, dtype=np.int64)
+        waiting = np.array(self._first.least(len(self._first)), dtype=np.int64)
         others = self._again
         due = min(
-            float(self._due[heap].min(initial=NEVER)), min((j.due for _, j, _ in others), default=NEVER)
+            float(self._due[waiting].min(initial=NEVER)), min((j.due for _, j, _ in others), default=NEVER)
         )
         came = min(
-            float(self._came[heap].min(initial=NEVER)), min((j.received for _, j, _ in others), default=NEVER)
+            float(self._came[waiting].min(initial=NEVER)),
+            min((j.received for _, j, _ in others), default=NEVER),
         )
 
         def each() -> Sequence[tuple[float, float]]:
-            firsts = zip((self._due[heap] - now).tolist(), self._persons[heap].tolist(), strict=True)
+            firsts = zip((self._due[waiting] - now).tolist(), self._persons[waiting].tolist(), strict=True)
             return [
                 *firsts,
                 *((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in others),
             ]
 
-        queued = self.queued() if self._rules.policy == "cost" else 0
-        return Line(count, self._room, due - now, now - came, now % DAY, self._rate(now), each, queued)
+        weighs = self._rules.policy == "cost"
+        queued = self.queued() if weighs else 0
+        rate = self._rate(now) if weighs else None
+        return Line(count, self._room, due - now, now - came, now % DAY, rate, each, queued)
 
     def _rate(self, now: float) -> float | None:
         """Tubes that came a minute in the last hour, unless the rules state a rate."""

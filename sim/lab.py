@@ -120,7 +120,7 @@ class Floor:
         self.stations: list[Station] = []
         for number, bench in enumerate(self.lab.stations[1:], start=1):
             queue = Lots(*bench.plates, bench.patience) if number > 1 else self.filling
-            added = self._reading_positives(bench) if bench.per_positive else None
+            added = self._added(bench) if bench.reads or bench.per_positive else None
             servers = self._rostered(bench) if bench.staff or bench.down else Always(bench.servers)
             done = self._passed(number, bench)
             self.stations.append(
@@ -210,9 +210,15 @@ class Floor:
         station.servers.give(server)
         station.poke()
 
-    @staticmethod
-    def _reading_positives(bench: Bench) -> Callable[[list[Plate]], float]:
-        return lambda plates: bench.per_positive * sum(plate.positives for plate in plates)
+    def _added(self, bench: Bench) -> Callable[[list[Plate]], float]:
+        """Minutes added for positives; the cycler also notes when a plate was put into it."""
+
+        def added(plates: list[Plate]) -> float:
+            for plate in plates if bench.reads else ():
+                plate.started = self.env.now
+            return bench.per_positive * sum(plate.positives for plate in plates)
+
+        return added
 
     def _read(self, plate: Plate) -> None:
         """Controls first, then every tube."""
@@ -224,7 +230,7 @@ class Floor:
         if self.record is not None:
             tubes = (*plate.first.tolist(), *(tube.tid for tube in plate.again))
             self.plates.append(
-                PlateLog(plate.formed, plate.closed_by, tubes, self.env.now, verdict.run_valid)
+                PlateLog(plate.formed, plate.closed_by, tubes, self.env.now, verdict.run_valid, plate.started)
             )
         if not verdict.run_valid:
             self.counts["failed_plates"] += 1
@@ -239,9 +245,8 @@ class Floor:
         for tube in plate.again:
             self._judge(tube, review)
         if self.record is not None:
-            self.record += [
-                (now, tid, "first", int(self.codes[tid]), "Conclude") for tid in plate.first[plain].tolist()
-            ]
+            plainly = plate.first[plain].tolist()
+            self.record += [(now, tid, "first", int(self.codes[tid]), "Conclude") for tid in plainly]
         plate.positives = sum(
             self.verdicts.outcomes[tube.past[-1][1]].call is not Call.negative for tube in review
         )

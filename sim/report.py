@@ -90,6 +90,7 @@ class PlateLog:
 
     Attributes:
         formed: minute at which it was closed, and why; `read` when its run was read.
+        started: minute at which it was put into the cycler.
         tubes: their numbers; below 0 for pools.
         valid: whether its controls were good.
     """
@@ -99,6 +100,7 @@ class PlateLog:
     tubes: tuple[int, ...]
     read: float
     valid: bool
+    started: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from lis.db import Unit
 from lis.errors import Invalid, NotFound
 from lis.laboratory import report_view
 from lis.rulebook import Rulebook
-from lis.services import amendments, pools, receiving, reports
+from lis.services import amendments, capacity, pools, receiving, reports
 from lis.tube import Tube
 from lis.web.commands import Answer, Asked, Caller, reply
 from lis.web.payloads import (
@@ -150,14 +150,15 @@ def tube_document(asked: Caller, conn: Connection, barcode: str) -> dict[str, An
     ids = queries.persons_in(conn, tube.tube_id)
     people = queries.people(conn, ids)
     full = asked.identity.may("person")
+    history = ledger.history(conn, tube.tube_id)
     return tube_json(tube) | {
-        "history": [entry_json(entry) for entry in ledger.history(conn, tube.tube_id)],
+        "history": [entry_json(entry) for entry in history],
         "people": [person_json(people[one], full=full) for one in ids],
         "readings": [reading_json(row) for row in queries.readings_of_tube(conn, tube.tube_id)],
         "members": queries.pool_members(conn, [tube.tube_id])[tube.tube_id],
         "reports": [report_json(row) for row in queries.reports_of_tube(conn, tube.tube_id)],
         "interim": pools.interim_of(conn, asked.lab.rules, tube),
-        "forecast": None,
+        "forecast": capacity.outlook(conn, tube, history, asked.lab.database.clock.now()),
     }
 
 

@@ -17,6 +17,7 @@ from lis.laboratory import Laboratory
 from lis.web import (
     api,
     api_admin,
+    api_capacity,
     api_plates,
     api_pools,
     api_quality,
@@ -70,6 +71,7 @@ def create_app(
     app.include_router(api_plates.router)
     app.include_router(api_pools.router)
     app.include_router(api_quality.router)
+    app.include_router(api_capacity.router)
     app.include_router(api_simulations.router)
     app.include_router(api_admin.open_router)
     app.include_router(pages.router)

@@ -15,12 +15,13 @@ from bench import Bench
 from sqlalchemy import event, inspect, select, text
 
 import lis.migrations
-from lis import db, ledger, queries, schema
+from lis import db, laboratory, ledger, queries, schema
 from lis.clock import FixedClock
 from lis.db import Database, migrate
 from lis.errors import Busy, Conflict, LisError, StorageFull
 from lis.events import HeldUnknown
 from lis.services import devices, quality, receiving
+from lis.services.capacity import Order
 
 WORD = "nothing was written"
 HELD = HeldUnknown(1, "", "")
@@ -195,6 +196,11 @@ def test_evidence_is_append_only(bench: Bench, table: str):
         series = queries.Series(*(row[name] for name in queries.Series._fields))
         quality.set_target(unit, series, 25.0, 0.2, "validation")
         devices.add_device(unit, "qs5", "cycler")
+    bench.singles()
+    number = laboratory.foretold(bench.lab, Order(replications=2), "rosa")
+    with bench.lab.database.write("rosa") as unit:
+        said = {"code": "close-now", "step": "", "fewer_late": 1.0, "low": 0.0, "high": 2.0, "sooner": 5.0}
+        queries.insert_rows(unit.conn, "forecast_advice", [{"forecast_id": number, "place": 9, **said}])
     column = next(iter(schema.metadata.tables[table].c)).name
     for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):
         with pytest.raises(LisError, match="append-only"), bench.lab.database.write("eve") as unit:

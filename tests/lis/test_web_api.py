@@ -70,7 +70,8 @@ def test_a_tube_is_registered_bound_sealed_and_received(served):
     tube = anna.get(f"/api/v1/tubes/{code}").json()
     kinds = [entry["kind"] for entry in tube["history"]]
     assert kinds == ["Registered", "PersonBound", "PersonBound", "Sealed", "Received"]
-    assert (tube["state"], tube["rack"], tube["position"], tube["forecast"]) == ("received", "R1", "A1", None)
+    assert (tube["state"], tube["rack"], tube["position"]) == ("received", "R1", "A1")
+    assert (tube["forecast"]["gate"], tube["forecast"]["p50"]) == ("plating", None)
     assert [person["name"] for person in tube["people"]] == ["王**", "王**"]
     assert "1380000" not in anna.get(f"/api/v1/tubes/{code}").text
 

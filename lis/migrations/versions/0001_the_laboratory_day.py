@@ -206,6 +206,66 @@ def upgrade() -> None:
         batch_op.create_index("ix_file_run", ["device", "run"], unique=False)
 
     op.create_table(
+        "forecast",
+        sa.Column("forecast_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("made_at", sa.String(length=27), nullable=False),
+        sa.Column("made_by", sa.String(length=80), nullable=False),
+        sa.Column("replications", sa.Integer(), nullable=False),
+        sa.Column("seed", sa.Integer(), nullable=False),
+        sa.Column("backlog", sa.Integer(), nullable=False),
+        sa.Column("breaches", sa.Float(), nullable=False),
+        sa.Column("half_p025", sa.String(length=27), nullable=False),
+        sa.Column("half_p10", sa.String(length=27), nullable=False),
+        sa.Column("half_p50", sa.String(length=27), nullable=False),
+        sa.Column("half_p90", sa.String(length=27), nullable=False),
+        sa.Column("half_p975", sa.String(length=27), nullable=False),
+        sa.Column("cleared_p025", sa.String(length=27), nullable=False),
+        sa.Column("cleared_p10", sa.String(length=27), nullable=False),
+        sa.Column("cleared_p50", sa.String(length=27), nullable=False),
+        sa.Column("cleared_p90", sa.String(length=27), nullable=False),
+        sa.Column("cleared_p975", sa.String(length=27), nullable=False),
+        sa.Column("by_reference", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("forecast_id", name=op.f("pk_forecast")),
+    )
+    with op.batch_alter_table("forecast", schema=None) as batch_op:
+        batch_op.create_index("ix_forecast_at", ["at"], unique=False)
+
+    op.create_table(
+        "forecast_tube",
+        sa.Column("forecast_id", sa.Integer(), nullable=False),
+        sa.Column("tube_id", sa.String(length=40), nullable=False),
+        sa.Column("due", sa.String(length=27), nullable=True),
+        sa.Column("p025", sa.String(length=27), nullable=False),
+        sa.Column("p10", sa.String(length=27), nullable=False),
+        sa.Column("p50", sa.String(length=27), nullable=False),
+        sa.Column("p90", sa.String(length=27), nullable=False),
+        sa.Column("p975", sa.String(length=27), nullable=False),
+        sa.Column("risk", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["forecast_id"], ["forecast.forecast_id"], name=op.f("fk_forecast_tube_forecast_id")
+        ),
+        sa.PrimaryKeyConstraint("forecast_id", "tube_id", name=op.f("pk_forecast_tube")),
+    )
+    with op.batch_alter_table("forecast_tube", schema=None) as batch_op:
+        batch_op.create_index("ix_forecast_tube_tube_id", ["tube_id", "forecast_id"], unique=False)
+
+    op.create_table(
+        "forecast_advice",
+        sa.Column("forecast_id", sa.Integer(), nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("code", sa.String(length=24), nullable=False),
+        sa.Column("step", sa.String(length=40), nullable=False),
+        sa.Column("fewer_late", sa.Float(), nullable=False),
+        sa.Column("low", sa.Float(), nullable=False),
+        sa.Column("high", sa.Float(), nullable=False),
+        sa.Column("sooner", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["forecast_id"], ["forecast.forecast_id"], name=op.f("fk_forecast_advice_forecast_id")
+        ),
+        sa.PrimaryKeyConstraint("forecast_id", "place", name=op.f("pk_forecast_advice")),
+    )
+    op.create_table(
         "idempotency",
         sa.Column("key", sa.String(length=120), nullable=False),
         sa.Column("account", sa.String(length=80), nullable=False),
@@ -604,6 +664,15 @@ def downgrade() -> None:
 
     op.drop_table("plate")
     op.drop_table("person")
+    op.drop_table("forecast_advice")
+    with op.batch_alter_table("forecast_tube", schema=None) as batch_op:
+        batch_op.drop_index("ix_forecast_tube_tube_id")
+
+    op.drop_table("forecast_tube")
+    with op.batch_alter_table("forecast", schema=None) as batch_op:
+        batch_op.drop_index("ix_forecast_at")
+
+    op.drop_table("forecast")
     op.drop_table("idempotency")
     with op.batch_alter_table("file", schema=None) as batch_op:
         batch_op.drop_index("ix_file_run")

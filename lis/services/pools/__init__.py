@@ -1,6 +1,6 @@
 """The pooling bench: which tubes go together, where each aliquot goes, what a pool's reading leads to."""
 
-from lis.services.pools.advice import STREAMS, StreamAdvice, advice
+from lis.services.pools.advice import STREAMS, StreamAdvice, advice, stream_json
 from lis.services.pools.decoding import Case, gather, interim, interim_of, settle_pools
 from lis.services.pools.forming import (
     Formed,
@@ -52,5 +52,6 @@ __all__ = [
     "propose",
     "settle_pools",
     "sheet",
+    "stream_json",
     "withdraw",
 ]

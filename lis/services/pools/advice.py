@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lis import queries
 from lis.errors import Invalid
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lis.queries import FirstCalls
     from lis.rulebook import Rulebook
+    from pooling import ModeCost
 
 STREAMS: Final = ("tier", "site", "site-tier")
 """What may make a stream: the service tier, the collection site, or both."""
@@ -110,3 +111,27 @@ def _mode(one: FirstCalls, rules: AdviceRules) -> int:
     if one.kind != TubeKind.POOL:
         return one.made_for
     return min((mode for mode in rules.modes if mode >= one.places), default=max(rules.modes))
+
+
+def stream_json(one: StreamAdvice) -> dict[str, Any]:
+    """One stream for programs, with every choice there was."""
+    found = one.advice
+    return {
+        "site": one.site,
+        "tier": one.tier,
+        "how": one.how.value,
+        "current": one.current,
+        "advised": found.mode,
+        "changed": found.changed,
+        "reason": found.reason,
+        "limited": one.limited,
+        "sentence": found.sentence,
+        "sentence_zh": found.sentence_zh,
+        "positivity": asdict(found.positivity),
+        "choices": [_cost_json(cost) for cost in found.costs],
+    }
+
+
+def _cost_json(cost: ModeCost) -> dict[str, Any]:
+    english, chinese = cost.words()
+    return {**asdict(cost), "sentence": english, "sentence_zh": chinese}

@@ -1,0 +1,85 @@
+"""What all replications of a forecast begin with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.now import COMING, IN_REVIEW, ON_PLATE, POOLED, WAITING, Floats, Ints, Model, State, seen_of
+from sim.service import stream
+
+LONGEST = 2880.0
+"""Minutes for which unannounced tubes are foreseen at most."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What all replications begin with; built once."""
+
+    model: Model
+    state: State
+    seed: int
+    static: Ints
+    coming: Ints
+    again: Ints
+    by_came: Ints
+    bounds: Mapping[str, list[float]]
+    members: Mapping[int, Ints]
+    horizon: float
+    lanes: int
+    seen: list[Floats]
+    travels: Floats
+    on: list[Ints]
+    reviewed: Ints
+    priority: list[int]
+    due: list[float]
+    came: list[float]
+    persons: list[int]
+    lane: list[int]
+    kind: list[int]
+
+    @classmethod
+    def of(cls, model: Model, state: State, seed: int) -> "Start":
+        """Rank what waits, and look up once what every replication asks for."""
+        waits, on_plate = state.where == WAITING, state.where == ON_PLATE
+        first = np.flatnonzero(waits & ~state.again)
+        key = (first, state.came[first], state.due[first], -state.priority[first])
+        received = (first, state.due[first], -state.priority[first], state.came[first])
+        static = first[np.lexsort(received if model.fill.policy == "fifo-full" else key)]
+        pooled = np.flatnonzero(state.where == POOLED)
+        members = {int(pool): pooled[state.pool[pooled] == pool] for pool in np.unique(state.pool[pooled])}
+        return cls(
+            model=model,
+            state=state,
+            seed=seed,
+            static=static,
+            coming=np.flatnonzero(state.where == COMING),
+            again=np.flatnonzero(waits & state.again),
+            by_came=np.argsort(state.came[static], kind="stable"),
+            bounds={
+                name: np.cumsum([c.share for c in many])[:-1].tolist() for name, many in model.courses.items()
+            },
+            members=members,
+            horizon=horizon(model, state),
+            lanes=int(state.lane.max(initial=0)) + 1,
+            seen=[seen_of(step.service, stream(seed, 0, f"seen {step.name}")) for step in model.steps],
+            travels=seen_of(model.travel, stream(seed, 0, "seen travel")),
+            on=[np.flatnonzero(on_plate & (state.plate == n)) for n in range(len(state.plates))],
+            reviewed=np.flatnonzero(state.where == IN_REVIEW),
+            priority=state.priority.tolist(),
+            due=state.due.tolist(),
+            came=state.came.tolist(),
+            persons=state.persons.tolist(),
+            lane=state.lane.tolist(),
+            kind=state.kind.tolist(),
+        )
+
+
+def horizon(model: Model, state: State) -> float:
+    """Minutes for which unannounced tubes can matter: half as long again as the work in hand will take."""
+    room = len(model.fill.template.sample_wells(model.fill.order))
+    plates = len(state.names) / room + len(state.plates) + 1
+    limits = [step.service.average / step.servers for step in model.steps if step.servers]
+    straight = sum(step.service.average for step in model.steps)
+    last = float(np.max(state.came, initial=state.now)) - state.now
+    return min(max(1.5 * (plates * max(limits, default=0.0) + straight + last), 240.0), LONGEST)

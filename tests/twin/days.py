@@ -1,0 +1,141 @@
+"""Simulated days as a laboratory's log would have them: what was known at a minute, and what the past says."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scheduler import FillRules
+from sim import load, simulate
+from sim.calibrate import Passage, Past, Run
+from sim.now import IN_REVIEW, ON_PLATE, WAITING, InWork, State
+from sim.scenario import DAY
+from sim.service import Service
+from sim.spec import Bench
+
+RETEST = (40, 6.0)
+
+
+def a_laboratory(tubes=1200, policy="urgency"):
+    """Five stations, two tiers, tubes of one and of ten persons; a forecast knows none of its parameters."""
+    base = load("fever-clinic")
+    fever, voluntary = base.streams
+    streams = (
+        replace(fever, tubes=tubes // 6, start=420, end=1200, prevalence_start=0.05, prevalence_end=0.05),
+        replace(
+            voluntary, tubes=tubes - tubes // 6, mode="mixed", places=10, lab_pool=0, start=420, end=1200
+        ),
+    )
+    stations = (
+        Bench("reception", Service("fixed", mean=0.0), unit="tube", servers=50),
+        Bench("opening", Service("triangular", low=15, mode=20, high=27), servers=1),
+        Bench("extraction", Service("uniform", low=29.1, high=30.9), servers=2),
+        Bench("set-up", Service("uniform", low=8, high=20), servers=1),
+        Bench("pcr", Service("uniform", low=85, high=95), servers=4, reads=True),
+        Bench("review", Service("lognormal", mean=8.04, sd=3.93), servers=1, per_positive=1.0),
+    )
+    lab = replace(
+        base.laboratory,
+        days=1,
+        fill=FillRules(base.laboratory.fill.template, policy=policy),
+        recall=replace(base.laboratory.recall, show_up=0.0),
+        stations=stations,
+    )
+    return replace(base, streams=streams, laboratory=lab)
+
+
+@dataclass
+class Day:
+    """One simulated day, tube by tube."""
+
+    scenario: object
+    report: object
+    number: int
+
+    def __post_init__(self):
+        report = self.report
+        self.done = report.arrived + report.turnaround
+        tiers = [self.scenario.laboratory.tiers.tier(tier) for tier, _ in report.groups]
+        self.priority = np.array([tier.priority for tier in tiers])[report.group]
+        self.hours = np.array([tier.hours for tier in tiers])[report.group]
+        self.kind = np.array([int(mode == "mixed") for _, mode in report.groups])[report.group]
+        self.said = defaultdict(list)
+        for minute, tube, test, _, decision in report.decisions:
+            self.said[tube].append((minute, test, decision))
+
+    def past(self):
+        """(runs, passages, arrivals) of the day, on the calendar of all days."""
+        zero = self.number * DAY
+        runs = [Run(zero + p.formed, zero + p.started, zero + p.read, p.valid) for p in self.report.plates]
+        passages = []
+        for tube, said in self.said.items():
+            kind = ("single", "mixed")[self.kind[tube]]
+            for minute, test, decision in said:
+                first, reporting = test == "first", self.done[tube] - minute
+                if decision == "Conclude":
+                    made = Passage(kind, first, "review" if reporting > 1 else "report", reporting=reporting)
+                elif decision == "Recollect":
+                    made = Passage(kind, first, "recollect")
+                else:
+                    made = Passage(kind, first, "retest", "re-extract", *RETEST)
+                passages.append(made)
+        persons = self.report.persons
+        rows = zip(self.report.arrived, self.priority, self.hours, persons, strict=True)
+        return runs, passages, [(zero + float(a), int(p), float(h), int(n)) for a, p, h, n in rows]
+
+    def half_done(self):
+        """The minute at which half of the day's tubes are done."""
+        return float(np.median(self.done))
+
+    def state(self, now):
+        """What the laboratory knew at a minute: what had come and was not done."""
+        open_ = np.flatnonzero((self.report.arrived <= now) & (self.done > now))
+        place = {int(tube): n for n, tube in enumerate(open_)}
+        where, plate = np.full(open_.size, WAITING), np.full(open_.size, -1)
+        came, due = self.report.arrived[open_].copy(), self.report.due[open_].copy()
+        priority, again = self.priority[open_].copy(), np.zeros(open_.size, dtype=bool)
+        for tube, n in place.items():
+            before = [one for one in self.said[tube] if one[0] <= now]
+            if before and before[-1][2] == "Conclude":
+                where[n], came[n] = IN_REVIEW, before[-1][0]
+            elif before:
+                again[n], priority[n] = True, max(priority[n], RETEST[0])
+                due[n] = min(due[n], before[-1][0] + 60 * RETEST[1])
+        works = []
+        for log in self.report.plates:
+            mine = [place[tube] for tube in log.tubes if tube in place]
+            if log.read <= now and not log.valid:
+                again[mine], priority[mine] = True, 60
+            if log.formed <= now < log.read:
+                where[mine], plate[mine] = ON_PLATE, len(works)
+                started = log.started <= now
+                works.append(InWork(int(started), now - (log.started if started else log.formed)))
+        return State.of(
+            now,
+            tuple(str(tube) for tube in open_),
+            tuple(works),
+            where=where,
+            came=came,
+            due=due,
+            promised=self.report.due[open_],
+            priority=priority,
+            persons=self.report.persons[open_],
+            kind=self.kind[open_],
+            again=again,
+            plate=plate,
+        )
+
+
+def days(scenario, numbers, seed=3):
+    """Days drawn one by one."""
+    return [Day(scenario, simulate(scenario, seed, replication=n, record=True), n) for n in numbers]
+
+
+def past_of(many, cyclers):
+    """What a laboratory has learned on these days."""
+    parts = [day.past() for day in many]
+    runs, passages, came = ([one for part in parts for one in part[n]] for n in range(3))
+    start = many[0].number * DAY
+    return Past(start, start + len(many) * DAY, tuple(runs), tuple(passages), tuple(came), (), cyclers)
