@@ -22,7 +22,7 @@ import zmq
 from zmq.utils.z85 import encode as z85
 
 from instruments import wire
-from instruments.desk import Desk, Job, Outlet
+from instruments.desk import Allowance, Desk, Job, Outlet
 from instruments.door import ENROLMENTS, Door
 from instruments.intake import BridgeEvent, Intake, PartFolders, Receipt, Refused, Shipment
 
@@ -103,6 +103,8 @@ class Limits:
         queue: parts of one device that may wait (and at most 16 MiB of them).
         reads: live readings that may wait for a slow receiver.
         file_bytes: largest file taken.
+        burst: points one key may spend at once: a message costs one, and one more for every 64 KiB.
+        a_second: points it gets back a second; the largest file costs about 1,200.
     """
 
     spool: Path | None = None
@@ -110,6 +112,11 @@ class Limits:
     queue: int = 32
     reads: int = 256
     file_bytes: int = wire.MAX_FILE_BYTES
+    burst: float = 4_000.0
+    a_second: float = 400.0
+
+
+BYTES_A_POINT = 64 * 1024
 
 
 class Bridge:
@@ -156,6 +163,7 @@ class Bridge:
         self._auditing = threading.Lock()
         self._audited: OrderedDict[tuple[str, bytes], float] = OrderedDict()
         self._resources = contextlib.ExitStack()
+        self._allowance = Allowance(self._limits.burst, self._limits.a_second)
         self._loop: threading.Thread | None = None
 
     # ------------------------------------------------------------------ life
@@ -347,6 +355,10 @@ class Bridge:
         if not (routing_id[:1] == b"\0" or routing_id == wire.routing_id(key)):
             # Not answered: the answer would travel to the device this address belongs to.
             self._event_once("stolen-address", None, "a device used the address of another", key)
+            return
+        if not self._allowance.takes(key, 1 + sum(map(len, frames)) / BYTES_A_POINT, time.monotonic()):
+            detail = "more came at once than any cycler sends; what is too much is passed over unread"
+            self._event_once("flooding", self._device(key), detail, key)
             return
         pieces = [frame.bytes for frame in frames[1:]]
         try:

@@ -349,6 +349,21 @@ def test_too_much_at_once_is_put_off():
         assert [device.answer().header["status"] for _ in range(3)] == ["stored"] * 3
 
 
+def test_who_sends_more_than_any_cycler_is_passed_over_and_named():
+    """A flood is not looked at beyond its allowance, is audited by name, and costs the next device nothing."""
+    with running(limits=Limits(burst=20.5, a_second=0.001)) as house:
+        device, other = house.device(), house.device(LC480)
+        for _ in range(30):
+            device.send(wire.ping())
+        answered = [device.answer() for _ in range(20)]
+        assert {one.type for one in answered} == {"PONG"}
+        assert house.wait_for("flooding")
+        assert device.answer(SILENCE_MS) is None
+        assert other.ask(part(name="run-2.csv", instrument="lc480-2")).header["status"] == "stored"
+        assert [event.device for event in house.events if event.kind == "flooding"] == ["qs5-1"]
+        assert house.bridge.snapshot()["flooding"] == 10
+
+
 def test_stopping_ends_the_work_in_hand_and_acknowledges_nothing_else():
     """stop() lets a running call finish and sends its answer; what waits is left to the agents."""
     with running(limits=Limits(workers=1)) as house:
