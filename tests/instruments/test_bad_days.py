@@ -226,7 +226,7 @@ class BadDay:
 
     def play(self):
         """The faults, then the calm; whether anything was still pending when the faults ended."""
-        for _ in range(40):
+        for _ in range(30):
             self.step()
         pending = self.outbox.counts()["pending"]
         self.calm = True

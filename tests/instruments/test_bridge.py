@@ -422,7 +422,7 @@ def target():
         yield house, house.device()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(FRAMES), st.data())
 def test_no_frames_bring_the_bridge_down(target, frames, data):
     """Mutated frames and headers leave no error in the loop, and the device is still answered."""
