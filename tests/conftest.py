@@ -14,6 +14,7 @@ from disks import small_disk_fixture  # noqa: F401 - fixture
 from hypothesis import HealthCheck, settings
 from moments import NOON
 from postgres import Cluster, running
+from screens import browser_fixture  # noqa: F401 - fixture
 from statements import share
 
 from lis.clock import FixedClock

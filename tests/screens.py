@@ -1,0 +1,64 @@
+"""A real browser for the tests that need one: a signed-in page, its faults kept, pictures of what it shows.
+
+``SCREENS=folder pytest -m browser`` keeps a picture of every page that a test shows to :func:`picture`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BENCH = {"width": 1366, "height": 768}
+"""The screen of an old bench computer."""
+
+
+@pytest.fixture(scope="module", name="browser")
+def browser_fixture() -> Iterator[Any]:
+    """A real browser, if this machine has one; one of a module, because its loop belongs to the thread."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: install one to run the browser tests")
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@contextlib.contextmanager
+def screen(browser: Any, served: Any, who: Any, language: str = "en", **context: Any) -> Iterator[Any]:
+    """A page of somebody signed in; at its end no script may have failed and no other host been asked."""
+    opened = browser.new_context(**{"viewport": BENCH} | context)
+    opened.add_cookies(
+        [
+            {"name": "lis", "value": who.token, "url": served.url},
+            {"name": "lis_language", "value": language, "url": served.url},
+        ]
+    )
+    page = opened.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda fault: faults.append(str(fault)))
+    page.on(
+        "request",
+        lambda asked: (
+            None if asked.url.startswith((served.url, "data:", "blob:")) else faults.append(asked.url)
+        ),
+    )
+    try:
+        yield page
+        assert faults == []
+    finally:
+        opened.close()
+
+
+def picture(page: Any, name: str) -> None:
+    """Keep a picture of the page as ``name``.png if somebody asked for pictures."""
+    if folder := os.environ.get("SCREENS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
