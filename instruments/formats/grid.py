@@ -1,0 +1,177 @@
+"""A long table of plain text as one array of bytes: numbers and repeated names without a string a cell.
+
+The amplification table of a 384-well plate has a quarter of a million cells. Here they stay bytes; a
+column becomes numbers, or is compared row by row, in a few passes over an array. What is not plainly
+written is left to the readers of single cells, so that nothing is understood here that they would not
+understand the same way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+    Bools = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+
+_FEED, _MINUS, _DOT, _ZERO = b"\n-.0"
+_WORD: Final = 8
+_WIDEST: Final = 64
+"""Bytes of a cell that is looked at here; a wider one is left to others."""
+
+_DIGITS: Final = 15
+"""So many digits are a whole number that a double holds, and its quotient by a power of ten is rounded
+once: the very number that ``float`` reads."""
+
+
+class Grid:
+    """Rows of equally many cells.
+
+    Attributes:
+        height: how many rows.
+        width: cells in each.
+    """
+
+    def __init__(self, data: bytes, width: int, ends: NDArray[np.int64]) -> None:
+        self.width = width
+        self.height = len(ends) // width
+        self._data = data
+        # Zeros before the first cell, so that a window of the widest cell that ends there begins somewhere.
+        self._bytes = np.frombuffer(bytes(_WIDEST) + data, dtype=np.uint8)
+        self._ends = ends.reshape(self.height, width)
+        starts = np.empty_like(ends)
+        starts[0], starts[1:] = 0, ends[:-1] + 1
+        self._starts = starts.reshape(self.height, width)
+
+    def text(self, row: int, column: int) -> str:
+        """One cell."""
+        return self._data[self._starts[row, column] : self._ends[row, column]].decode()
+
+    def column(self, column: int) -> list[str]:
+        """All cells of a column."""
+        ends = self._ends[:, column].tolist()
+        return [self._data[a:b].decode() for a, b in zip(self._starts[:, column].tolist(), ends, strict=True)]
+
+    def changes(self, columns: Sequence[int]) -> NDArray[np.int64] | None:
+        """Rows in which any of these columns is not what it was in the row above, the first row among them.
+
+        None where a cell is too wide.
+        """
+        changed = np.zeros(self.height, dtype=np.bool_)
+        changed[0] = True
+        for column in columns:
+            cells = self._cells(column)
+            if cells is None:
+                return None
+            for word in cells.view(np.uint64).T:
+                changed[1:] |= word[1:] != word[:-1]
+        return np.flatnonzero(changed)
+
+    def numbers(self, column: int) -> Floats | None:
+        """A column of plainly written numbers (``-12.345``), each as ``float`` reads it; None for any other."""
+        cells = self._cells(column)
+        if cells is None:
+            return None
+        starts = self._starts[:, column]
+        lengths = self._ends[:, column] - starts
+        minus = np.flatnonzero(self._bytes[starts + _WIDEST] == _MINUS)
+        cells[minus, cells.shape[1] - lengths[minus]] = 0
+        cells = cells[:, _unused(lengths) :]
+        values = np.empty(self.height)
+        for place, rows in _by_dot(cells):
+            found = _plain(cells[rows], place)
+            if found is None:
+                return None
+            values[rows] = found
+        values[minus] = -values[minus]
+        return values
+
+    def _cells(self, column: int) -> Bytes | None:
+        """The cells of a column, each at the right end of its row, zeros before it; None if one is too wide.
+
+        A cell holds no zero byte, so equal rows are equal cells. Rows are whole words long.
+        """
+        ends = self._ends[:, column]
+        lengths = ends - self._starts[:, column]
+        widest = int(lengths.max())
+        if widest > _WIDEST:
+            return None
+        room = -(-max(widest, 1) // _WORD) * _WORD
+        windows = np.lib.stride_tricks.sliding_window_view(self._bytes, room)
+        found: Bytes = windows[ends + _WIDEST - room]
+        inside = np.ascontiguousarray(np.tri(room + 1, room, -1, dtype=np.uint8)[:, ::-1]) * np.uint8(0xFF)
+        words: NDArray[np.uint64] = found.view(np.uint64)
+        words &= inside.view(np.uint64)[lengths]
+        return found
+
+
+def _unused(lengths: NDArray[np.int64]) -> int:
+    """Leading bytes of the words that no cell of these lengths reaches."""
+    return -max(int(lengths.max()), 1) % _WORD
+
+
+def _by_dot(cells: Bytes) -> Iterator[tuple[int, slice | Bools]]:
+    """Digits behind the dot (-1 without one), and the rows that are written so; a column is as a rule alike."""
+    dots = cells == _DOT
+    count, place = np.count_nonzero(dots), int(dots[0, ::-1].argmax())
+    if not count or (count == len(cells) and dots[:, -1 - place].all()):
+        yield place if count else -1, slice(None)
+        return
+    places = np.where(dots.any(axis=1), dots[:, ::-1].argmax(axis=1), -1)
+    for one in set(places.tolist()):
+        yield one, places == one
+
+
+def _plain(cells: Bytes, place: int) -> Floats | None:
+    """Numbers whose dots have ``place`` digits behind them, -1 for none at all; None if one is no number."""
+    width = cells.shape[1]
+    if place == 0 or place >= width - 1:
+        return None
+    digits = cells
+    if place > 0:
+        if not cells[:, width - 2 - place].all():
+            return None
+        digits = np.delete(cells, width - 1 - place, axis=1)
+    if digits.shape[1] > _DIGITS or not digits[:, -1].all():
+        return None
+    values = digits - np.uint8(_ZERO)
+    values[digits == 0] = 0
+    if values.max() > 9:  # noqa: PLR2004 - a digit
+        return None
+    powers = 10.0 ** np.arange(digits.shape[1] - 1, -1, -1)
+    found: Floats = (values.astype(np.float64) @ powers) / 10.0 ** max(place, 0)
+    return found
+
+
+def grid_of(text: str, newline: str, width: int) -> Grid | None:
+    """A table of tab-separated cells whose every row has ``width`` of them, None for any other text.
+
+    Args:
+        text: the rows, each with its line end.
+        newline: the line end of the file.
+        width: how many cells a row has.
+    """
+    ends = text.count(newline)
+    if any(text.count(one) != ends * newline.count(one) for one in "\r\n"):  # another line end in a cell
+        return None
+    text = text.replace(newline, "\n")
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # half a character: text that was no Unicode
+        return None
+    raw = np.frombuffer(data, dtype=np.uint8)
+    places = np.flatnonzero(raw <= _FEED)
+    height, rest = divmod(len(places), width)
+    # Nothing else is as small as a tab or a line end, and every row has its tabs before its end.
+    if not height or rest or ends != height or data.count(b"\t") != height * (width - 1):
+        return None
+    if not (raw[places[width - 1 :: width]] == _FEED).all():
+        return None
+    return Grid(data, width, places)
