@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import make_url
 
-from instruments import InstrumentError, RunFile, read
+from instruments import InstrumentError, read
 from lis import config, ledger, queries, rulebook
 from lis.clock import Clock, SystemClock, to_text
 from lis.config import Settings
@@ -186,11 +186,10 @@ class Handled:
 def parse(lab: Laboratory, name: str, data: bytes) -> Parsed:
     """Read a cycler's file without touching the laboratory; a Cq that its curve contradicts is flagged."""
     from instruments import integrity
-    from instruments.checking import verdicts
 
     try:
-        run: RunFile = integrity.flagged(read(name, data, lab.rules.tables, zone=lab.zone))
-        return Parsed(run, curves=verdicts(run))
+        run, curves = integrity.judged(read(name, data, lab.rules.tables, zone=lab.zone))
+        return Parsed(run, curves=curves)
     except InstrumentError as error:
         return Parsed.failed(error)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -312,20 +313,20 @@ _Out = TypeVar("_Out")
 
 def _each(step: Callable[[_In], _Out], values: Sequence[_In]) -> list[_Out]:
     """``step`` of each value, done once for all that are equal and of one type (1 and True are equal too)."""
-    known: dict[Any, _Out] = {}
-    found = []
-    for value in values:
-        key = value if type(value) is str else _typed(value)
-        if key not in known:
-            known[key] = step(value)
-        found.append(known[key])
-    return found
+    keys: Sequence[Any] = values if _texts(values) else [_typed(value) for value in values]
+    known = dict(zip(keys, values, strict=True))
+    done = {key: step(value) for key, value in known.items()}
+    return [done[key] for key in keys]
+
+
+def _texts(values: Sequence[Any]) -> bool:
+    """Whether these are texts, or tuples of texts."""
+    inner = chain.from_iterable(values) if values and isinstance(values[0], tuple) else values
+    return set(map(type, inner)) <= {str}
 
 
 def _typed(value: object) -> object:
-    if isinstance(value, tuple):
-        return tuple(one if type(one) is str else _typed(one) for one in value)
-    return (type(value), value)
+    return tuple(map(_typed, value)) if isinstance(value, tuple) else (type(value), value)
 
 
 def _flags(  # noqa: PLR0913 - what the software says of one reading, column by column

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect, bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 from operator import ne, or_
@@ -14,7 +15,7 @@ from instruments.formats import cells
 from instruments.model import Curve, CurveKind, canonical_well
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -69,13 +70,13 @@ def curves_of(table: Section, block: int, dyes: Mapping[tuple[str, str], str]) -
     if taken is None:
         return ()
     cycles, values, groups = taken
-    falls = np.append(np.diff(cycles) <= 0, False)
+    order = _Order(cycles, groups.values())
     curves: dict[CurveKind, list[Curve]] = {kind: [] for kind, _ in kinds}
     for (place, name), where in groups.items():
         at = canonical_well(cells.text(place), block)
         label = cells.text(name)
         dye = dyes.get((at, label), "")
-        rows = _rows(cycles, falls, where)
+        rows = order.rows(where)
         shared = _frozen(cycles[rows])
         for kind, found in curves.items():
             found.append(Curve(at, label, dye, kind, shared, _frozen(values[kind][rows])))
@@ -100,8 +101,9 @@ def _from_grid(table: Section, well: int, cycle: int, target: int, kinds: _Named
     if counted is None or starts is None or len(values) < len(kinds):
         return None
     groups: dict[tuple[Cell, Cell], list[slice]] = {}
-    for start, end in pairwise([*starts.tolist(), grid.height]):
-        groups.setdefault((grid.text(start, well), grid.text(start, target)), []).append(slice(start, end))
+    named = zip(grid.column(well, starts), grid.column(target, starts), strict=True)
+    for name, (start, end) in zip(named, pairwise([*starts.tolist(), grid.height]), strict=True):
+        groups.setdefault(name, []).append(slice(start, end))
     return _frozen(_cycles(counted)), values, groups
 
 
@@ -151,12 +153,21 @@ def _groups(wells: Sequence[Cell], targets: Sequence[Cell]) -> dict[tuple[Cell, 
     return groups
 
 
-def _rows(
-    cycles: NDArray[np.int64], falls: NDArray[np.bool_], where: list[slice]
-) -> slice | NDArray[np.int64]:
-    """Rows of one curve in order of cycle; a slice when they already stand so."""
-    if len(where) == 1 and not falls[where[0].start : where[0].stop - 1].any():
-        return where[0]
-    rows = np.concatenate([np.arange(part.start, part.stop) for part in where])
-    ordered: NDArray[np.int64] = rows[np.argsort(cycles[rows], kind="stable")]
-    return ordered
+class _Order:
+    """Rows of the curves by cycle."""
+
+    def __init__(self, cycles: NDArray[np.int64], groups: Iterable[list[slice]]) -> None:
+        self._cycles = cycles
+        falling = np.flatnonzero(np.diff(cycles) <= 0) + 1
+        # As a rule the cycles fall only where the next curve begins.
+        starts = {part.start for where in groups for part in where}
+        self._inside = [row for row in falling.tolist() if row not in starts]
+
+    def rows(self, where: list[slice]) -> slice | NDArray[np.int64]:
+        """Rows of one curve in order of cycle; a slice when they already stand so."""
+        start, stop = where[0].start, where[0].stop
+        if len(where) == 1 and bisect(self._inside, start) == bisect_left(self._inside, stop):
+            return where[0]
+        rows = np.concatenate([np.arange(part.start, part.stop) for part in where])
+        ordered: NDArray[np.int64] = rows[np.argsort(self._cycles[rows], kind="stable")]
+        return ordered

@@ -50,14 +50,11 @@ class Grid:
         starts[0], starts[1:] = 0, ends[:-1] + 1
         self._starts = starts.reshape(self.height, width)
 
-    def text(self, row: int, column: int) -> str:
-        """One cell."""
-        return self._data[self._starts[row, column] : self._ends[row, column]].decode()
-
-    def column(self, column: int) -> list[str]:
-        """All cells of a column."""
-        ends = self._ends[:, column].tolist()
-        return [self._data[a:b].decode() for a, b in zip(self._starts[:, column].tolist(), ends, strict=True)]
+    def column(self, column: int, rows: NDArray[np.int64] | None = None) -> list[str]:
+        """The cells of a column, in all rows or in these."""
+        places = slice(None) if rows is None else rows
+        starts, ends = self._starts[places, column].tolist(), self._ends[places, column].tolist()
+        return [self._data[a:b].decode() for a, b in zip(starts, ends, strict=True)]
 
     def changes(self, columns: Sequence[int]) -> NDArray[np.int64] | None:
         """Rows in which any of these columns is not what it was in the row above, the first row among them.
