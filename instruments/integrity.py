@@ -188,13 +188,9 @@ def _check_group(group: _Group, attempts: Sequence[_Attempt], proven: set[str]) 
     limit = _limits(used.cq, group.values.shape[1], coarse=coarse)
     shown = np.where(gap <= limit, nearest, used.cq) + group.first
     own = [None if cq != cq else cq for cq in shown.tolist()]  # noqa: PLR0124 - NaN
-    told = zip(
-        group.readings, own, group.calls.verdict.tolist(), (gap <= limit).tolist(), strict=True
-    )
+    told = zip(group.readings, own, group.calls.verdict.tolist(), (gap <= limit).tolist(), strict=True)
     return [
-        Checked(
-            reading.key, _judge(cq, reading.cq, shape, near=near, exact=exact), cq, reading.cq, exact
-        )
+        Checked(reading.key, _judge(cq, reading.cq, shape, near=near, exact=exact), cq, reading.cq, exact)
         for reading, cq, shape, near in told
     ]
 

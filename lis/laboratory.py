@@ -221,7 +221,8 @@ def settle(
     pools.settle_pools(unit, rules, ingested.pools, ingested.undecided)
     members = queries.pool_members(unit.conn, ingested.pools)
     concerned = {*ingested.tubes, *(tube for many in members.values() for tube in many)}
-    issued, held = reports.release_ready(unit, rules, concerned)
+    known = {} if ingested.pools else ingested.after  # the decoding of pools moves tubes again
+    issued, held = reports.release_ready(unit, rules, concerned, known)
     return ingested, issued, held
 
 

@@ -329,7 +329,7 @@ def _typed(value: object) -> object:
     return tuple(map(_typed, value)) if isinstance(value, tuple) else (type(value), value)
 
 
-def _flags(  # noqa: PLR0913 - what the software says of one reading, column by column
+def _flags(
     names: Sequence[str], doubt: str, omit: Cell, status: Cell, quality: Cell, curve: Cell, *marks: Cell
 ) -> tuple[str, ...]:
     """Every flag of a reading, once."""

@@ -72,7 +72,7 @@ class Grid:
         return np.flatnonzero(changed)
 
     def numbers(self, column: int) -> Floats | None:
-        """A column of plainly written numbers (``-12.345``), each as ``float`` reads it; None for any other."""
+        """A column of plain numbers (``-12.345``), each as ``float`` reads it; None for any other column."""
         cells = self._cells(column)
         if cells is None:
             return None
@@ -115,7 +115,7 @@ def _unused(lengths: NDArray[np.int64]) -> int:
 
 
 def _by_dot(cells: Bytes) -> Iterator[tuple[int, slice | Bools]]:
-    """Digits behind the dot (-1 without one), and the rows that are written so; a column is as a rule alike."""
+    """Digits behind the dot (-1 without one), and the rows written so: as a rule all of a column."""
     dots = cells == _DOT
     count, place = np.count_nonzero(dots), int(dots[0, ::-1].argmax())
     if not count or (count == len(cells) and dots[:, -1 - place].all()):
@@ -140,7 +140,7 @@ def _plain(cells: Bytes, place: int) -> Floats | None:
         return None
     values = digits - np.uint8(_ZERO)
     values[digits == 0] = 0
-    if values.max() > 9:  # noqa: PLR2004 - a digit
+    if values.max() > 9:
         return None
     powers = 10.0 ** np.arange(digits.shape[1] - 1, -1, -1)
     found: Floats = (values.astype(np.float64) @ powers) / 10.0 ** max(place, 0)

@@ -60,9 +60,7 @@ def _different(table: Section, number: int, position: int) -> set[tuple[Cell, Ce
     changes = None if table.grid is None else table.grid.changes([number, position])
     if table.grid is None or changes is None:
         return set(_pairs(table, number, position))
-    return set(
-        zip(table.grid.column(number, changes), table.grid.column(position, changes), strict=True)
-    )
+    return set(zip(table.grid.column(number, changes), table.grid.column(position, changes), strict=True))
 
 
 def _contradict(number: Cell, position: Cell, widths: tuple[int, ...]) -> bool:

@@ -78,6 +78,8 @@ from lis.queries.persons import (
 )
 from lis.queries.plates import (
     LotTally,
+    ReadingRow,
+    insert_readings,
     keep_rules,
     lot_tallies,
     plate_row,
@@ -165,6 +167,7 @@ __all__ = [
     "Fact",
     "FirstCalls",
     "LotTally",
+    "ReadingRow",
     "Row",
     "RunTally",
     "Series",
@@ -211,6 +214,7 @@ __all__ = [
     "full_names",
     "households",
     "insert_people",
+    "insert_readings",
     "insert_rows",
     "keep_live",
     "keep_rules",
