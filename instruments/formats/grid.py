@@ -8,6 +8,7 @@ understand the same way.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
 
-_FEED, _MINUS, _DOT, _ZERO = b"\n-.0"
+_TAB, _FEED, _MINUS, _DOT, _ZERO = b"\t\n-.0"
 _WORD: Final = 8
 _WIDEST: Final = 64
 """Bytes of a cell that is looked at here; a wider one is left to others."""
@@ -73,27 +74,29 @@ class Grid:
 
     def numbers(self, column: int) -> Floats | None:
         """A column of plain numbers (``-12.345``), each as ``float`` reads it; None for any other column."""
-        cells = self._cells(column)
+        cells = self._cells(column, fill=_ZERO)
         if cells is None:
             return None
         starts = self._starts[:, column]
         lengths = self._ends[:, column] - starts
-        minus = np.flatnonzero(self._bytes[starts + _WIDEST] == _MINUS)
-        cells[minus, cells.shape[1] - lengths[minus]] = 0
-        cells = cells[:, _unused(lengths) :]
+        minus = self._bytes[starts + _WIDEST] == _MINUS
+        dashes = cells == _MINUS
+        if np.count_nonzero(dashes) != np.count_nonzero(minus):
+            return None
+        cells[dashes] = _ZERO
+        cells, lengths = cells[:, _unused(lengths) :], lengths - minus
         values = np.empty(self.height)
         for place, rows in _by_dot(cells):
-            found = _plain(cells[rows], place)
+            found = _plain(cells[rows], place, int(lengths[rows].min()))
             if found is None:
                 return None
             values[rows] = found
-        values[minus] = -values[minus]
-        return values
+        return np.where(minus, -values, values)
 
-    def _cells(self, column: int) -> Bytes | None:
-        """The cells of a column, each at the right end of its row, zeros before it; None if one is too wide.
+    def _cells(self, column: int, fill: int = 0) -> Bytes | None:
+        """The cells of a column, each at the right end of its row behind ``fill``; None if one is too wide.
 
-        A cell holds no zero byte, so equal rows are equal cells. Rows are whole words long.
+        A cell holds no zero byte, so rows filled with zeros are equal where cells are. Rows are whole words.
         """
         ends = self._ends[:, column]
         lengths = ends - self._starts[:, column]
@@ -103,9 +106,11 @@ class Grid:
         room = -(-max(widest, 1) // _WORD) * _WORD
         windows = np.lib.stride_tricks.sliding_window_view(self._bytes, room)
         found: Bytes = windows[ends + _WIDEST - room]
-        inside = np.ascontiguousarray(np.tri(room + 1, room, -1, dtype=np.uint8)[:, ::-1]) * np.uint8(0xFF)
+        inside = np.tri(room + 1, room, -1, dtype=np.bool_)[:, ::-1]
         words: NDArray[np.uint64] = found.view(np.uint64)
-        words &= inside.view(np.uint64)[lengths]
+        words &= _words(np.where(inside, 0xFF, 0)).take(lengths, axis=0)
+        if fill:
+            words |= _words(np.where(inside, 0, fill)).take(lengths, axis=0)
         return found
 
 
@@ -126,25 +131,35 @@ def _by_dot(cells: Bytes) -> Iterator[tuple[int, slice | Bools]]:
         yield one, places == one
 
 
-def _plain(cells: Bytes, place: int) -> Floats | None:
-    """Numbers whose dots have ``place`` digits behind them, -1 for none at all; None if one is no number."""
-    width = cells.shape[1]
-    if place == 0 or place >= width - 1:
+def _words(table: NDArray[np.int64]) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(table, dtype=np.uint8).view(np.uint64)
+
+
+def _plain(cells: Bytes, place: int, shortest: int) -> Floats | None:
+    """Numbers whose dots have ``place`` digits behind them, -1 for none at all; None if one is no number.
+
+    Args:
+        cells: digits and the dot, zeros before them.
+        place: digits behind the dot.
+        shortest: bytes of the shortest number: there is a digit on either side of the dot.
+    """
+    digits = cells - np.uint8(_ZERO)
+    dot = cells.shape[1] - 1 - place
+    found: Floats
+    if place < 0:
+        found = digits @ _powers(dot)
+        return found if shortest > 0 and digits.max() <= 9 and dot <= _DIGITS else None
+    whole, part = digits[:, :dot], digits[:, dot + 1 :]
+    if not place or shortest < place + 2 or dot + place > _DIGITS or max(whole.max(), part.max()) > 9:
         return None
-    digits = cells
-    if place > 0:
-        if not cells[:, width - 2 - place].all():
-            return None
-        digits = np.delete(cells, width - 1 - place, axis=1)
-    if digits.shape[1] > _DIGITS or not digits[:, -1].all():
-        return None
-    values = digits - np.uint8(_ZERO)
-    values[digits == 0] = 0
-    if values.max() > 9:
-        return None
-    powers = 10.0 ** np.arange(digits.shape[1] - 1, -1, -1)
-    found: Floats = (values.astype(np.float64) @ powers) / 10.0 ** max(place, 0)
+    scale = 10.0**place
+    found = (whole @ _powers(dot) * scale + part @ _powers(place)) / scale
     return found
+
+
+@lru_cache(maxsize=2 * _DIGITS)
+def _powers(digits: int) -> Floats:
+    return np.array([10.0**power for power in range(digits - 1, -1, -1)])
 
 
 def grid_of(text: str, newline: str, width: int) -> Grid | None:
@@ -155,20 +170,20 @@ def grid_of(text: str, newline: str, width: int) -> Grid | None:
         newline: the line end of the file.
         width: how many cells a row has.
     """
-    ends = text.count(newline)
-    if any(text.count(one) != ends * newline.count(one) for one in "\r\n"):  # another line end in a cell
-        return None
-    text = text.replace(newline, "\n")
+    if newline != "\n" or "\r" in text:
+        ends = text.count(newline)
+        if any(text.count(one) != ends * newline.count(one) for one in "\r\n"):  # another line end in a cell
+            return None
+        text = text.replace(newline, "\n")
     try:
         data = text.encode()
     except UnicodeEncodeError:  # half a character: text that was no Unicode
         return None
     raw = np.frombuffer(data, dtype=np.uint8)
     places = np.flatnonzero(raw <= _FEED)
-    height, rest = divmod(len(places), width)
-    # Nothing else is as small as a tab or a line end, and every row has its tabs before its end.
-    if not height or rest or ends != height or data.count(b"\t") != height * (width - 1):
+    if not len(places) or len(places) % width:
         return None
-    if not (raw[places[width - 1 :: width]] == _FEED).all():
+    shape = raw[places].reshape(-1, width)
+    if not (shape[:, -1] == _FEED).all() or not (shape[:, :-1] == _TAB).all():
         return None
     return Grid(data, width, places)

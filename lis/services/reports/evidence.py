@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from lis.db import Unit
-    from lis.queries import Row
+    from lis.queries import ReadingRow
     from lis.rulebook import Rulebook
     from lis.tube import Tube
     from retest import AssayRules
@@ -91,7 +91,7 @@ class _Run:
     assay: AssayRules
     controls: frozenset[str]
     failed: frozenset[str]
-    by_tube: Mapping[str, list[Row]]
+    by_tube: Mapping[str, list[ReadingRow]]
     batch: Mapping[str, str]
     signals: Mapping[tuple[int, int], float]
     contradicted: tuple[str, ...]
@@ -110,13 +110,13 @@ def _read_run(unit: Unit, rules: Rulebook, run_id: str) -> _Run:
     row = queries.run_with_plate(unit.conn, run_id)
     assay = rules.assay(row["assay"], row["assay_version"])
     controls = frozenset(target.name for target in assay.targets if target.is_control)
-    by_tube: dict[str, list[Row]] = {}
+    by_tube: dict[str, list[ReadingRow]] = {}
     signals: dict[tuple[int, int], float] = {}
-    for reading in queries.readings_of_run(unit.conn, run_id):
-        by_tube.setdefault(reading["tube_id"] or "", []).append(reading)
-        if reading["tube_id"] and reading["cq"] is not None and reading["target"] not in controls:
-            place = _place(reading["well"])
-            signals[place] = min(reading["cq"], signals.get(place, reading["cq"]))
+    for reading in queries.rows_of_run(unit.conn, run_id):
+        by_tube.setdefault(reading.tube_id or "", []).append(reading)
+        if reading.tube_id and reading.cq is not None and reading.target not in controls:
+            place = _place(reading.well)
+            signals[place] = min(reading.cq, signals.get(place, reading.cq))
     wells = queries.wells(unit.conn, row["plate_id"])
     return _Run(
         row=row,
@@ -170,9 +170,9 @@ def _facts(
 ) -> ReleaseFacts:
     material = _material(tube, code)
     own = run.by_tube.get(code, [])
-    viral = [r for r in own if r["target"] not in run.controls]
-    inner = [r for r in own if r["target"] in run.controls]
-    internal = [r["cq"] for r in inner]
+    viral = [r for r in own if r.target not in run.controls]
+    inner = [r for r in own if r.target in run.controls]
+    seen = [r.cq for r in inner if r.cq is not None]
     return ReleaseFacts(
         call=Call(past[-1].outcome),
         result=tube.result,
@@ -187,8 +187,8 @@ def _facts(
         quality=run.row["quality"],
         # those of the internal control and of the plate's controls too, which carry the result
         flags=(*(flag for r in viral for flag in _doubts(r)), *run.contradicted, *_contradicting(inner)),
-        curves=tuple(r["curve"] or None for r in viral),
-        ic_cq=None if not internal or None in internal else max(internal),
+        curves=tuple(r.curve or None for r in viral),
+        ic_cq=max(seen) if seen and len(seen) == len(inner) else None,
         ic_required=bool(run.controls),
         neighbour_min_cq=_neighbours(run, own),
         person_held=held,
@@ -203,21 +203,21 @@ def _flags(written: str) -> tuple[str, ...]:
     return tuple(flag for flag in written.split(",") if flag)
 
 
-def _doubts(reading: Row) -> list[str]:
+def _doubts(reading: ReadingRow) -> list[str]:
     """Instrument flags of a viral target that cast doubt on it."""
-    shown = reading["cq"] is not None
-    return [flag for flag in _flags(reading["flags"]) if shown or flag.upper() not in NOTHING_AMPLIFIED]
+    shown = reading.cq is not None
+    return [flag for flag in _flags(reading.flags) if shown or flag.upper() not in NOTHING_AMPLIFIED]
 
 
-def _contradicting(readings: Iterable[Row]) -> tuple[str, ...]:
-    return tuple(flag for row in readings for flag in _flags(row["flags"]) if flag.startswith(INTEGRITY))
+def _contradicting(readings: Iterable[ReadingRow]) -> tuple[str, ...]:
+    return tuple(flag for row in readings for flag in _flags(row.flags) if flag.startswith(INTEGRITY))
 
 
-def _neighbours(run: _Run, own: Sequence[Row]) -> float | None:
+def _neighbours(run: _Run, own: Sequence[ReadingRow]) -> float | None:
     """The smallest Cq of a virus target in the wells around these."""
     if not run.signals:
         return None
-    wells = {_place(r["well"]) for r in own}
+    wells = {_place(r.well) for r in own}
     around = {(r + dr, c + dc) for r, c in wells for dr, dc in NEIGHBOURS} - wells
     return min((run.signals[place] for place in around if place in run.signals), default=None)
 
