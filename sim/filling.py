@@ -5,7 +5,7 @@ numbers in a sorted list. Retests, pools and re-collected tubes wait beside them
 this queue against `scheduler.fill_plate` on the same jobs.
 """
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -21,11 +21,9 @@ LOOK = 5.0
 """Minutes after which somebody who waits for a plate to fill looks again."""
 
 SOON = 1e-6
-FEW = 500
-"""So many tubes are put into the line one by one; more are sorted in together."""
-
 DAY = 1440.0
 Floats = NDArray[np.float64]
+NOBODY: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -89,39 +87,45 @@ class Firsts:
 
 
 class Ranks:
-    """Ascending numbers: a long sorted list that is used up from its head, and the few that came later."""
+    """Which of the numbers 0, 1, ... wait: one mark each, so that adding and taking never moves the others."""
 
-    __slots__ = ("_at", "_new", "_old")
+    __slots__ = ("_count", "_high", "_low", "_there")
 
-    def __init__(self) -> None:
-        self._old: list[int] = []
-        self._at = 0
-        self._new: list[int] = []
+    def __init__(self, size: int) -> None:
+        self._there = np.zeros(size, dtype=np.bool_)
+        self._count = 0
+        # nothing below the one waits, nothing from the other on
+        self._low, self._high = size, 0
 
     def add(self, came: NDArray[np.int64]) -> None:
-        """Put numbers where they belong."""
-        if came.size + len(self._new) > FEW:
-            left = [*self._old[self._at :], *self._new]
-            joined = np.concatenate([np.array(left, dtype=np.int64), came]) if left else came
-            self._old, self._at, self._new = np.sort(joined).tolist(), 0, []
-            return
-        for rank in came.tolist():
-            insort(self._new, rank)
+        """Let numbers wait that do not yet."""
+        self._there[came] = True
+        self._count += came.size
+        self._low = min(self._low, int(came.min()))
+        self._high = max(self._high, int(came.max()) + 1)
 
-    def least(self, count: int) -> list[int]:
+    def least(self, count: int) -> NDArray[np.int64]:
         """The smallest `count` numbers, ascending; fewer when there are fewer."""
-        found = self._old[self._at : self._at + count]
-        return sorted(found + self._new[:count])[:count] if self._new else found
+        wanted = min(count, self._count)
+        if not wanted:
+            return NOBODY
+        self._low += int(self._there[self._low : self._high].argmax())
+        width = 2 * wanted
+        while True:
+            found = self._there[self._low : min(self._low + width, self._high)].nonzero()[0]
+            if found.size >= wanted:
+                return found[:wanted] + self._low
+            width *= 4
 
-    def drop(self, taken: list[int]) -> None:
-        """Remove what `least` has given."""
-        if taken:
-            new = bisect_right(self._new, taken[-1])
-            del self._new[:new]
-            self._at += len(taken) - new
+    def drop(self, taken: NDArray[np.int64]) -> None:
+        """Remove numbers that are the smallest."""
+        if taken.size:
+            self._there[taken] = False
+            self._count -= taken.size
+            self._low = int(taken[-1]) + 1
 
     def __len__(self) -> int:
-        return len(self._old) - self._at + len(self._new)
+        return self._count
 
 
 class Filling:
@@ -141,7 +145,7 @@ class Filling:
             self._entry = rank[firsts.by_came]
         self._times = self._came[self._entry]
         self._seen = 0
-        self._first = Ranks()
+        self._first = Ranks(order.size)
         self._again: list[tuple[tuple[float, ...], Any, float]] = []
         self._flushed = False
         self._code = ""
@@ -160,7 +164,7 @@ class Filling:
 
     def head(self) -> tuple[float, ...] | None:
         """Key of the most urgent job that waits; None when nothing does."""
-        keys = [self._key(rank) for rank in self._first.least(1)]
+        keys = [self._key(rank) for rank in self._first.least(1).tolist()]
         return min([*keys, *(entry[0] for entry in self._again[:1])], default=None)
 
     def flush(self) -> None:
@@ -205,12 +209,11 @@ class Filling:
     def _fill(self, others: list[tuple[tuple[float, ...], Any, float]]) -> tuple[Plate, Floats]:
         room = min(self._room, len(self._first) + len(others))
         ranks = self._first.least(room)
-        again, entered = self._urgent(others, ranks, room)
-        ranks = ranks[: room - len(again)]
-        self._first.drop(ranks)
-        own = np.array(ranks, dtype=np.int64)
+        again, entered = self._urgent(others, ranks.tolist(), room) if others else ([], [])
+        own = ranks[: room - len(again)]
+        self._first.drop(own)
         keys = [(-job.priority, job.due) for job in again]
-        if ranks:
+        if own.size:
             keys.append((-float(self._priority[own].max()), float(self._due[own].min())))
         plate = Plate(self.made, self._ids[own], again, min(keys), self._code or "end")
         self.made += 1
@@ -274,7 +277,7 @@ class Filling:
     def _line(self, count: int, now: float) -> Line:
         if count == self._room and self._rules.policy != "waves":
             return Line(count, count, 0.0, 0.0, now % DAY, None, tuple)
-        waiting = np.array(self._first.least(len(self._first)), dtype=np.int64)
+        waiting = self._first.least(len(self._first))
         others = self._again
         due = min(
             float(self._due[waiting].min(initial=NEVER)), min((j.due for _, j, _ in others), default=NEVER)
