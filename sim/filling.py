@@ -1,8 +1,8 @@
 """What waits for a plate, and the next plate: `scheduler.judge` decides when, urgency decides who.
 
-Tubes that wait for their first test have keys that never change, so they are ranked once and wait as plain
-numbers in a sorted list. Retests, pools and re-collected tubes wait beside them with their keys. A test holds
-this queue against `scheduler.fill_plate` on the same jobs.
+Tubes that wait for their first test have keys that never change, so they are ranked once and wait as marks
+on their ranks. Retests, pools and re-collected tubes wait beside them with their keys. A test holds this
+queue against `scheduler.fill_plate` on the same jobs.
 """
 
 from bisect import bisect_left
@@ -87,7 +87,7 @@ class Firsts:
 
 
 class Ranks:
-    """Which of the numbers 0, 1, ... wait: one mark each, so that adding and taking never moves the others."""
+    """Which of the numbers 0, 1, ... wait: a mark for each, so that nothing is ever sorted or moved."""
 
     __slots__ = ("_count", "_high", "_low", "_there")
 
