@@ -147,6 +147,8 @@ class Filling:
         self._seen = 0
         self._first = Ranks(order.size)
         self._again: list[tuple[tuple[float, ...], Any, float]] = []
+        # earliest due and first received of all that wait, while known: kept up as jobs come, lost as they go
+        self._pressing: tuple[float, float] | None = None
         self._flushed = False
         self._code = ""
         self.made = 0
@@ -158,6 +160,9 @@ class Filling:
         if self._rules.policy == "fifo-full":
             key = (job.received, -job.priority, job.due, job.tid)
         heappush(self._again, (key, job, now))
+        if self._pressing is not None:
+            due, came = self._pressing
+            self._pressing = min(due, job.due), min(came, job.received)
 
     def __len__(self) -> int:
         return self._times.size - self._seen + len(self._first) + len(self._again)
@@ -201,6 +206,7 @@ class Filling:
             heapify(others)
         plate, entered = self._fill(others)
         plate.formed = now
+        self._pressing = None
         if later:
             self._again = [*others, *later]
             heapify(self._again)
@@ -260,7 +266,14 @@ class Filling:
         if self._seen >= self._times.size or self._times[self._seen] > until:
             return
         last = int(np.searchsorted(self._times, until, side="right"))
-        self._first.add(self._entry[self._seen : last])
+        came = self._entry[self._seen : last]
+        self._first.add(came)
+        if self._pressing is not None:
+            due, first = self._pressing
+            self._pressing = (
+                min(due, float(self._due[came].min())),
+                min(first, float(self._times[self._seen])),
+            )
         self._seen = last
 
     def _next_arrival(self, now: float) -> float:
@@ -277,27 +290,30 @@ class Filling:
     def _line(self, count: int, now: float) -> Line:
         if count == self._room and self._rules.policy != "waves":
             return Line(count, count, 0.0, 0.0, now % DAY, None, tuple)
-        waiting = self._first.least(len(self._first))
-        others = self._again
-        due = min(
-            float(self._due[waiting].min(initial=NEVER)), min((j.due for _, j, _ in others), default=NEVER)
-        )
-        came = min(
-            float(self._came[waiting].min(initial=NEVER)),
-            min((j.received for _, j, _ in others), default=NEVER),
-        )
+        due, came = self._most_pressing()
 
         def each() -> Sequence[tuple[float, float]]:
+            waiting = self._first.least(len(self._first))
             firsts = zip((self._due[waiting] - now).tolist(), self._persons[waiting].tolist(), strict=True)
-            return [
-                *firsts,
-                *((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in others),
-            ]
+            again = ((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in self._again)
+            return [*firsts, *again]
 
         weighs = self._rules.policy == "cost"
         queued = self.queued() if weighs else 0
         rate = self._rate(now) if weighs else None
         return Line(count, self._room, due - now, now - came, now % DAY, rate, each, queued)
+
+    def _most_pressing(self) -> tuple[float, float]:
+        """The earliest due time, and when the first was received, of all that wait."""
+        if self._pressing is None:
+            waiting, others = self._first.least(len(self._first)), self._again
+            due = min((job.due for _, job, _ in others), default=NEVER)
+            came = min((job.received for _, job, _ in others), default=NEVER)
+            self._pressing = (
+                min(float(self._due[waiting].min(initial=NEVER)), due),
+                min(float(self._came[waiting].min(initial=NEVER)), came),
+            )
+        return self._pressing
 
     def _rate(self, now: float) -> float | None:
         """Tubes that came a minute in the last hour, unless the rules state a rate."""
