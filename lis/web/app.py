@@ -29,6 +29,7 @@ from lis.web import (
     pages_pools,
     pages_quality,
     problems,
+    wall,
 )
 from lis.web.border import Border
 from lis.web.playing import Simulations
@@ -59,6 +60,7 @@ def create_app(
     )
     app.state.lab = lab
     app.state.news = news or live.News()
+    app.state.wall = wall.Wall(lab)
     app.state.sessions = Sessions(lab, Throttle(lab.database.clock))
     app.state.metrics = metrics.create(lab, bridge)
     app.state.simulations = Simulations(
@@ -78,6 +80,7 @@ def create_app(
     app.include_router(pages_bench.router)
     app.include_router(pages_pools.router)
     app.include_router(pages_quality.router)
+    app.include_router(wall.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.mount("/docs-static", StaticFiles(directory=_docs_assets()), name="docs-static")
     for kind in (LisError, RequestValidationError, HTTPException):
