@@ -21,11 +21,14 @@ from lis.web import (
     api_plates,
     api_pools,
     api_quality,
+    api_registers,
     api_simulations,
+    exporting,
     live,
     metrics,
     pages,
     pages_bench,
+    pages_lists,
     pages_pools,
     pages_quality,
     problems,
@@ -80,6 +83,10 @@ def create_app(
     app.include_router(pages_bench.router)
     app.include_router(pages_pools.router)
     app.include_router(pages_quality.router)
+    app.include_router(pages_lists.router)
+    app.include_router(pages_lists.api)
+    app.include_router(api_registers.router)
+    app.include_router(exporting.router)
     app.include_router(wall.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.mount("/docs-static", StaticFiles(directory=_docs_assets()), name="docs-static")
