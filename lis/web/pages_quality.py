@@ -145,7 +145,7 @@ class Card:
     """How one cycler stands after its last run.
 
     Attributes:
-        level: ``bad``: a chart rejects the run; ``warn``: one warns; ``good``; ``void``: nothing is judged yet.
+        level: ``bad``: a chart rejects the run; ``warn``: one warns; ``good``; ``void``: nothing is judged.
     """
 
     instrument: str
