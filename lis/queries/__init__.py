@@ -34,6 +34,7 @@ from lis.queries.evidence import (
     unknown_runs,
 )
 from lis.queries.files import (
+    alarm_row,
     all_file_ids,
     file_head,
     file_row,
@@ -96,6 +97,8 @@ from lis.queries.persons import (
 )
 from lis.queries.plates import (
     LotTally,
+    ReadingRow,
+    insert_readings,
     keep_rules,
     lot_tallies,
     plate_row,
@@ -106,6 +109,7 @@ from lis.queries.plates import (
     pools_of,
     readings_of_run,
     readings_of_tube,
+    rows_of_run,
     rule_digest,
     rule_text,
     rule_versions,
@@ -217,6 +221,7 @@ __all__ = [
     "LotTally",
     "OpenTally",
     "Place",
+    "ReadingRow",
     "Row",
     "RunTally",
     "Series",
@@ -232,6 +237,7 @@ __all__ = [
     "add_lot",
     "add_lot_acts",
     "add_note",
+    "alarm_row",
     "all_file_ids",
     "all_reports",
     "amended_by",
@@ -278,6 +284,7 @@ __all__ = [
     "households",
     "in_rack",
     "insert_people",
+    "insert_readings",
     "insert_rows",
     "keep_live",
     "keep_rules",
@@ -345,6 +352,7 @@ __all__ = [
     "report_row",
     "reported_tubes",
     "reports_of_tube",
+    "rows_of_run",
     "rule_digest",
     "rule_text",
     "rule_versions",
