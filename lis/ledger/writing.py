@@ -6,7 +6,7 @@ from collections import defaultdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, update
 
 from lis import events as e
 from lis.db import Prepared, among, insert_many, insert_tuples
@@ -142,6 +142,10 @@ def _write_links(unit: Unit, facts: Sequence[Recorded]) -> None:
     for tube_id, fact in facts:
         if type(fact).__name__ in LINKED:
             rows[type(fact)].append(link_row(tube_id, fact, unit.now))
+    for tube_id, fact in facts:
+        if isinstance(fact, e.PersonUnbound):
+            place = tube_person.c.tube_id == tube_id, tube_person.c.place == fact.place
+            unit.conn.execute(delete(tube_person).where(*place))
     insert_many(unit.conn, tube_person, rows[e.PersonBound])
     insert_many(unit.conn, pool_member, rows[e.JoinedPool])
     insert_many(unit.conn, recall, rows[e.PersonRecalled])

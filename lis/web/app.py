@@ -22,6 +22,7 @@ from lis.web import (
     api_pools,
     api_quality,
     api_simulations,
+    api_stations,
     live,
     metrics,
     pages,
@@ -71,6 +72,7 @@ def create_app(
     app.include_router(api_plates.router)
     app.include_router(api_pools.router)
     app.include_router(api_quality.router)
+    app.include_router(api_stations.router)
     app.include_router(api_capacity.router)
     app.include_router(api_simulations.router)
     app.include_router(api_admin.open_router)
