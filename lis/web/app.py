@@ -29,6 +29,7 @@ from lis.web import (
     pages_bench,
     pages_pools,
     pages_quality,
+    pages_stations,
     problems,
 )
 from lis.web.border import Border
@@ -80,6 +81,7 @@ def create_app(
     app.include_router(pages_bench.router)
     app.include_router(pages_pools.router)
     app.include_router(pages_quality.router)
+    app.include_router(pages_stations.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.mount("/docs-static", StaticFiles(directory=_docs_assets()), name="docs-static")
     for kind in (LisError, RequestValidationError, HTTPException):
