@@ -177,3 +177,8 @@ def shows(page: Any, look: str, text: str = "") -> None:
         arg=[look, text],
         timeout=15_000,
     )
+
+
+def until(page: Any, true: str) -> None:
+    """Wait until this expression is true on the page; as a function, because the page forbids eval."""
+    page.wait_for_function(f"() => ({true})", timeout=15_000)

@@ -458,5 +458,6 @@ def _when(tube: Tube) -> str:
 
 
 def _at(tube: Tube) -> str:
-    place = f" in rack {tube.rack} position {tube.position}" if tube.rack else ""
+    place = f" in rack {tube.rack}" if tube.rack else ""
+    place += f" position {tube.position}" if place and tube.position else ""
     return f"at {tube.received_at:%Y-%m-%d %H:%M:%S} UTC{place}"

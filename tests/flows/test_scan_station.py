@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from screens import picture, screen
-from station_bench import Server, prepare, scan, settled, shows, station_server
+from station_bench import Server, prepare, scan, settled, shows, station_server, until
 from web_bench import tube_code
 
 pytestmark = pytest.mark.browser
@@ -107,7 +107,7 @@ def test_no_scan_is_lost_or_merged_while_the_server_is_frozen_or_away(server, pa
     server.freeze()
     scan(page, *codes[37:42])
     server.stop()
-    page.wait_for_function('document.getElementById("link").className.includes("bad")')
+    until(page, 'document.getElementById("link").className.includes("bad")')
     assert page.evaluate("Object.keys(localStorage).filter(n => n.startsWith('lis.scan.')).length") == 5
     picture(page, "reception-away")
     server.start()
@@ -123,18 +123,18 @@ def test_a_closed_tab_and_a_station_without_a_server_open_again_and_lose_nothing
     codes = prepare(server, range(101, 107))
     page.evaluate("navigator.serviceWorker.ready")
     page.reload()  # the worker keeps the shell at the first visit it sees
-    page.wait_for_function("navigator.serviceWorker.controller !== null")
+    until(page, "navigator.serviceWorker.controller !== null")
     server.stop()
     scan(page, codes[0], codes[1] + codes[2], codes[3])
     settled_refused = "document.getElementById('count-refused').textContent === '1'"
-    page.wait_for_function(settled_refused)
+    until(page, settled_refused)
     other = page.context.new_page()
     page.close()
     other.goto(f"{server.url}/reception")
     assert other.inner_text("#count-pending") == "2"
     assert other.locator("#recent li.pending").count() == 2
     scan(other, codes[4])
-    other.wait_for_function("document.getElementById('count-pending').textContent === '3'")
+    until(other, "document.getElementById('count-pending').textContent === '3'")
     server.start()
     settled(other, 4)
     assert set(server.received_once(codes)) == {codes[0], codes[3], codes[4]}

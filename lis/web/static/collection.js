@@ -15,7 +15,7 @@ function show() {
   sessionStorage.setItem(KEPT, JSON.stringify(open)); // no person in it
   at("open-tube").hidden = !open;
   if (!open) {
-    station.ready(say("tube_first"), say("tube_first_do"));
+    station.ready(say("tube_first"), say("tube_first_do"), "idle", true);
     return;
   }
   const n = open.bound + open.sent;
@@ -37,7 +37,7 @@ function show() {
   at("seal").disabled = n === 0;
   at("seal").classList.toggle("main", full);
   if (n < open.places || !n) at("seal-why").hidden = true;
-  station.ready(full ? say("now_seal") : say("now_person", { n: n + 1, of: open.places }), full ? say("now_seal_do") : say("now_person_do"));
+  station.ready(full ? say("now_seal") : say("now_person", { n: n + 1, of: open.places }), full ? say("now_seal_do") : say("now_person_do"), "idle", true);
 }
 
 function begin(code) {
@@ -69,8 +69,17 @@ function person(id, name, document_) {
 
 const masked = (number) => (number.length > 8 ? `${number.slice(0, 4)}${"*".repeat(number.length - 8)}${number.slice(-4)}` : number);
 
+/** An identity card has its own check character, and no passport begins with a digit: the kind follows the number. */
+function sortDocument() {
+  const number = clean(at("document-number").value);
+  at("document-number").value = number;
+  if (resident(number)) at("document-type").value = "resident_id";
+  else if (/^[A-Z]/.test(number) && at("document-type").value === "resident_id") at("document-type").value = "passport";
+}
+
 /** Bind the person in the form. */
 function bind() {
+  sortDocument();
   const name = at("person-name").value.trim();
   const number = at("document-number").value.trim();
   if (judge(clean(name), patterns).kind) {
@@ -202,10 +211,7 @@ for (const id of ["person-name", "person-phone", "document-number"]) {
     else bind();
   });
 }
-at("document-number").addEventListener("change", () => {
-  at("document-number").value = clean(at("document-number").value);
-  if (resident(at("document-number").value)) at("document-type").value = "resident_id";
-});
+at("document-number").addEventListener("change", sortDocument);
 at("seal-reason").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.isComposing && event.keyCode !== 229) {
     event.preventDefault();

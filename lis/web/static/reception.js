@@ -7,6 +7,7 @@ const station = openStation({
   name: "reception",
   kinds: ["tube"],
   accept(code) {
+    at("tube-kind").hidden = true;
     const scan = { barcode: code, rack: at("rack").value.trim(), position: at("position").value.trim() };
     if (at("step").checked) {
       at("position").value = following(scan.position);
@@ -26,10 +27,11 @@ const station = openStation({
   },
   settled(record, _order, _status, data) {
     const one = data.scans?.[0];
-    at("tube-kind").hidden = !one?.kind || one.kind === "unknown";
-    if (!one?.kind) return;
+    const known = ["single", "mixed"].includes(one?.kind);
+    at("tube-kind").hidden = !known;
+    if (!known) return;
     at("tube-kind").className = `kind big ${one.kind}`;
-    at("tube-kind").textContent = one.kind === "mixed" ? say("kind_mixed", { n: one.persons, of: one.places }) : say("kind_single");
+    at("tube-kind").textContent = `${one.barcode} · ` + (one.kind === "mixed" ? say("kind_mixed", { n: one.persons, of: one.places }) : say("kind_single"));
   },
 });
 
@@ -41,9 +43,6 @@ function remember() {
 for (const name of ["rack", "position"]) {
   at(name).value = sessionStorage.getItem(`lis.${name}`) ?? "";
   at(name).addEventListener("change", remember);
-  at(name).addEventListener("keydown", (event) => {
-    if (event.key === "Enter") station.focus();
-  });
 }
 at("step").checked = sessionStorage.getItem("lis.step") === "1";
 at("step").addEventListener("change", () => {

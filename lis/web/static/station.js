@@ -345,6 +345,24 @@ export function openStation(config) {
       field.value = typed;
     }
   });
+  // A tube scanned while the rack, the place or the reason has the focus is a scan all the same.
+  for (const beside of document.querySelectorAll("input[data-beside]")) {
+    beside.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing || event.keyCode === 229) return;
+      event.preventDefault();
+      const code = /(?:L[0-9]{10}|[0-9]{12})$/.exec(clean(beside.value))?.[0] ?? "";
+      const isScan = ["tube", "pool"].includes(judge(code, patterns).kind);
+      if (isScan) beside.value = beside.value.trim().slice(0, -code.length).trim() || (beside.dataset.was ?? "");
+      beside.dataset.was = beside.value;
+      beside.dispatchEvent(new Event("change"));
+      focus();
+      if (isScan) take(code);
+    });
+    beside.addEventListener("focus", () => {
+      beside.dataset.was = beside.value;
+      beside.select();
+    });
+  }
   at("acknowledge").addEventListener("click", acknowledge);
   at("undo")?.addEventListener("click", () => undo().finally(focus));
   at("mute").addEventListener("click", () => {
@@ -411,10 +429,11 @@ export function openStation(config) {
     acknowledge,
     focus,
     banner: (look, title, text) => blocked || banner(look, title, text),
-    /** What is shown when nothing is wrong and nothing was just scanned. */
-    ready(title, text, look = "idle") {
+    /** What is shown when nothing is wrong and nothing was just scanned; softly, it does not wipe an answer away. */
+    ready(title, text, look = "idle", softly = false) {
       idle = { title, text };
-      if (!blocked) banner(look, title, text);
+      const answered = ["received", "repeat", "undone"].some((one) => at("result").classList.contains(one));
+      if (!blocked && !(softly && answered)) banner(look, title, text);
     },
     waiting: queue.waiting,
     isBlocked: () => blocked,

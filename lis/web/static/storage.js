@@ -65,11 +65,6 @@ for (const name of ["rack", "position"]) {
   at(name).value = sessionStorage.getItem(`lis.store.${name}`) ?? "";
   at(name).addEventListener("change", remember);
 }
-for (const name of ["rack", "position", "reason"]) {
-  at(name).addEventListener("keydown", (event) => {
-    if (event.key === "Enter") station.focus();
-  });
-}
 at("step").addEventListener("change", () => station.focus());
 for (const button of document.querySelectorAll("[data-act]")) button.addEventListener("click", () => choose(button.dataset.act));
 choose("store");
