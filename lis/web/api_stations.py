@@ -270,6 +270,12 @@ def _cell_json(
             "sentence": f"Tube {cell.code} was read at {places}. Look which of them is right.",
             "sentence_zh": error_zh("RACK_DOUBLE", {"tube": cell.code, "position": places}),
         }
+    if state is CellState.UNKNOWN:
+        sentence = {
+            "sentence": f"Tube {cell.code} is not registered. Take it out and scan it by itself: "
+            "it gets a number in the hold tray.",
+            "sentence_zh": error_zh("RACK_UNKNOWN", {"tube": cell.code}),
+        }
     return {
         "position": cell.position,
         "code": cell.code,

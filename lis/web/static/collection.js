@@ -3,7 +3,7 @@
 
 import { say } from "./common.js";
 import { clean, judge, resident } from "./keys.js";
-import { at, openStation } from "./station.js";
+import { at, openStation, shownCode } from "./station.js";
 
 const KEPT = "lis.collection";
 const patterns = JSON.parse(at("patterns").textContent);
@@ -33,6 +33,7 @@ function show() {
   );
   const full = n >= open.places;
   at("person-form").hidden = full;
+  at("bind").hidden = full;
   at("next-person").textContent = say("next_person", { n: n + 1 });
   at("seal").disabled = n === 0;
   at("seal").classList.toggle("main", full);
@@ -45,7 +46,7 @@ function begin(code) {
   const order = { barcode: code, kind, places: Number(places), tier: at("tier").value, site: at("site").value.trim() };
   open = { code, kind, places: Number(places), bound: 0, sent: 0 };
   clearPeople();
-  const kept = station.enqueue({ path: "/api/v1/tubes", body: order, code, place: say("started"), info: "start" });
+  const kept = station.enqueue({ path: "/api/v1/tubes", body: order, code, place: "", info: "start" });
   if (!kept) open = null;
   show();
   return null;
@@ -67,7 +68,7 @@ function person(id, name, document_) {
   at("nobody").hidden = true;
 }
 
-const masked = (number) => (number.length > 8 ? `${number.slice(0, 4)}${"*".repeat(number.length - 8)}${number.slice(-4)}` : number);
+const masked = (number) => `${"*".repeat(Math.max(number.length - 2, 0))}${number.slice(-2)}`;
 
 /** An identity card has its own check character, and no passport begins with a digit: the kind follows the number. */
 function sortDocument() {
@@ -92,7 +93,7 @@ function bind() {
   const body = { name, document_type: at("document-type").value, document_number: number, phone: at("person-phone").value.trim() };
   const place = `${open.bound + open.sent + 1}/${open.places}`;
   const code = open.code;
-  const order = { path: `/api/v1/tubes/${code}/persons`, body, code, place, info: "bind" };
+  const order = { path: `/api/v1/tubes/${code}/persons`, body, code, place, info: "bind", private: true };
   open.sent += 1;
   if (!station.enqueue(order)) open.sent -= 1;
   else {
@@ -138,8 +139,8 @@ const station = openStation({
   keys: { F2: () => open && at("person-name").focus(), F8: seal },
   accept(code, kind) {
     if (kind === "person") {
-      if (!open) return { stop: { title: `${say("refused")}  ${masked(code)}`, text: say("tube_before_person") } };
-      if (at("person-form").hidden) return { stop: { title: `${say("refused")}  ${masked(code)}`, text: say("tube_full", { tube: open.code }) } };
+      if (!open) return { stop: { title: `${say("refused")}  ${shownCode(code)}`, text: say("tube_before_person") } };
+      if (at("person-form").hidden) return { stop: { title: `${say("refused")}  ${shownCode(code)}`, text: say("tube_full", { tube: open.code }) } };
       at("document-type").value = "resident_id";
       at("document-number").value = code;
       at("person-name").focus();

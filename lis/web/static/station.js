@@ -34,6 +34,11 @@ export function following(position) {
   return row < 7 ? `${ROWS[row + 1]}1` : "";
 }
 
+/** A code as it may be shown and kept: of the number of a person only its ends. */
+export function shownCode(code) {
+  return /^\d{14,17}[\dX]$/.test(code) ? `${code.slice(0, 4)}${"*".repeat(code.length - 8)}${code.slice(-4)}` : code.slice(0, 40);
+}
+
 function tabName() {
   let name = sessionStorage.getItem("lis.tab");
   if (!name) sessionStorage.setItem("lis.tab", (name = uuid()));
@@ -157,7 +162,8 @@ export function openStation(config) {
 
   function settle(item, fate) {
     const { title, ...kept } = { look: "refused", place: item.place ?? "", code: item.code, text: "", ...fate };
-    const record = queue.settle(item, kept);
+    const record = queue.settle(item, item.private ? { ...kept, text: "" } : kept);
+    record.text = kept.text; // words about a person are shown and not kept
     count(record.look);
     if (item.tab === tab) show(record, title ?? `${say(record.look)}  ${record.code}`);
     else draw();
@@ -170,7 +176,7 @@ export function openStation(config) {
   }
 
   function wrongCode(code, found) {
-    const shown = code.slice(0, 40) || "—";
+    const shown = shownCode(code) || "—";
     if (found.wrong === "merged") return refuse(shown, say("code_merged", { n: code.length }));
     if (found.wrong === "check") return refuse(shown, say("code_check", { code: shown }));
     if (/[^\x20-\x7e]/.test(code)) return refuse(shown, say("code_ime", { code: shown }));
@@ -184,18 +190,18 @@ export function openStation(config) {
     if (!code) return;
     if (locked) return;
     if (blocked && config.strict) {
-      refuse(code.slice(0, 40), say("not_taken"));
+      refuse(shownCode(code), say("not_taken"));
       return;
     }
     const found = judge(code, patterns);
     if (found.wrong) return wrongCode(code, found);
     if (config.kinds && !config.kinds.includes(found.kind)) {
-      refuse(code, say("code_kind", { code }));
+      refuse(shownCode(code), say("code_kind", { code: shownCode(code) }));
       return;
     }
     const order = config.accept(code, found.kind);
     if (!order) return;
-    if (order.stop) refuse(code, order.stop.text, order.stop.title);
+    if (order.stop) refuse(shownCode(code), order.stop.text, order.stop.title);
     else enqueue(order);
   }
 

@@ -59,12 +59,17 @@ const station = openStation({
 
 function remember() {
   for (const name of ["rack", "position"]) sessionStorage.setItem(`lis.store.${name}`, at(name).value);
+  sessionStorage.setItem("lis.store.step", at("step").checked ? "1" : "");
 }
 
 for (const name of ["rack", "position"]) {
   at(name).value = sessionStorage.getItem(`lis.store.${name}`) ?? "";
   at(name).addEventListener("change", remember);
 }
-at("step").addEventListener("change", () => station.focus());
+at("step").checked = sessionStorage.getItem("lis.store.step") === "1";
+at("step").addEventListener("change", () => {
+  remember();
+  station.focus();
+});
 for (const button of document.querySelectorAll("[data-act]")) button.addEventListener("click", () => choose(button.dataset.act));
 choose("store");
