@@ -27,6 +27,7 @@ from lis.web import (
     metrics,
     pages,
     pages_bench,
+    pages_capacity,
     pages_pools,
     pages_quality,
     pages_stations,
@@ -76,9 +77,11 @@ def create_app(
     app.include_router(api_stations.router)
     app.include_router(api_capacity.router)
     app.include_router(api_simulations.router)
+    app.include_router(api_simulations.scenarios)
     app.include_router(api_admin.open_router)
     app.include_router(pages.router)
     app.include_router(pages_bench.router)
+    app.include_router(pages_capacity.router)
     app.include_router(pages_pools.router)
     app.include_router(pages_quality.router)
     app.include_router(pages_stations.router)
