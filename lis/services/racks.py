@@ -123,11 +123,9 @@ def _fields(line: str) -> list[str]:
 
 
 def _place_in(fields: Sequence[str]) -> int | None:
-    """Which field of a line is a position, if it is followed by another field."""
-    for i, field in enumerate(fields[:-1]):
-        if _ANY_PLACE.fullmatch(field.upper()):
-            return i
-    return None
+    """Which field of a line is a position: the last that looks like one (racks may be named so too)."""
+    found = [i for i, field in enumerate(fields[:-1]) if _ANY_PLACE.fullmatch(field.upper())]
+    return found[-1] if found else None
 
 
 def _by_position(lines: Sequence[Sequence[str]]) -> tuple[list[tuple[str, str]], set[str]]:

@@ -164,7 +164,7 @@ def _store_one(unit: Unit, scan: StoreScan, tube: Tube, places: Mapping[tuple[st
             who=there,
         )
     if tube.stored_at is not None and (tube.rack, tube.position) == (scan.rack, scan.position):
-        who = queries.actor_of(unit.conn, tube.tube_id, "Stored")
+        who = queries.actor_of(unit.conn, tube.tube_id, "Stored") or unit.actor  # or twice in this very rack
         at = f"{tube.stored_at:%Y-%m-%d %H:%M:%S} UTC"
         sentence = f"Tube {tube.tube_id} was put there {at} by {who}."
         return _answer(tube, Handling.REPEAT, "ALREADY_STORED", sentence, at=at, who=who), None
@@ -178,16 +178,18 @@ def _store_one(unit: Unit, scan: StoreScan, tube: Tube, places: Mapping[tuple[st
 def _fetch_one(unit: Unit, tube: Tube) -> Decided:
     if tube.stored_at is None:
         last = ledger.history(unit.conn, tube.tube_id)[-1]
-        if not isinstance(last.fact, e.Fetched):
+        just_now = tube.seq > last.seq  # by an earlier scan of this very act
+        if not just_now and not isinstance(last.fact, e.Fetched):
             raise Refused(
                 "NOT_STORED",
                 f"Tube {tube.tube_id} is not in store. {NEXT_STEP[tube.state]}",
                 tube=tube.tube_id,
                 state=tube.state,
             )
-        at = f"{last.at:%Y-%m-%d %H:%M:%S} UTC"
-        sentence = f"Tube {tube.tube_id} was taken out {at} by {last.actor}."
-        return _answer(tube, Handling.REPEAT, "ALREADY_FETCHED", sentence, at=at, who=last.actor), None
+        when, who = (unit.now, unit.actor) if just_now else (last.at, last.actor)
+        at = f"{when:%Y-%m-%d %H:%M:%S} UTC"
+        sentence = f"Tube {tube.tube_id} was taken out {at} by {who}."
+        return _answer(tube, Handling.REPEAT, "ALREADY_FETCHED", sentence, at=at, who=who), None
     _allowed(tube, e.Fetched)
     place = f"{tube.rack} {tube.position}".strip()
     due = tube.state is TubeState.AWAITING_RETEST
@@ -200,7 +202,7 @@ def _fetch_one(unit: Unit, tube: Tube) -> Decided:
 
 def _discard_one(unit: Unit, tube: Tube, reason: str, keep_hours: int) -> Decided:
     if tube.state is TubeState.DISCARDED:
-        who = queries.actor_of(unit.conn, tube.tube_id, "Discarded")
+        who = queries.actor_of(unit.conn, tube.tube_id, "Discarded") or unit.actor
         at = f"{tube.updated_at:%Y-%m-%d %H:%M:%S} UTC"
         sentence = f"Tube {tube.tube_id} was destroyed {at} by {who}."
         return _answer(tube, Handling.REPEAT, "ALREADY_DISCARDED", sentence, at=at, who=who), None
