@@ -167,8 +167,9 @@ function onward() {
 }
 
 function put(code) {
-  if (recorded) clear();
   const bad = BAD.includes(states[here]?.state);
+  if (recorded && !bad) clear(); // the next rack; a position that was left over may still be read again
+  recorded = false;
   cells[here] = code;
   delete states[here];
   key = "";
