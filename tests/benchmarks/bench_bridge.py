@@ -24,7 +24,7 @@ from bench_setting import DATABASES, Line, database_urls, fill, note, plate_file
 
 from instruments import wire
 from instruments.bridge import Bridge, KeyPair, Receipt, new_keypair
-from lis import config, laboratory, queries
+from lis import config, laboratory
 from lis.clock import SystemClock
 from lis.reception import Reception
 from lis.services import devices, plates
@@ -312,7 +312,6 @@ def measure(url: str, seconds: float, raw: float) -> list[Line]:
         plates_s = len(copies) / (time.perf_counter() - begun)
         fleet.close()
         served.stop()
-        read_s, state = read_through(url, folder, keys, made)
     ratio = f"{acks / raw:.2f} of raw pyzmq + SQLite FULL"
     return [
         Line(f"{name}: acknowledged one-well messages", acks, 500, "/s", ratio, at_least=True),
@@ -341,44 +340,7 @@ def measure(url: str, seconds: float, raw: float) -> list[Line]:
             f"{len(blob) // 1024} KiB each",
             at_least=True,
         ),
-        Line(
-            f"{name}: plates of 384 wells read, matched, decided, logged",
-            read_s,
-            10,
-            "/s",
-            state,
-            at_least=True,
-        ),
     ]
-
-
-def read_through(
-    url: str, folder: str, keys: list[KeyPair], made: list[tuple[str, bytes]]
-) -> tuple[float, str]:
-    """Plates a second from sending to decided tubes in the log, one reader."""
-    with laboratory.open_laboratory(config.load(folder, database=url)) as lab:
-        with lab.database.write("bench") as unit:  # the bursts before left files that nobody asks for now
-            for file_id in queries.waiting_files(unit.conn):
-                queries.update_row(unit.conn, "file_status", {"file_id": file_id}, state="dismissed")
-    served = serve(laboratory_server, folder, url, reading=True)
-    fleet = Fleet(served, keys)
-    begun = time.perf_counter()
-    fleet.run(lambda d, n: made[d] if d < len(made) and n == 0 else None)
-    wanted = [plate for plate, _ in made]
-    with laboratory.open_laboratory(config.load(folder, database=url)) as lab:
-        while True:
-            with lab.database.read() as conn:
-                states = [queries.plate_row(conn, plate)["state"] for plate in wanted]
-                aside = [row["code"] for row in queries.files(conn, "quarantined", limit=5)]
-            if aside or all(state in {"read", "failed"} for state in states):
-                break
-            time.sleep(0.01)
-    spent = time.perf_counter() - begun
-    fleet.close()
-    served.stop()
-    return len(
-        made
-    ) / spent, f"{len(made)} plates, {', '.join(sorted(set(states)))} {' '.join(aside)}".strip()
 
 
 def main() -> None:
