@@ -23,6 +23,7 @@ from lis.web import (
     api_quality,
     api_registers,
     api_simulations,
+    api_stations,
     exporting,
     live,
     metrics,
@@ -32,6 +33,7 @@ from lis.web import (
     pages_lists,
     pages_pools,
     pages_quality,
+    pages_stations,
     problems,
     wall,
 )
@@ -77,6 +79,7 @@ def create_app(
     app.include_router(api_plates.router)
     app.include_router(api_pools.router)
     app.include_router(api_quality.router)
+    app.include_router(api_stations.router)
     app.include_router(api_capacity.router)
     app.include_router(api_simulations.router)
     app.include_router(api_simulations.scenarios)
@@ -86,6 +89,7 @@ def create_app(
     app.include_router(pages_capacity.router)
     app.include_router(pages_pools.router)
     app.include_router(pages_quality.router)
+    app.include_router(pages_stations.router)
     app.include_router(pages_lists.router)
     app.include_router(pages_lists.api)
     app.include_router(api_registers.router)

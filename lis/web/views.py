@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from starlette.responses import HTMLResponse
 
+from lis import barcodes
 from lis.auth import Identity
 from lis.errors import LisError
 from lis.laboratory import Laboratory
@@ -55,6 +56,9 @@ def environment() -> Environment:
         "since": _since,
         "last_day": _last_day,
         "signs": SIGNS,
+        "code_patterns": [
+            {"name": one.name, "regex": one.regex.pattern, "luhn": one.luhn} for one in barcodes.PATTERNS
+        ],
     }
     return env
 
