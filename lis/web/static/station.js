@@ -403,6 +403,7 @@ export function openStation(config) {
   });
   document.addEventListener("lis:user", (event) => {
     // The scans of the one who left stay with that account; they are sent when that person signs in again.
+    // For another person the page is loaded anew, unless somebody says that this is not needed.
     for (const name of ["account", "csrf"]) {
       const value = event.detail?.[name];
       if (value) document.querySelector(`meta[name="${name}"]`)?.setAttribute("content", value);
