@@ -34,6 +34,7 @@ from lis.queries.evidence import (
     unknown_runs,
 )
 from lis.queries.files import (
+    alarm_row,
     all_file_ids,
     file_head,
     file_row,
@@ -238,6 +239,7 @@ __all__ = [
     "add_lot",
     "add_lot_acts",
     "add_note",
+    "alarm_row",
     "all_file_ids",
     "all_reports",
     "amended_by",
