@@ -32,6 +32,7 @@ from lis.services.plates import PlateOrder
 
 DEVICES = 50
 SPAWN = multiprocessing.get_context("spawn")
+FLOODS = 3
 CITY = 35.0
 """One-well messages a second: ten times a city of 300,000 tubes a day."""
 
@@ -225,6 +226,40 @@ def spin(line: Any) -> None:
     line.send("spinning")
     while not line.poll(0):
         sum(range(10_000))
+    line.send("stopped")
+
+
+def beside(
+    fleet: Fleet, seconds: float, neighbour: Callable[..., None], *arguments: Any
+) -> tuple[list[float], Any]:
+    """The waits at ten times a city's load beside another process, and what that one says when it is told to stop."""
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=neighbour, args=(theirs, *arguments))
+    process.start()
+    ours.recv()
+    waits = fleet.run(one_well(seconds), pace=CITY)
+    ours.send("stop")
+    said = ours.recv()
+    process.join(30)
+    return waits, said
+
+
+def siege(
+    served: Served, fleet: Fleet, seconds: float, enemies: list[KeyPair]
+) -> tuple[list[float], list[float], int]:
+    """Waits beside a neighbour that only computes, and beside each of some hostile devices, in turn.
+
+    Each flood is measured from its first message, so that what it costs before it is cut off counts.
+    """
+    crowded: list[float] = []
+    besieged: list[float] = []
+    sent = 0
+    for enemy in enemies:
+        crowded += beside(fleet, seconds, spin)[0]
+        waits, count = beside(fleet, seconds, flood, served.endpoint, served.key, enemy)
+        besieged += waits
+        sent += count
+    return crowded, besieged, sent
 
 
 # -- plates ----------------------------------------------------------------------------------------
@@ -260,27 +295,13 @@ def measure(url: str, seconds: float, raw: float) -> list[Line]:
     name = url.split(":", maxsplit=1)[0].split("+", maxsplit=1)[0]
     keys = [new_keypair() for _ in range(DEVICES)]
     with tempfile.TemporaryDirectory(prefix="nat-lis-bench-") as folder:
-        enemy = new_keypair()
-        made = prepared(url, folder, [*keys, enemy], 8)
+        enemies = [new_keypair() for _ in range(FLOODS)]
+        made = prepared(url, folder, [*keys, *enemies], 8)
         served = serve(laboratory_server, folder, url, reading=False)
         acks, waits = burst(served, keys, seconds)
         fleet = Fleet(served, keys)
         calm = fleet.run(one_well(seconds), pace=CITY)
-        ours, theirs = SPAWN.Pipe()
-        neighbour = SPAWN.Process(target=spin, args=(theirs,))
-        neighbour.start()
-        ours.recv()
-        crowded = fleet.run(one_well(seconds), pace=CITY)
-        ours.send("stop")
-        neighbour.join(30)
-        ours, theirs = SPAWN.Pipe()
-        hostile = SPAWN.Process(target=flood, args=(theirs, served.endpoint, served.key, enemy))
-        hostile.start()
-        ours.recv()
-        besieged = fleet.run(one_well(seconds), pace=CITY)
-        ours.send("stop")
-        sent = ours.recv()
-        hostile.join(30)
+        crowded, besieged, sent = siege(served, fleet, seconds, enemies)
         fleet.close()
         served.stop()
         served = serve(laboratory_server, folder, url, reading=False)
@@ -308,7 +329,7 @@ def measure(url: str, seconds: float, raw: float) -> list[Line]:
             percentile(besieged, 0.99) / percentile(crowded, 0.99),
             2,
             "x",
-            f"{sent:,} messages; p99 {percentile(besieged, 0.99):.1f} ms, beside a neighbour that only computes "
+            f"{FLOODS} devices, {sent:,} messages until cut off; p99 {percentile(besieged, 0.99):.1f} ms, beside a neighbour that only computes "
             f"{percentile(crowded, 0.99):.1f} ms",
         ),
         Line(
