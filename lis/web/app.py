@@ -16,15 +16,20 @@ from lis.errors import LisError, NotSignedIn
 from lis.laboratory import Laboratory
 from lis.web import (
     api,
+    api_account,
+    api_accounts,
     api_admin,
+    api_administration,
     api_capacity,
     api_plates,
     api_pools,
     api_quality,
+    api_rules,
     api_simulations,
     live,
     metrics,
     pages,
+    pages_admin,
     pages_bench,
     pages_pools,
     pages_quality,
@@ -32,7 +37,7 @@ from lis.web import (
 )
 from lis.web.border import Border
 from lis.web.playing import Simulations
-from lis.web.sessions import Sessions, Throttle
+from lis.web.sessions import Sessions
 
 HERE = Path(__file__).parent
 
@@ -59,13 +64,17 @@ def create_app(
     )
     app.state.lab = lab
     app.state.news = news or live.News()
-    app.state.sessions = Sessions(lab, Throttle(lab.database.clock))
+    app.state.sessions = Sessions(lab)
     app.state.metrics = metrics.create(lab, bridge)
     app.state.simulations = Simulations(
         lab.settings.data / "simulations", lab.database.clock, lab.settings.simulations_at_once
     )
     app.state.revision = db.newest_revision()
+    app.include_router(api_account.router)
+    app.include_router(api_accounts.router)
     app.include_router(api_admin.router)
+    app.include_router(api_administration.router)
+    app.include_router(api_rules.router)
     app.include_router(live.router)
     app.include_router(api.router)
     app.include_router(api_plates.router)
@@ -78,6 +87,7 @@ def create_app(
     app.include_router(pages_bench.router)
     app.include_router(pages_pools.router)
     app.include_router(pages_quality.router)
+    app.include_router(pages_admin.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.mount("/docs-static", StaticFiles(directory=_docs_assets()), name="docs-static")
     for kind in (LisError, RequestValidationError, HTTPException):
@@ -102,4 +112,6 @@ def _refused(request: Request, error: Exception) -> Response:
     if isinstance(found, NotSignedIn):
         target = request.url.path if request.method == "GET" else "/"
         return RedirectResponse(f"/sign-in?next={target}", 303)
+    if found.code == "PASSWORD_CHANGE":
+        return RedirectResponse("/account", 303)
     return pages.error_page(request, found)

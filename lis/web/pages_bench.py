@@ -10,13 +10,14 @@ from starlette.responses import HTMLResponse, Response
 from lis import ledger, queries
 from lis.errors import NotFound
 from lis.ledger import known
-from lis.services import reports
+from lis.services import reports, sites
 from lis.services.plates import PlateOrder
 from lis.services.receiving import PLACES
 from lis.tube import Tube, TubeState
+from lis.web.api_admin import calls_document
 from lis.web.api_plates import plate_document, plate_proposal
 from lis.web.pages import ROWS, Seen
-from lis.web.payloads import masked_name, person_json
+from lis.web.payloads import person_json
 from lis.web.views import draw_plate, language_of, page
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -34,14 +35,25 @@ def collection(request: Request, caller: Seen, tube: Annotated[str, Query(max_le
     people: list[dict[str, Any]] = []
     with caller.lab.database.read() as conn:
         if tube:
+            sites.must_be_own(conn, caller.identity, [tube])
             found = known(conn, tube)
             ids = queries.persons_in(conn, found.tube_id)
             rows = queries.people(conn, ids)
-            people = [person_json(rows[one], full=True) for one in ids]
+            people = [person_json(rows[one], full=found.state is TubeState.REGISTERED) for one in ids]
+        known_sites = queries.sites(conn, active=True)
     tiers = caller.lab.rules.tiers.tiers
     return page(
-        request, "collection.html", caller.identity, tube=found, people=people, tiers=tiers, places=PLACES
-    )
+        request, "collection.html", caller.identity, tube=found, people=people, tiers=tiers, places=PLACES,
+        sites=known_sites,
+    )  # fmt: skip
+
+
+@router.get("/calls")
+def calls(request: Request, caller: Seen) -> Response:
+    """Persons to call back to the collection site."""
+    with caller.lab.database.read() as conn:
+        found = calls_document(caller, conn)
+    return page(request, "calls.html", caller.identity, calls=found)
 
 
 @router.get("/reception")
@@ -135,6 +147,11 @@ def _case(conn: Any, caller: Any, tube: Tube, held: Any, pools: dict[str, str]) 
     }
 
 
+def _masked(shown: dict[str, Any]) -> dict[str, Any]:
+    """The columns that a list of persons shows, masked."""
+    return {"name": shown["name"], "document_masked": shown["document"], "phone_masked": shown["phone"]}
+
+
 @router.get("/worklists/{name}")
 def worklist(request: Request, caller: Seen, name: str, after: After = 0) -> Response:
     """A worklist as a table: most urgent first, exact places, what to do."""
@@ -147,9 +164,8 @@ def worklist(request: Request, caller: Seen, name: str, after: After = 0) -> Res
         tubes = queries.worklist(conn, name, limit=ROWS, after=after)
         total = queries.count_in_states(conn, *queries.WORKLISTS[name])
         if name == "recollect":
-            full = caller.identity.may("person")
             recalls = [
-                {**row, "name": row["name"] if full else masked_name(row["name"])}
+                {**row, **_masked(person_json({**row, "document_type": ""}, full=False))}
                 for row in queries.open_recalls(conn, queries.PAGE)
             ]
     return page(
