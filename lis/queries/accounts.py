@@ -56,7 +56,7 @@ def tickets_of(conn: Connection, name: str, now: datetime) -> list[Row]:
 def tickets_standing(conn: Connection, now: datetime) -> dict[str, int]:
     """Account -> how many sign-ins and tokens of it have not ended."""
     found = select(ticket.c.account, func.count()).where(ticket.c.expires_at > now)
-    return dict(conn.execute(found.group_by(ticket.c.account)).tuples().all())
+    return {row[0]: row[1] for row in conn.execute(found.group_by(ticket.c.account))}
 
 
 def forget_tickets(conn: Connection, before: datetime) -> int:

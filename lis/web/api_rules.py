@@ -140,10 +140,11 @@ def _lines(old: str, new: str) -> list[dict[str, str]]:
 @router.post("/assays/drafts", status_code=201)
 def propose_rules(order: DraftIn, asked: Asked) -> Response:
     """Ask that a rule file be put in force; another person must look at it."""
-    parsed(order.text, order.name)
+    text = order.text.strip() + "\n"
+    parsed(text, order.name)
 
     def act(unit: Any) -> dict[str, str]:
-        new = rule_drafts.propose(unit, asked.lab.rules, order.text, order.name, order.reason)
+        new = rule_drafts.propose(unit, asked.lab.rules, text, order.name, order.reason)
         return {"digest": new.digest, "assay": new.id, "version": new.version}
 
     return asked.write("rules", act, 201)
