@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lis import queries
 from lis.auth.acts import note
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from lis.db import Unit
+
+
+WALL: Final = "wall"
+"""Purpose of a key that opens the wall and nothing else."""
+
+WALL_DAYS: Final = 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,21 @@ def open_token(unit: Unit, name: str, *, days: int) -> SignIn:
     signed = _ticket(unit, name, "token", timedelta(days=days), Origin("token"))
     note(unit, "account", name, "token", f"{days} days")
     return signed
+
+
+def open_wall(unit: Unit, name: str) -> tuple[SignIn, datetime]:
+    """A key with which a monitor shows the wall, and when it ends. It opens nothing else.
+
+    Raises:
+        NotSignedIn: no such account.
+    """
+    signed = _ticket(unit, name, WALL, timedelta(days=WALL_DAYS), Origin(WALL))
+    return signed, unit.now + timedelta(days=WALL_DAYS)
+
+
+def close_walls(unit: Unit) -> int:
+    """End the keys of all monitors; how many there were."""
+    return queries.delete_rows(unit.conn, "ticket", {"purpose": WALL})
 
 
 def _ticket(unit: Unit, name: str, purpose: str, life: timedelta, origin: Origin) -> SignIn:
@@ -102,11 +123,32 @@ def identify(conn: Connection, secret: str, now: datetime) -> Identity:
     Raises:
         NotSignedIn: unknown, expired or revoked, or the account was closed.
     """
+    found = _holder(conn, secret, now)
+    if found.purpose == WALL:
+        raise _stranger()
+    return found
+
+
+def identify_wall(conn: Connection, secret: str, now: datetime) -> Identity:
+    """The monitor that holds this key.
+
+    Raises:
+        NotSignedIn: as :func:`identify`, or the secret is no monitor's.
+    """
+    found = _holder(conn, secret, now)
+    if found.purpose != WALL:
+        raise _stranger()
+    return found
+
+
+def _stranger() -> NotSignedIn:
+    return NotSignedIn("SIGN_IN", "You are not signed in, or too long ago. Sign in again; nothing was lost.")
+
+
+def _holder(conn: Connection, secret: str, now: datetime) -> Identity:
     row = queries.ticket_row(conn, digest(secret)) if secret else None
     if row is None or not row["active"] or row["expires_at"] <= now:
-        raise NotSignedIn(
-            "SIGN_IN", "You are not signed in, or too long ago. Sign in again; nothing was lost."
-        )
+        raise _stranger()
     return _identity(row)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Subquery, func, literal, select, union_all
 
 from lis.queries.common import PAGE, Row, all_rows, one_row
-from lis.schema import admin_act, collection_site, disclosure, person, recall, rule_draft, tube
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from lis.schema import (
+    admin_act,
+    collection_site,
+    disclosure,
+    export_act,
+    person,
+    recall,
+    rule_draft,
+    tube,
+)
 
 
 def admin_acts(conn: Connection, area: str = "", subject: str = "", limit: int = PAGE) -> list[Row]:
@@ -21,28 +25,47 @@ def admin_acts(conn: Connection, area: str = "", subject: str = "", limit: int =
     return all_rows(conn, found.where(admin_act.c.subject == subject) if subject else found)
 
 
+def _shown() -> Subquery:
+    """Disclosures, and lists taken out, as one table; what a search by name found stands in both."""
+    seen = select(
+        disclosure.c.at,
+        disclosure.c.actor,
+        disclosure.c.act,
+        disclosure.c.person_id,
+        disclosure.c.subject,
+        disclosure.c.reason,
+        disclosure.c.disclosure_id.label("number"),
+        literal(1).label("rows"),
+    )
+    taken = select(
+        export_act.c.at,
+        export_act.c.actor,
+        export_act.c.act,
+        literal("").label("person_id"),
+        export_act.c.what,
+        export_act.c.filters,
+        export_act.c.act_id,
+        export_act.c.row_count,
+    ).where(export_act.c.act == "export")
+    return union_all(seen, taken).subquery()
+
+
 def disclosures(
     conn: Connection, *, actor: str = "", person_id: str = "", limit: int = PAGE, after: int = 0
 ) -> list[Row]:
-    """Who saw or took out personal data, newest first."""
-    found = select(disclosure).order_by(disclosure.c.disclosure_id.desc()).limit(limit).offset(after)
+    """Who saw personal data in clear, or took lists out (``rows`` of them), newest first."""
+    shown = _shown()
+    found = select(shown).order_by(shown.c.at.desc(), shown.c.number.desc()).limit(limit).offset(after)
     if actor:
-        found = found.where(disclosure.c.actor == actor)
-    return all_rows(conn, found.where(disclosure.c.person_id == person_id) if person_id else found)
-
-
-def disclosures_by(conn: Connection, since: datetime) -> list[Row]:
-    """Account, act and how often since a moment, the most frequent first."""
-    many = func.count().label("times")
-    found = select(disclosure.c.actor, disclosure.c.act, many).where(disclosure.c.at >= since)
-    grouped = found.group_by(disclosure.c.actor, disclosure.c.act)
-    return all_rows(conn, grouped.order_by(many.desc(), disclosure.c.actor, disclosure.c.act))
+        found = found.where(shown.c.actor == actor)
+    return all_rows(conn, found.where(shown.c.person_id == person_id) if person_id else found)
 
 
 def disclosure_count(conn: Connection, actor: str = "") -> int:
-    """How many disclosures there are, of one account or of all."""
-    found = select(func.count()).select_from(disclosure)
-    return conn.execute(found.where(disclosure.c.actor == actor) if actor else found).scalar_one()
+    """How many disclosures and exports there are, of one account or of all."""
+    shown = _shown()
+    found = select(func.count()).select_from(shown)
+    return conn.execute(found.where(shown.c.actor == actor) if actor else found).scalar_one()
 
 
 def sites(conn: Connection, *, active: bool = False) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Personal data shown in clear or taken out: never without a row that says who, when, what and why."""
+"""Personal data shown in clear: never without a row that says who, when, whom and why."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from lis.db import Unit
 
-Act = Literal["unmask", "contact", "search", "report", "export"]
+Act = Literal["unmask", "contact", "search", "report"]
 LONGEST_REASON = 500
 
 
@@ -23,7 +23,7 @@ def disclose(unit: Unit, act: Act, subject: str, reason: str, person_ids: Sequen
         unit: the transaction; its actor is who sees them.
         act: how: ``unmask`` on a screen, ``contact`` to call, ``search`` by document, ``report`` as issued.
         subject: where: a tube, a report, what was searched.
-        reason: why; :func:`export` is for whole tables.
+        reason: why.
         person_ids: whom; nobody found is written down too.
 
     Raises:
@@ -44,23 +44,3 @@ def disclose(unit: Unit, act: Act, subject: str, reason: str, person_ids: Sequen
         for person_id in person_ids or ("",)
     ]
     queries.insert_rows(unit.conn, "disclosure", rows)
-
-
-def export(unit: Unit, what: str, count: int, reason: str = "") -> None:
-    """Write down that somebody took ``count`` rows of a table or list out.
-
-    Args:
-        unit: the transaction; its actor is who takes them.
-        what: the table or list.
-        count: rows.
-        reason: why, if it was asked.
-    """
-    row = {
-        "at": unit.now,
-        "actor": unit.actor,
-        "act": "export",
-        "subject": what[:80],
-        "reason": " ".join(reason.split())[:LONGEST_REASON],
-        "rows": count,
-    }
-    queries.insert_rows(unit.conn, "disclosure", [row])

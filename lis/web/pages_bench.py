@@ -1,4 +1,4 @@
-"""One page per step at the bench: collection, reception, plating, cyclers, review, worklists."""
+"""One page per step at the bench: collection, reception, plating, cyclers, review."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, Response
 
 from lis import ledger, queries
-from lis.errors import NotFound
 from lis.ledger import known
-from lis.services import reports, sites
+from lis.services import lots, reports, sites
 from lis.services.plates import PlateOrder
 from lis.services.receiving import PLACES
 from lis.tube import Tube, TubeState
@@ -23,7 +22,6 @@ from lis.web.views import draw_plate, language_of, page
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 REVIEW_ROWS = 12
-LISTS = ("receive", "plate", "retest", "recollect", "review", "release", "hold", "quarantine")
 
 After = Annotated[int, Query(ge=0, le=1_000_000)]
 
@@ -71,13 +69,14 @@ def plating(request: Request, caller: Seen, template: str = "", assay: str = "")
         proposal = plate_proposal(caller, conn, PlateOrder(template=template, assay=assay))
         under_way = queries.plates(conn, "planned", "loaded", "running", limit=ROWS)
         done = queries.plates(conn, "read", "failed", "void", limit=10)
+        register = [one for one in lots.register_of(conn, caller.lab.database.clock.now()) if one.opened_at]
     drawing = draw_plate(proposal["size"], proposal["wells"], {}, language_of(request))
     rules = caller.lab.rules
     return page(
         request, "plating.html", caller.identity, proposal=proposal, drawing=drawing, under_way=under_way,
         done=done, templates=sorted(rules.templates), assays=sorted(rules.assays), template=template,
         assay=assay,
-        default_assay=rules.default_assay,
+        default_assay=rules.default_assay, lots=register,
     )  # fmt: skip
 
 
@@ -145,31 +144,3 @@ def _case(conn: Any, caller: Any, tube: Tube, held: Any, pools: dict[str, str]) 
         "missing": reports.missing_signatures(tube, caller.lab.rules),
         "signed": queries.signers(conn, [tube.tube_id]).get(tube.tube_id, ()),
     }
-
-
-def _masked(shown: dict[str, Any]) -> dict[str, Any]:
-    """The columns that a list of persons shows, masked."""
-    return {"name": shown["name"], "document_masked": shown["document"], "phone_masked": shown["phone"]}
-
-
-@router.get("/worklists/{name}")
-def worklist(request: Request, caller: Seen, name: str, after: After = 0) -> Response:
-    """A worklist as a table: most urgent first, exact places, what to do."""
-    if name not in LISTS:
-        raise NotFound("WORKLIST_UNKNOWN", f"There is no worklist {name[:40]}. Known: {', '.join(LISTS)}.")
-    if name == "quarantine":
-        return instruments(request, caller)
-    recalls: list[dict[str, Any]] = []
-    with caller.lab.database.read() as conn:
-        tubes = queries.worklist(conn, name, limit=ROWS, after=after)
-        total = queries.count_in_states(conn, *queries.WORKLISTS[name])
-        if name == "recollect":
-            recalls = [
-                {**row, **_masked(person_json({**row, "document_type": ""}, full=False))}
-                for row in queries.open_recalls(conn, queries.PAGE)
-            ]
-    return page(
-        request, "worklist.html", caller.identity, name=name, tubes=tubes, recalls=recalls, after=after,
-        rows=ROWS,
-        total=sum(total.values()), may_person=caller.identity.may("person"),
-    )  # fmt: skip

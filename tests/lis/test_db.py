@@ -197,7 +197,7 @@ def test_evidence_is_append_only(bench: Bench, table: str):
         quality.set_target(unit, series, 25.0, 0.2, "validation")
         devices.add_device(unit, "qs5", "cycler")
         auth.note(unit, "site", "N01", "added")
-        disclosure.export(unit, "tubes", 1)
+        disclosure.disclose(unit, "search", "document", "")
     bench.singles()
     number = laboratory.foretold(bench.lab, Order(replications=2), "rosa")
     with bench.lab.database.write("rosa") as unit:

@@ -41,6 +41,7 @@ EXAMPLES = [
     e.RetestOrdered("re-extract", "grey", 40, AT),
     e.RecollectionOrdered("mixed-positive", 1),
     e.PersonRecalled("p1", "mixed-positive", AT),
+    e.ContactTried("p1", "no-answer", ""),
     e.PersonRecollected("p1", "t2", "negative"),
     e.Concluded("negative", "negative"),
     e.Resolved("decoded"),
