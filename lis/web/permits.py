@@ -130,7 +130,7 @@ PERMITS: Final[dict[str, str]] = {
     "GET /capacity": "look",
     "GET /capacity/new": "simulate",
     "GET /capacity/simulations/{simulation}": "simulate",
-    "GET /twin/{name}": "look",
+    "GET /twin/{name}": OPEN,
     "GET /api/v1/scenarios": "look",
     "GET /api/v1/scenarios/{name}": "look",
     "POST /api/v1/simulations/check": "simulate",

@@ -33,7 +33,8 @@ def app(tmp_path: Path, sqlite_template: Path, clock):
     with lab.database.write("setup") as unit:
         add_accounts(unit)
     made = create_app(lab)
-    made.state.news.close()  # a stream of news ends at once
+    made.state.news.close()  # streams of news end at once
+    made.state.wall.close()
     yield made
     made.state.simulations.close()
     lab.close()
