@@ -1,4 +1,4 @@
-"""One page per step at the bench: collection, reception, plating, cyclers, review."""
+"""Pages of the steps at the bench that are not scan stations: plating, cyclers, review."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, Response
 
 from lis import ledger, queries
-from lis.ledger import known
-from lis.services import lots, reports, sites
+from lis.services import lots, reports
 from lis.services.plates import PlateOrder
-from lis.services.receiving import PLACES
 from lis.tube import Tube, TubeState
 from lis.web.api_admin import calls_document
 from lis.web.api_plates import plate_document, plate_proposal
 from lis.web.pages import ROWS, Seen
-from lis.web.payloads import person_json
 from lis.web.views import draw_plate, language_of, page
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -26,40 +23,12 @@ REVIEW_ROWS = 12
 After = Annotated[int, Query(ge=0, le=1_000_000)]
 
 
-@router.get("/collection")
-def collection(request: Request, caller: Seen, tube: Annotated[str, Query(max_length=40)] = "") -> Response:
-    """Register a tube, bind its persons, seal it."""
-    found: Tube | None = None
-    people: list[dict[str, Any]] = []
-    with caller.lab.database.read() as conn:
-        if tube:
-            sites.must_be_own(conn, caller.identity, [tube])
-            found = known(conn, tube)
-            ids = queries.persons_in(conn, found.tube_id)
-            rows = queries.people(conn, ids)
-            people = [person_json(rows[one], full=found.state is TubeState.REGISTERED) for one in ids]
-        known_sites = queries.sites(conn, active=True)
-    tiers = caller.lab.rules.tiers.tiers
-    return page(
-        request, "collection.html", caller.identity, tube=found, people=people, tiers=tiers, places=PLACES,
-        sites=known_sites,
-    )  # fmt: skip
-
-
 @router.get("/calls")
 def calls(request: Request, caller: Seen) -> Response:
     """Persons to call back to the collection site."""
     with caller.lab.database.read() as conn:
         found = calls_document(caller, conn)
     return page(request, "calls.html", caller.identity, calls=found)
-
-
-@router.get("/reception")
-def reception(request: Request, caller: Seen) -> Response:
-    """The scan station."""
-    with caller.lab.database.read() as conn:
-        counts = queries.count_in_states(conn, TubeState.SEALED, TubeState.RECEIVED)
-    return page(request, "reception.html", caller.identity, counts=counts)
 
 
 @router.get("/plating")

@@ -10,7 +10,7 @@ import { account, post, say, sentence, setCsrf } from "./common.js";
 
 const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
 const LOCKED = "lis.locked", ACTIVE = "lis.active", PERSON = "lis.person";
-const SCAN = /^lis\.scan\.(.+)\.\d{15}\.[0-9a-f-]+$/;
+const SCAN = "lis.scan.";
 const minutes = Number(document.body.dataset.lock ?? meta("lock"));
 const mark = () => meta("csrf").slice(0, 8);
 
@@ -26,9 +26,11 @@ function make(name, attributes = {}, ...children) {
 /** Scans in the browser's store by the account that made them. */
 function waiting() {
   const found = {};
-  for (const name of Object.keys(localStorage)) {
-    const whose = SCAN.exec(name)?.[1];
-    if (whose) found[whose] = (found[whose] ?? 0) + 1;
+  for (const name of Object.keys(localStorage).filter((one) => one.startsWith(SCAN))) {
+    try {
+      const whose = JSON.parse(localStorage.getItem(name)).account;
+      if (whose) found[whose] = (found[whose] ?? 0) + 1;
+    } catch { /* another tab has just sent it */ }
   }
   return found;
 }
