@@ -601,18 +601,29 @@ says with which key."""
 device_act = Table(
     "device_act",
     metadata,
-    Column("act_id", Integer, primary_key=True),
+    Column("act_id", Integer, primary_key=True, autoincrement=False),
     Column("at", Moment, nullable=False),
     Column("actor", String(80), nullable=False),
     Column("device", String(80), nullable=False),
     Column("act", String(16), nullable=False),
     Column("public_key", String(40), nullable=False, default=""),
     Column("detail", Text, nullable=False),
+    Column("hash", String(64), nullable=False),
     _one_of("act", ["added", "code", "cancelled", "enrolled", "revoked", "expiry", "serial"]),
     Index("ix_device_act_device", "device", "act_id"),
     Index("ix_device_act_public_key", "public_key"),
 )
-"""Who did what to a device, and when. Append-only."""
+"""Who did what to a device, and when: numbered from 1, each row linked to the row before it by its hash.
+Append-only."""
+
+act_chain = Table(
+    "act_chain",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True),
+    Column("act_id", Integer, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+"""The end of the acts on devices, so that a deleted last row is missed."""
 
 idempotency = Table(
     "idempotency",

@@ -68,8 +68,11 @@ def open_wall(unit: Unit, name: str) -> tuple[SignIn, datetime]:
     """A key with which a monitor shows the wall, and when it ends. It opens nothing else.
 
     Raises:
-        NotSignedIn: no such account.
+        NotSignedIn: no such account. Forbidden: its role may not open walls.
     """
+    row = queries.account_row(unit.conn, name)
+    if row is not None:
+        Identity(name, row["full_name"], Role(row["role"])).must("wall")
     signed = _ticket(unit, name, WALL, timedelta(days=WALL_DAYS), Origin(WALL))
     return signed, unit.now + timedelta(days=WALL_DAYS)
 

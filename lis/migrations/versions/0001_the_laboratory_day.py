@@ -69,6 +69,7 @@ def upgrade() -> None:
         sa.Column("event_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.Column("at", sa.String(length=27), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_chain_single")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_chain")),
     )
     op.create_table(
@@ -93,14 +94,23 @@ def upgrade() -> None:
         sa.UniqueConstraint("public_key", name=op.f("uq_device_public_key")),
     )
     op.create_table(
-        "device_act",
+        "act_chain",
+        sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_act_chain_single")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_act_chain")),
+    )
+    op.create_table(
+        "device_act",
+        sa.Column("act_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("at", sa.String(length=27), nullable=False),
         sa.Column("actor", sa.String(length=80), nullable=False),
         sa.Column("device", sa.String(length=80), nullable=False),
         sa.Column("act", sa.String(length=16), nullable=False),
         sa.Column("public_key", sa.String(length=40), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
         sa.CheckConstraint(
             "act IN ('added', 'code', 'cancelled', 'enrolled', 'revoked', 'expiry', 'serial')",
             name=op.f("ck_device_act_act_known"),
@@ -877,6 +887,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_device_act_device")
 
     op.drop_table("device_act")
+    op.drop_table("act_chain")
     op.drop_table("device")
     op.drop_table("counter")
     op.drop_table("chain")

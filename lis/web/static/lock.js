@@ -203,6 +203,7 @@ function idle() {
 /** Scans that other people made at this computer and that are not sent yet. */
 function others() {
   document.getElementById("others")?.remove();
+  if (document.getElementById("station")) return; // a station tells it itself
   const left = Object.entries(waiting()).filter(([name]) => name !== account);
   if (!left.length) return;
   const text = left.map(([name, n]) => say("lock_left", { name, n })).join(" ");
