@@ -140,8 +140,8 @@ PERMITS: Final[dict[str, str]] = {
     "GET /capacity/new": "simulate",
     "GET /capacity/simulations/{simulation}": "simulate",
     "GET /twin/{name}": OPEN,
-    "GET /api/v1/scenarios": "look",
-    "GET /api/v1/scenarios/{name}": "look",
+    "GET /api/v1/scenarios": "simulate",
+    "GET /api/v1/scenarios/{name}": "simulate",
     "POST /api/v1/simulations/check": "simulate",
     # lists, registers, the wall
     "GET /picklist": "look",
