@@ -49,9 +49,6 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 OPERATOR: Final = "administrator@console"
 """Who acts when the command line writes."""
 
-LAST_BACKUP: Final = "last-backup.json"
-"""In the data folder: when and where `lis backup` wrote last."""
-
 OURS: Final = frozenset({"lis", "instruments", "pooling", "retest", "scheduler", "sim"})
 """Packages whose errors carry a code and a sentence for people."""
 

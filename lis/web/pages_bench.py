@@ -11,6 +11,7 @@ from lis import ledger, queries
 from lis.services import lots, reports
 from lis.services.plates import PlateOrder
 from lis.tube import Tube, TubeState
+from lis.web.api_admin import calls_document
 from lis.web.api_plates import plate_document, plate_proposal
 from lis.web.pages import ROWS, Seen
 from lis.web.views import draw_plate, language_of, page
@@ -20,6 +21,14 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 REVIEW_ROWS = 12
 
 After = Annotated[int, Query(ge=0, le=1_000_000)]
+
+
+@router.get("/calls")
+def calls(request: Request, caller: Seen) -> Response:
+    """Persons to call back to the collection site."""
+    with caller.lab.database.read() as conn:
+        found = calls_document(caller, conn)
+    return page(request, "calls.html", caller.identity, calls=found)
 
 
 @router.get("/plating")

@@ -15,12 +15,12 @@ from bench import Bench
 from sqlalchemy import event, inspect, select, text
 
 import lis.migrations
-from lis import db, laboratory, ledger, queries, schema
+from lis import auth, db, laboratory, ledger, queries, schema
 from lis.clock import FixedClock
 from lis.db import Database, migrate
 from lis.errors import Busy, Conflict, LisError, StorageFull
 from lis.events import HeldUnknown
-from lis.services import actions, devices, lots, quality, receiving
+from lis.services import actions, devices, disclosure, lots, quality, receiving
 from lis.services.capacity import Order
 
 WORD = "nothing was written"
@@ -196,6 +196,8 @@ def test_evidence_is_append_only(bench: Bench, table: str):
         series = queries.Series(*(row[name] for name in queries.Series._fields))
         quality.set_target(unit, series, 25.0, 0.2, "validation")
         devices.add_device(unit, "qs5", "cycler")
+        auth.note(unit, "site", "N01", "added")
+        disclosure.disclose(unit, "search", "document", "")
     bench.singles()
     number = laboratory.foretold(bench.lab, Order(replications=2), "rosa")
     with bench.lab.database.write("rosa") as unit:
