@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from instruments.tracing import Trace
     from lis import printing
     from lis.config import Settings
     from lis.rulebook import Rulebook
@@ -193,6 +194,24 @@ def parse(lab: Laboratory, name: str, data: bytes) -> Parsed:
         return Parsed(run, curves=verdicts(run))
     except InstrumentError as error:
         return Parsed.failed(error)
+
+
+def drawn(lab: Laboratory, file_id: str) -> tuple[Trace, ...]:
+    """The curves of a file that was taken over; empty where it holds none.
+
+    Raises:
+        NotFound: ``FILE_UNKNOWN``.
+    """
+    from instruments.tracing import traces
+
+    with lab.database.read() as conn:
+        row = queries.file_row(conn, file_id)
+    if row is None:
+        raise NotFound("FILE_UNKNOWN", "No such file was received.")
+    try:
+        return traces(read(row["name"], row["content"], lab.rules.tables, zone=lab.zone))
+    except InstrumentError:  # read by an older version, or a message that is no file
+        return ()
 
 
 def keep(lab: Laboratory, delivery: Delivery) -> Stored:

@@ -18,6 +18,7 @@ from lis.web import (
     api,
     api_admin,
     api_capacity,
+    api_curves,
     api_plates,
     api_pools,
     api_quality,
@@ -28,6 +29,7 @@ from lis.web import (
     pages_bench,
     pages_pools,
     pages_quality,
+    pages_review,
     problems,
 )
 from lis.web.border import Border
@@ -64,12 +66,14 @@ def create_app(
     app.state.simulations = Simulations(
         lab.settings.data / "simulations", lab.database.clock, lab.settings.simulations_at_once
     )
+    app.state.shelf = api_curves.Shelf()
     app.state.revision = db.newest_revision()
     app.include_router(api_admin.router)
     app.include_router(live.router)
     app.include_router(api.router)
     app.include_router(api_plates.router)
     app.include_router(api_pools.router)
+    app.include_router(api_curves.router)
     app.include_router(api_quality.router)
     app.include_router(api_capacity.router)
     app.include_router(api_simulations.router)
@@ -77,6 +81,7 @@ def create_app(
     app.include_router(pages.router)
     app.include_router(pages_bench.router)
     app.include_router(pages_pools.router)
+    app.include_router(pages_review.router)
     app.include_router(pages_quality.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.mount("/docs-static", StaticFiles(directory=_docs_assets()), name="docs-static")

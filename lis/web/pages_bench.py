@@ -7,21 +7,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, Response
 
-from lis import ledger, queries
+from lis import queries
 from lis.errors import NotFound
 from lis.ledger import known
-from lis.services import reports
 from lis.services.plates import PlateOrder
 from lis.services.receiving import PLACES
 from lis.tube import Tube, TubeState
 from lis.web.api_plates import plate_document, plate_proposal
+from lis.web.maps import draw_plate
 from lis.web.pages import ROWS, Seen
 from lis.web.payloads import masked_name, person_json
-from lis.web.views import draw_plate, language_of, page
+from lis.web.views import language_of, page
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-REVIEW_ROWS = 12
 LISTS = ("receive", "plate", "retest", "recollect", "review", "release", "hold", "quarantine")
 
 After = Annotated[int, Query(ge=0, le=1_000_000)]
@@ -101,38 +100,6 @@ def instruments(request: Request, caller: Seen) -> Response:
         request, "instruments.html", caller.identity, quarantined=quarantined, latest=latest, devices=devices,
         may=caller.identity.may("quarantine"),
     )  # fmt: skip
-
-
-@router.get("/review")
-def review(request: Request, caller: Seen, after: After = 0) -> Response:
-    """Results that wait for a signature, with everything a reviewer needs."""
-    with caller.lab.database.read() as conn:
-        tubes = queries.worklist(conn, "review", limit=REVIEW_ROWS, after=after)
-        held = reports.why_each_held(caller.looking(conn), caller.lab.rules, tubes)
-        pools = queries.pools_of(conn, [tube.tube_id for tube in tubes])
-        cases = [_case(conn, caller, tube, held[tube.tube_id], pools) for tube in tubes]
-        total = queries.count_in_states(conn, TubeState.IN_REVIEW)
-        proposed = queries.open_amendments(conn)
-    return page(
-        request, "review.html", caller.identity, cases=cases, after=after, rows=REVIEW_ROWS,
-        total=sum(total.values()), may=caller.identity.may("review"), proposed=proposed,
-        may_amend=caller.identity.may("amend"),
-    )  # fmt: skip
-
-
-def _case(conn: Any, caller: Any, tube: Tube, held: Any, pools: dict[str, str]) -> dict[str, Any]:
-    """One result with its readings, rule, version and what holds it."""
-    tested = pools[tube.tube_id] if tube.tests == 0 and tube.tube_id in pools else tube.tube_id
-    calls = [entry for entry in ledger.history(conn, tested) if type(entry.fact).__name__ == "Called"]
-    return {
-        "tube": tube,
-        "tested": tested,
-        "held": held,
-        "call": calls[-1].fact if calls else None,
-        "readings": queries.readings_of_tube(conn, tested)[-8:],
-        "missing": reports.missing_signatures(tube, caller.lab.rules),
-        "signed": queries.signers(conn, [tube.tube_id]).get(tube.tube_id, ()),
-    }
 
 
 @router.get("/worklists/{name}")

@@ -139,7 +139,7 @@ class PlaceIn(Payload):
 
 
 class ReviewIn(Payload):
-    """A reviewer's verdict: accept, retest, re-amplify, re-extract, second-kit or recollect."""
+    """A reviewer's verdict: accept, retest, re-amplify, re-extract, second-kit, recollect or comment."""
 
     tube: Code
     verdict: Code
@@ -150,6 +150,12 @@ class ReleaseIn(Payload):
     """Tubes whose signed results leave now; none named = all that have every signature."""
 
     tubes: tuple[Code, ...] = Field((), max_length=MOST_TUBES)
+
+
+class BatchIn(Payload):
+    """Negatives to sign and release together, as they were listed."""
+
+    tubes: tuple[Code, ...] = Field(min_length=1, max_length=MOST_TUBES)
 
 
 class AmendIn(Payload):
