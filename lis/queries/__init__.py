@@ -61,6 +61,7 @@ from lis.queries.forecasts import (
     past_plates,
     unreported,
 )
+from lis.queries.labels import label_acts, labels_printed, print_job_row, print_job_rows, print_jobs
 from lis.queries.live import dyes_seen, forget_live, keep_live, live_frames, live_plates, model_of, running_in
 from lis.queries.persons import (
     Task,
@@ -78,6 +79,7 @@ from lis.queries.persons import (
 )
 from lis.queries.plates import (
     LotTally,
+    extracted_in,
     keep_rules,
     lot_tallies,
     plate_row,
@@ -197,6 +199,7 @@ __all__ = [
     "dyes_seen",
     "enrolment_row",
     "event_counts",
+    "extracted_in",
     "facts_of",
     "file_head",
     "file_row",
@@ -220,6 +223,8 @@ __all__ = [
     "keep_live",
     "keep_rules",
     "key_was_enrolled",
+    "label_acts",
+    "labels_printed",
     "last_clocks",
     "last_event_at",
     "latest_reports",
@@ -259,6 +264,9 @@ __all__ = [
     "pools_ended",
     "pools_in",
     "pools_of",
+    "print_job_row",
+    "print_job_rows",
+    "print_jobs",
     "quality_points",
     "quality_targets",
     "queue_depths",

@@ -19,9 +19,11 @@ from lis.web import (
     api_admin,
     api_capacity,
     api_curves,
+    api_labels,
     api_plates,
     api_pools,
     api_quality,
+    api_sheets,
     api_simulations,
     live,
     metrics,
@@ -74,6 +76,9 @@ def create_app(
     app.include_router(api_plates.router)
     app.include_router(api_pools.router)
     app.include_router(api_curves.router)
+    app.include_router(api_sheets.router)
+    app.include_router(api_labels.router)
+    app.include_router(api_labels.pages)
     app.include_router(api_quality.router)
     app.include_router(api_capacity.router)
     app.include_router(api_simulations.router)

@@ -164,3 +164,21 @@ def outline(shape: str, side: int) -> str:
     if shape == "square":
         return f"M2 0H{side - 2}L{side} 2V{side - 2}L{side - 2} {side}H2L0 {side - 2}V2z"
     return f"M0 {half}a{half} {half} 0 1 1 {2 * half} 0a{half} {half} 0 1 1-{2 * half} 0z"
+
+
+def drawn_kinds(size: int) -> dict[str, dict[str, Any]]:
+    """Kind of content -> how a script draws it on a map of this size: letter, outline and colours."""
+    side = 38 if size == 96 else 18
+    kinds = {"single": ("S", "circle", "filled"), "mixed": ("M", "square", "mixed")}
+    kinds |= {"pool": ("L", "square", "pool"), "control": ("", "square", "control")}
+    kinds |= {"empty": ("", "circle", "empty")}
+    return {
+        kind: {
+            "letter": letter,
+            "path": outline(shape, side),
+            "fill": COLOURS[tone][0],
+            "ink": COLOURS[tone][1],
+            "lower": side // 2 + side // 9,
+        }
+        for kind, (letter, shape, tone) in kinds.items()
+    }

@@ -14,8 +14,9 @@ from lis.services.plates import PlateOrder
 from lis.services.receiving import PLACES
 from lis.tube import Tube, TubeState
 from lis.web.api_plates import plate_document, plate_proposal
-from lis.web.maps import draw_plate
+from lis.web.maps import draw_plate, drawn_kinds
 from lis.web.pages import ROWS, Seen
+from lis.web.pages_review import plate_content
 from lis.web.payloads import masked_name, person_json
 from lis.web.views import language_of, page
 
@@ -60,8 +61,10 @@ def plating(request: Request, caller: Seen, template: str = "", assay: str = "")
         done = queries.plates(conn, "read", "failed", "void", limit=10)
     drawing = draw_plate(proposal["size"], proposal["wells"], {}, language_of(request))
     rules = caller.lab.rules
+    order_of = rules.template(proposal["template"]).sample_wells("column")
     return page(
         request, "plating.html", caller.identity, proposal=proposal, drawing=drawing, under_way=under_way,
+        shapes=drawn_kinds(proposal["size"]), order=order_of,
         done=done, templates=sorted(rules.templates), assays=sorted(rules.assays), template=template,
         assay=assay,
         default_assay=rules.default_assay,
@@ -73,20 +76,14 @@ def plate_page(request: Request, caller: Seen, plate_id: str) -> Response:
     """One plate: map, loading by scan, runs."""
     with caller.lab.database.read() as conn:
         plate = plate_document(conn, plate_id)
-        codes = [well["tube"] for well in plate["wells"] if well["tube"]]
-        outcomes = _outcomes(queries.calls(conn, codes), {run["run_id"] for run in plate["runs"]})
+        wells, outcomes = plate_content(conn, plate_id)
         cyclers = sorted({name for name, _ in queries.cyclers(conn)})
-    drawing = draw_plate(plate["size"], plate["wells"], outcomes, language_of(request))
+    drawing = draw_plate(plate["size"], wells, outcomes, language_of(request))
     tubes = sum(1 for well in plate["wells"] if well["tube"])
     return page(
         request, "plate.html", caller.identity, plate=plate, drawing=drawing, tubes=tubes, cyclers=cyclers,
         may_correct=caller.identity.may("quarantine"),
     )  # fmt: skip
-
-
-def _outcomes(calls: dict[str, list[queries.CallRow]], runs: set[str]) -> dict[str, str]:
-    """Tube -> its last call in one of these runs."""
-    return {tube: call.outcome for tube, many in calls.items() for call in many if call.run_id in runs}
 
 
 @router.get("/instruments")

@@ -148,7 +148,7 @@ def plate_map(
         drawing = draw_plate(
             row["size"], *plate_content(conn, plate_id), language_of(request), wells.split(",")
         )
-    return page(request, "plate_map.html", caller.identity, drawing=drawing)
+    return page(request, "plate_map.html", caller.identity, drawing=drawing, links=True)
 
 
 def plate_content(conn: Connection, plate_id: str) -> tuple[list[dict[str, Any]], dict[str, str]]:

@@ -93,6 +93,7 @@ class WellIn(Payload):
     control: Code = ""
     targets: tuple[Code, ...] = ()
     batch: Code = ""
+    rna: bool = False
 
 
 class PlateIn(Payload):
@@ -107,7 +108,7 @@ class PlateIn(Payload):
 
     def data(self) -> PlateOrder:
         """As the service takes it."""
-        wells = tuple(WellOrder(w.well, w.tube, w.control, w.targets, w.batch) for w in self.wells)
+        wells = tuple(WellOrder(w.well, w.tube, w.control, w.targets, w.batch, w.rna) for w in self.wells)
         return PlateOrder(self.barcode, self.template, self.assay, wells, self.now_whatever, self.lot)
 
 
@@ -169,6 +170,15 @@ class RetryIn(Payload):
     """Read a quarantined file again, for the plate it had or for another."""
 
     plate: Code = ""
+
+
+class LabelsIn(Payload):
+    """Labels to print, on a printer of the laboratory or by the browser; why, if one was printed before."""
+
+    codes: tuple[Code, ...] = Field(min_length=1, max_length=400)
+    printer: Code = "browser"
+    copies: int = 1
+    reason: Words = ""
 
 
 class SignInIn(Payload):

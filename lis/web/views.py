@@ -21,7 +21,7 @@ from lis.errors import LisError
 from lis.laboratory import Laboratory
 from lis.tube import TubeState
 from lis.web.maps import COLOURS, SIGNS
-from lis.web.words import LANGUAGES, label, reason_text, say, table
+from lis.web.words import LANGUAGES, error_zh, label, reason_text, say, table
 
 LANGUAGE_COOKIE: Final = "lis_language"
 
@@ -42,6 +42,7 @@ def environment() -> Environment:
         "reason": _reason,
         "device": _device,
         "flag": _flag,
+        "refusal": _refusal,
         "when": _when,
         "day": _day,
         "left": _left,
@@ -72,6 +73,12 @@ def _flag(context: Context, flag: str) -> str:
     head = re.split("[: ]", flag, maxsplit=1)[0]
     said = label("flag", head, context["language"])
     return said + flag[len(head) :].replace(":", " ")
+
+
+@pass_context
+def _refusal(context: Context, error: LisError) -> str:
+    """Why something was refused, in the language of the screen."""
+    return error_zh(error.code, error.details) if context["language"] == "zh" else error.sentence
 
 
 @pass_context
