@@ -32,6 +32,7 @@ from lis.web import (
     pages_pools,
     pages_quality,
     pages_review,
+    pages_tube,
     problems,
 )
 from lis.web.border import Border
@@ -87,6 +88,7 @@ def create_app(
     app.include_router(pages_bench.router)
     app.include_router(pages_pools.router)
     app.include_router(pages_review.router)
+    app.include_router(pages_tube.router)
     app.include_router(pages_quality.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.mount("/docs-static", StaticFiles(directory=_docs_assets()), name="docs-static")

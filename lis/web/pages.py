@@ -5,7 +5,7 @@ They only look; every change goes through the API.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -17,7 +17,6 @@ from lis.auth import Identity
 from lis.errors import LisError
 from lis.services import reports as reporting
 from lis.tube import TubeState
-from lis.web.api import tube_document
 from lis.web.api_admin import verified
 from lis.web.commands import Caller, identify
 from lis.web.payloads import report_json
@@ -166,34 +165,6 @@ def search(request: Request, caller: Seen, q: Annotated[str, Query(max_length=80
         return RedirectResponse(f"/tubes/{text}", 303)
     may = caller.identity.may("person")
     return page(request, "search.html", caller.identity, q=text, tubes=tubes, may_person=may)
-
-
-@router.get("/tubes/{barcode}")
-def tube_page(request: Request, caller: Seen, barcode: str) -> Response:
-    """One tube: state, history, readings of all runs, reports."""
-    with caller.lab.database.read() as conn:
-        tube = tube_document(caller, conn, barcode)
-        recalls = queries.recalls_of_tube(conn, barcode)
-    return page(
-        request, "tube.html", caller.identity, tube=tube, recalls=recalls, runs=_by_run(tube["readings"])
-    )
-
-
-def _by_run(readings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Readings grouped by run, oldest run first."""
-    runs: dict[str, dict[str, Any]] = {}
-    for reading in readings:
-        run = runs.setdefault(
-            reading["run_id"],
-            {
-                "plate": reading["plate_id"],
-                "at": reading["read_at"],
-                "valid": reading["valid"],
-                "readings": [],
-            },
-        )
-        run["readings"].append(reading)
-    return list(runs.values())
 
 
 # -- reports and alarms --------------------------------------------------------------------------

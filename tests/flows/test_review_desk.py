@@ -161,3 +161,19 @@ def test_negatives_are_counted_and_listed_before_they_leave_together(browser, se
     found = [who.get(f"/api/v1/tubes/{code}").json() for code in listed]
     assert {(one["state"], len(one["reports"])) for one in found} == {("released", 1)}
     assert {one["reports"][0]["signed_by"] for one in found} == {"bo"}
+
+
+def test_the_page_of_a_tube_is_its_whole_story_on_one_screen(browser, served):
+    """Custody with intervals, tests, map, curves and Cq stand on a bench screen without scrolling the page."""
+    code = served.codes[3]
+    with screen(browser, served, served.person("anna"), "zh") as page:
+        page.goto(f"{served.url}/tubes/{code}")
+        page.wait_for_selector(".curves polyline.own")
+        page.wait_for_selector(".mapbox svg .own")
+        picture(page, "tube-zh")
+        events = page.locator(".custody li b").all_inner_texts()
+        assert events[:4] == ["启用试管", "绑定人员", "封管", "接收"]
+        assert events[-2:] == ["得出结论", "现在"]
+        assert "王**" in page.inner_text(".story")
+        assert served.plate in page.inner_text("table.tests")
+        assert page.evaluate("() => document.documentElement.scrollHeight") <= 780
