@@ -60,7 +60,8 @@ def traces(run: RunFile) -> tuple[Trace, ...]:
     corrected = {(c.well, c.target, c.dye): c for c in run.curves if c.kind == "drn"}
     checked = {one.key: one for one in integrity.check(run)}
     found: list[Trace] = []
-    for curves, values, cycles in stacks(run):
+    for stack in stacks(run):
+        curves = stack.curves
         groups: dict[str, list[int]] = defaultdict(list)
         for i, curve in enumerate(curves):
             groups[curve.target or curve.dye].append(i)
@@ -68,7 +69,7 @@ def traces(run: RunFile) -> tuple[Trace, ...]:
             own = [curves[i] for i in rows]
             readings = [matched.get((c.well, c.target, c.dye)) for c in own]
             given = [corrected.get((c.well, c.target, c.dye)) for c in own]
-            found += _drawn(_Group(own, readings, given, values[rows], cycles), checked)
+            found += _drawn(_Group(own, readings, given, stack.values[rows], stack.cycles), checked)
     return tuple(found)
 
 

@@ -260,6 +260,15 @@ class PersonRecalled:
 
 
 @dataclass(frozen=True, slots=True)
+class ContactTried:
+    """Somebody tried to reach a person who is called back: how it went, and a note as ``reason``."""
+
+    person_id: str
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PersonRecollected:
     """This person's new specimen ``other_tube`` has been reported; the person's task is closed."""
 
@@ -375,6 +384,7 @@ Event = (
     | RetestOrdered
     | RecollectionOrdered
     | PersonRecalled
+    | ContactTried
     | PersonRecollected
     | Concluded
     | Resolved

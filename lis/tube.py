@@ -95,6 +95,7 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.IN_REVIEW, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
     (S.AWAITING_RETEST, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
     (S.AWAITING_RECOLLECTION, e.PersonRecalled): S.AWAITING_RECOLLECTION,
+    (S.AWAITING_RECOLLECTION, e.ContactTried): S.AWAITING_RECOLLECTION,
     (S.AWAITING_RECOLLECTION, e.PersonRecollected): S.AWAITING_RECOLLECTION,
     (S.AWAITING_RECOLLECTION, e.Resolved): S.RESOLVED,
     (S.RESULTED, e.Concluded): S.IN_REVIEW,
@@ -131,6 +132,7 @@ KIND_RULES: Final[dict[type, frozenset[TubeKind]]] = {
     e.HeldForPool: ONE,
     e.RecollectionOrdered: PEOPLE,
     e.PersonRecalled: PEOPLE,
+    e.ContactTried: PEOPLE,
     e.PersonRecollected: PEOPLE,
     e.Concluded: PEOPLE,  # a pool has no result of its own: its members do
     e.Reviewed: PEOPLE,
@@ -517,6 +519,7 @@ _CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
     e.RetestOrdered: _retest,
     e.RecollectionOrdered: _recollection,
     e.PersonRecalled: _recalled,
+    e.ContactTried: _nothing,
     e.PersonRecollected: _recollected,
     e.Concluded: _concluded,
     e.Resolved: _resolved,

@@ -1,11 +1,11 @@
 """What waits for a plate, and the next plate: `scheduler.judge` decides when, urgency decides who.
 
-Tubes that wait for their first test have keys that never change, so they are ranked once and wait as plain
-numbers in a sorted list. Retests, pools and re-collected tubes wait beside them with their keys. A test holds
-this queue against `scheduler.fill_plate` on the same jobs.
+Tubes that wait for their first test have keys that never change, so they are ranked once and wait as marks
+on their ranks. Retests, pools and re-collected tubes wait beside them with their keys. A test holds this
+queue against `scheduler.fill_plate` on the same jobs.
 """
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -21,11 +21,9 @@ LOOK = 5.0
 """Minutes after which somebody who waits for a plate to fill looks again."""
 
 SOON = 1e-6
-FEW = 500
-"""So many tubes are put into the line one by one; more are sorted in together."""
-
 DAY = 1440.0
 Floats = NDArray[np.float64]
+NOBODY: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -89,39 +87,45 @@ class Firsts:
 
 
 class Ranks:
-    """Ascending numbers: a long sorted list that is used up from its head, and the few that came later."""
+    """Which of the numbers 0, 1, ... wait: a mark for each, so that nothing is ever sorted or moved."""
 
-    __slots__ = ("_at", "_new", "_old")
+    __slots__ = ("_count", "_high", "_low", "_there")
 
-    def __init__(self) -> None:
-        self._old: list[int] = []
-        self._at = 0
-        self._new: list[int] = []
+    def __init__(self, size: int) -> None:
+        self._there = np.zeros(size, dtype=np.bool_)
+        self._count = 0
+        # nothing below the one waits, nothing from the other on
+        self._low, self._high = size, 0
 
     def add(self, came: NDArray[np.int64]) -> None:
-        """Put numbers where they belong."""
-        if came.size + len(self._new) > FEW:
-            left = [*self._old[self._at :], *self._new]
-            joined = np.concatenate([np.array(left, dtype=np.int64), came]) if left else came
-            self._old, self._at, self._new = np.sort(joined).tolist(), 0, []
-            return
-        for rank in came.tolist():
-            insort(self._new, rank)
+        """Let numbers wait that do not yet."""
+        self._there[came] = True
+        self._count += came.size
+        self._low = min(self._low, int(came.min()))
+        self._high = max(self._high, int(came.max()) + 1)
 
-    def least(self, count: int) -> list[int]:
+    def least(self, count: int) -> NDArray[np.int64]:
         """The smallest `count` numbers, ascending; fewer when there are fewer."""
-        found = self._old[self._at : self._at + count]
-        return sorted(found + self._new[:count])[:count] if self._new else found
+        wanted = min(count, self._count)
+        if not wanted:
+            return NOBODY
+        self._low += int(self._there[self._low : self._high].argmax())
+        width = 2 * wanted
+        while True:
+            found = self._there[self._low : min(self._low + width, self._high)].nonzero()[0]
+            if found.size >= wanted:
+                return found[:wanted] + self._low
+            width *= 4
 
-    def drop(self, taken: list[int]) -> None:
-        """Remove what `least` has given."""
-        if taken:
-            new = bisect_right(self._new, taken[-1])
-            del self._new[:new]
-            self._at += len(taken) - new
+    def drop(self, taken: NDArray[np.int64]) -> None:
+        """Remove numbers that are the smallest."""
+        if taken.size:
+            self._there[taken] = False
+            self._count -= taken.size
+            self._low = int(taken[-1]) + 1
 
     def __len__(self) -> int:
-        return len(self._old) - self._at + len(self._new)
+        return self._count
 
 
 class Filling:
@@ -141,8 +145,10 @@ class Filling:
             self._entry = rank[firsts.by_came]
         self._times = self._came[self._entry]
         self._seen = 0
-        self._first = Ranks()
+        self._first = Ranks(order.size)
         self._again: list[tuple[tuple[float, ...], Any, float]] = []
+        # earliest due and first received of all that wait, while known: kept up as jobs come, lost as they go
+        self._pressing: tuple[float, float] | None = None
         self._flushed = False
         self._code = ""
         self.made = 0
@@ -154,13 +160,16 @@ class Filling:
         if self._rules.policy == "fifo-full":
             key = (job.received, -job.priority, job.due, job.tid)
         heappush(self._again, (key, job, now))
+        if self._pressing is not None:
+            due, came = self._pressing
+            self._pressing = min(due, job.due), min(came, job.received)
 
     def __len__(self) -> int:
         return self._times.size - self._seen + len(self._first) + len(self._again)
 
     def head(self) -> tuple[float, ...] | None:
         """Key of the most urgent job that waits; None when nothing does."""
-        keys = [self._key(rank) for rank in self._first.least(1)]
+        keys = [self._key(rank) for rank in self._first.least(1).tolist()]
         return min([*keys, *(entry[0] for entry in self._again[:1])], default=None)
 
     def flush(self) -> None:
@@ -197,6 +206,7 @@ class Filling:
             heapify(others)
         plate, entered = self._fill(others)
         plate.formed = now
+        self._pressing = None
         if later:
             self._again = [*others, *later]
             heapify(self._again)
@@ -205,12 +215,11 @@ class Filling:
     def _fill(self, others: list[tuple[tuple[float, ...], Any, float]]) -> tuple[Plate, Floats]:
         room = min(self._room, len(self._first) + len(others))
         ranks = self._first.least(room)
-        again, entered = self._urgent(others, ranks, room)
-        ranks = ranks[: room - len(again)]
-        self._first.drop(ranks)
-        own = np.array(ranks, dtype=np.int64)
+        again, entered = self._urgent(others, ranks.tolist(), room) if others else ([], [])
+        own = ranks[: room - len(again)]
+        self._first.drop(own)
         keys = [(-job.priority, job.due) for job in again]
-        if ranks:
+        if own.size:
             keys.append((-float(self._priority[own].max()), float(self._due[own].min())))
         plate = Plate(self.made, self._ids[own], again, min(keys), self._code or "end")
         self.made += 1
@@ -257,7 +266,14 @@ class Filling:
         if self._seen >= self._times.size or self._times[self._seen] > until:
             return
         last = int(np.searchsorted(self._times, until, side="right"))
-        self._first.add(self._entry[self._seen : last])
+        came = self._entry[self._seen : last]
+        self._first.add(came)
+        if self._pressing is not None:
+            due, first = self._pressing
+            self._pressing = (
+                min(due, float(self._due[came].min())),
+                min(first, float(self._times[self._seen])),
+            )
         self._seen = last
 
     def _next_arrival(self, now: float) -> float:
@@ -274,27 +290,30 @@ class Filling:
     def _line(self, count: int, now: float) -> Line:
         if count == self._room and self._rules.policy != "waves":
             return Line(count, count, 0.0, 0.0, now % DAY, None, tuple)
-        waiting = np.array(self._first.least(len(self._first)), dtype=np.int64)
-        others = self._again
-        due = min(
-            float(self._due[waiting].min(initial=NEVER)), min((j.due for _, j, _ in others), default=NEVER)
-        )
-        came = min(
-            float(self._came[waiting].min(initial=NEVER)),
-            min((j.received for _, j, _ in others), default=NEVER),
-        )
+        due, came = self._most_pressing()
 
         def each() -> Sequence[tuple[float, float]]:
+            waiting = self._first.least(len(self._first))
             firsts = zip((self._due[waiting] - now).tolist(), self._persons[waiting].tolist(), strict=True)
-            return [
-                *firsts,
-                *((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in others),
-            ]
+            again = ((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in self._again)
+            return [*firsts, *again]
 
         weighs = self._rules.policy == "cost"
         queued = self.queued() if weighs else 0
         rate = self._rate(now) if weighs else None
         return Line(count, self._room, due - now, now - came, now % DAY, rate, each, queued)
+
+    def _most_pressing(self) -> tuple[float, float]:
+        """The earliest due time, and when the first was received, of all that wait."""
+        if self._pressing is None:
+            waiting, others = self._first.least(len(self._first)), self._again
+            due = min((job.due for _, job, _ in others), default=NEVER)
+            came = min((job.received for _, job, _ in others), default=NEVER)
+            self._pressing = (
+                min(float(self._due[waiting].min(initial=NEVER)), due),
+                min(float(self._came[waiting].min(initial=NEVER)), came),
+            )
+        return self._pressing
 
     def _rate(self, now: float) -> float | None:
         """Tubes that came a minute in the last hour, unless the rules state a rate."""

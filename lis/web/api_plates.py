@@ -14,7 +14,7 @@ from lis.auth import Role
 from lis.db import Unit
 from lis.errors import Invalid, NotFound
 from lis.laboratory import foreseen, parse, run_key, settle
-from lis.services import inbox, plates
+from lis.services import inbox, lots, plates
 from lis.services.inbox import MAX_BYTES, Delivery, Stored
 from lis.services.plates import PlateOrder
 from lis.services.reports import Held, Issued
@@ -126,7 +126,10 @@ def create_plate(order: PlateIn, asked: Asked) -> Response:
     def act(unit: Unit) -> dict[str, Any]:
         rules = asked.lab.rules
         expected = [job for one in foreseen(unit, rules) for job in one.expected]
-        return plate_document(unit.conn, plates.create(unit, rules, data, expected))
+        plate_id = plates.create(unit, rules, data, expected)
+        may = asked.identity.may("override-lot")
+        lots.use(unit, plate_id, order.lots(), reason=order.lot_reason, may=may)
+        return plate_document(unit.conn, plate_id)
 
     return asked.write("plate", act, 201)
 

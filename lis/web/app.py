@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,17 +24,22 @@ from lis.web import (
     api_plates,
     api_pools,
     api_quality,
+    api_registers,
     api_sheets,
     api_simulations,
+    exporting,
     live,
     metrics,
     pages,
     pages_bench,
+    pages_capacity,
+    pages_lists,
     pages_pools,
     pages_quality,
     pages_review,
     pages_tube,
     problems,
+    wall,
 )
 from lis.web.border import Border
 from lis.web.playing import Simulations
@@ -43,6 +49,37 @@ HERE = Path(__file__).parent
 
 TITLE = "nat-lis"
 SUMMARY = "Laboratory information system for nucleic-acid testing, tube by tube. Times are UTC."
+
+
+ROUTERS: Final = (
+    api_admin.router,
+    live.router,
+    api.router,
+    api_plates.router,
+    api_pools.router,
+    api_curves.router,
+    api_sheets.router,
+    api_labels.router,
+    api_labels.pages,
+    api_quality.router,
+    api_capacity.router,
+    api_simulations.router,
+    api_simulations.scenarios,
+    api_admin.open_router,
+    pages.router,
+    pages_bench.router,
+    pages_capacity.router,
+    pages_pools.router,
+    pages_review.router,
+    pages_tube.router,
+    pages_quality.router,
+    pages_lists.router,
+    pages_lists.api,
+    api_registers.router,
+    exporting.router,
+    wall.router,
+)
+"""Every part of the application; the first route that fits an address answers it."""
 
 
 def create_app(
@@ -64,6 +101,7 @@ def create_app(
     )
     app.state.lab = lab
     app.state.news = news or live.News()
+    app.state.wall = wall.Wall(lab)
     app.state.sessions = Sessions(lab, Throttle(lab.database.clock))
     app.state.metrics = metrics.create(lab, bridge)
     app.state.simulations = Simulations(
@@ -71,25 +109,8 @@ def create_app(
     )
     app.state.shelf = api_curves.Shelf()
     app.state.revision = db.newest_revision()
-    app.include_router(api_admin.router)
-    app.include_router(live.router)
-    app.include_router(api.router)
-    app.include_router(api_plates.router)
-    app.include_router(api_pools.router)
-    app.include_router(api_curves.router)
-    app.include_router(api_sheets.router)
-    app.include_router(api_labels.router)
-    app.include_router(api_labels.pages)
-    app.include_router(api_quality.router)
-    app.include_router(api_capacity.router)
-    app.include_router(api_simulations.router)
-    app.include_router(api_admin.open_router)
-    app.include_router(pages.router)
-    app.include_router(pages_bench.router)
-    app.include_router(pages_pools.router)
-    app.include_router(pages_review.router)
-    app.include_router(pages_tube.router)
-    app.include_router(pages_quality.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.mount("/docs-static", StaticFiles(directory=_docs_assets()), name="docs-static")
     for kind in (LisError, RequestValidationError, HTTPException):

@@ -1,4 +1,4 @@
-"""One page per step at the bench: collection, reception, plating, cyclers, review, worklists."""
+"""One page per step at the bench: collection, reception, plating, cyclers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, Response
 
 from lis import queries
-from lis.errors import NotFound
 from lis.ledger import known
+from lis.services import lots
 from lis.services.plates import PlateOrder
 from lis.services.receiving import PLACES
 from lis.tube import Tube, TubeState
@@ -17,14 +17,10 @@ from lis.web.api_plates import plate_document, plate_proposal
 from lis.web.maps import draw_plate, drawn_kinds
 from lis.web.pages import ROWS, Seen
 from lis.web.pages_review import plate_content
-from lis.web.payloads import masked_name, person_json
+from lis.web.payloads import person_json
 from lis.web.views import language_of, page
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-
-LISTS = ("receive", "plate", "retest", "recollect", "review", "release", "hold", "quarantine")
-
-After = Annotated[int, Query(ge=0, le=1_000_000)]
 
 
 @router.get("/collection")
@@ -59,6 +55,7 @@ def plating(request: Request, caller: Seen, template: str = "", assay: str = "")
         proposal = plate_proposal(caller, conn, PlateOrder(template=template, assay=assay))
         under_way = queries.plates(conn, "planned", "loaded", "running", limit=ROWS)
         done = queries.plates(conn, "read", "failed", "void", limit=10)
+        register = [one for one in lots.register_of(conn, caller.lab.database.clock.now()) if one.opened_at]
     drawing = draw_plate(proposal["size"], proposal["wells"], {}, language_of(request))
     rules = caller.lab.rules
     order_of = rules.template(proposal["template"]).sample_wells("column")
@@ -67,7 +64,7 @@ def plating(request: Request, caller: Seen, template: str = "", assay: str = "")
         shapes=drawn_kinds(proposal["size"]), order=order_of,
         done=done, templates=sorted(rules.templates), assays=sorted(rules.assays), template=template,
         assay=assay,
-        default_assay=rules.default_assay,
+        default_assay=rules.default_assay, lots=register,
     )  # fmt: skip
 
 
@@ -96,28 +93,4 @@ def instruments(request: Request, caller: Seen) -> Response:
     return page(
         request, "instruments.html", caller.identity, quarantined=quarantined, latest=latest, devices=devices,
         may=caller.identity.may("quarantine"),
-    )  # fmt: skip
-
-
-@router.get("/worklists/{name}")
-def worklist(request: Request, caller: Seen, name: str, after: After = 0) -> Response:
-    """A worklist as a table: most urgent first, exact places, what to do."""
-    if name not in LISTS:
-        raise NotFound("WORKLIST_UNKNOWN", f"There is no worklist {name[:40]}. Known: {', '.join(LISTS)}.")
-    if name == "quarantine":
-        return instruments(request, caller)
-    recalls: list[dict[str, Any]] = []
-    with caller.lab.database.read() as conn:
-        tubes = queries.worklist(conn, name, limit=ROWS, after=after)
-        total = queries.count_in_states(conn, *queries.WORKLISTS[name])
-        if name == "recollect":
-            full = caller.identity.may("person")
-            recalls = [
-                {**row, "name": row["name"] if full else masked_name(row["name"])}
-                for row in queries.open_recalls(conn, queries.PAGE)
-            ]
-    return page(
-        request, "worklist.html", caller.identity, name=name, tubes=tubes, recalls=recalls, after=after,
-        rows=ROWS,
-        total=sum(total.values()), may_person=caller.identity.may("person"),
     )  # fmt: skip

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, Response
 
+from instruments.westgard import REJECT
+from lis.services import actions, lots
 from lis.web.api_quality import quality_json
 from lis.web.pages import Seen
 from lis.web.views import page
@@ -20,22 +24,56 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 POINTS_SHOWN: Final = 60
 CHARTS_SHOWN: Final = 48
 WIDTH, HEIGHT, LEFT, TOP = 520.0, 150.0, 44.0, 10.0
+LEVELS: Final = ("bad", "warn", "good", "void")
 SPREAD: Final = 4.0
 """Standard deviations from the mean to the edge of a chart; farther points lie on the edge."""
 
 
 @router.get("/quality")
-def quality_page(request: Request, caller: Seen) -> Response:
+def quality_page(
+    request: Request, caller: Seen, instrument: Annotated[str, Query(max_length=80)] = ""
+) -> Response:
     """Charts, a rejected one first; then lots, cyclers and targets that fail too often."""
     with caller.lab.database.read() as conn:
         found = quality_json(caller, conn)
     seen = [one for one in found["charts"] if any(point["value"] is not None for point in one["points"])]
     silent = [one for one in found["charts"] if one not in seen]
-    drawn = [Drawn.of(one) for one in seen[:CHARTS_SHOWN]]
+    mine = [one for one in seen if one["instrument"] == instrument] if instrument else seen
+    drawn = [Drawn.of(one) for one in mine[:CHARTS_SHOWN]]
     return page(
         request, "quality.html", caller.identity, charts=drawn, silent=silent, rates=found["rates"],
-        days=found["days"], enough=found["enough"], more=len(seen) - len(drawn),
+        cards=cards(found["charts"]), instrument=instrument, begin=caller.identity.may("correct"),
+        days=found["days"], enough=found["enough"], more=len(mine) - len(drawn),
         may=caller.identity.may("quality"),
+    )  # fmt: skip
+
+
+@router.get("/lots")
+def lots_page(request: Request, caller: Seen) -> Response:
+    """The reagent register: what is in use, what expires soon, what arrived."""
+    now = caller.lab.database.clock.now()
+    with caller.lab.database.read() as conn:
+        found = lots.register_of(conn, now)
+    today: date = now.astimezone(caller.lab.zone).date()
+    return page(
+        request, "lots.html", caller.identity, lots=found, kinds=lots.KINDS, today=today.isoformat(),
+        assays=sorted(caller.lab.rules.assays), may=caller.identity.may("lots"),
+    )  # fmt: skip
+
+
+@router.get("/actions")
+def actions_page(
+    request: Request, caller: Seen, about: Annotated[str, Query(max_length=16)] = "",
+    subject: Annotated[str, Query(max_length=200)] = "", named: Annotated[str, Query(max_length=200)] = "",
+) -> Response:  # fmt: skip
+    """Corrective actions, open ones first; with ``about`` and ``subject`` a new one can be begun."""
+    with caller.lab.database.read() as conn:
+        found = actions.actions(conn)
+    return page(
+        request, "actions.html", caller.identity, actions=found,
+        about=about if about in actions.ABOUT else "",
+        subject=subject, named=named or subject, may=caller.identity.may("correct"),
+        may_close=caller.identity.may("quality"),
     )  # fmt: skip
 
 
@@ -47,6 +85,13 @@ class Dot:
     y: float
     mark: str
     point: Mapping[str, Any]
+    z: float | None
+
+    @property
+    def rule(self) -> str:
+        """The gravest rule that this point broke: a rejection before a warning; empty for none."""
+        broken = self.point["broken"]
+        return next((rule for rule in broken if rule in REJECT), broken[0] if broken else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +123,7 @@ class Drawn:
 
         width = (WIDTH - LEFT - TOP) / max(len(valued) - 1, 1)
         dots = tuple(
-            Dot(round(LEFT + i * width, 1), height(point["value"]), _mark(point), point)
+            Dot(round(LEFT + i * width, 1), height(point["value"]), _mark(point), point, _z(chart, point))
             for i, point in enumerate(valued)
         )
         ends = ((-3, 3), (-2, 2), (-1, 1), (0, 0)) if chart["expected"] else ((-3, 1), (3, 1))
@@ -87,6 +132,45 @@ class Drawn:
             for k, style in (*ends, *((-k, style) for k, style in ends if chart["expected"] and k))
         )
         return cls(chart, lines, dots, len(points) - len(valued), points[-1])
+
+
+def _z(chart: Mapping[str, Any], point: Mapping[str, Any]) -> float | None:
+    """Standard deviations from the mean that is in force now; None where none is set."""
+    expected = chart["expected"]
+    return (point["value"] - expected["mean"]) / expected["sd"] if expected else None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """How one cycler stands after its last run.
+
+    Attributes:
+        level: ``bad``: a chart rejects the run; ``warn``: one warns; ``good``; ``void``: not judged yet.
+    """
+
+    instrument: str
+    level: str
+    charts: int
+    last: datetime
+    rules: tuple[str, ...]
+
+
+def cards(charts: Sequence[Mapping[str, Any]]) -> list[Card]:
+    """One card for each cycler, the worst first."""
+    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for one in charts:
+        found[one["instrument"]].append(one)
+    made = [_card(name, own) for name, own in found.items()]
+    return sorted(made, key=lambda one: (LEVELS.index(one.level), one.instrument))
+
+
+def _card(name: str, own: Sequence[Mapping[str, Any]]) -> Card:
+    newest = max(one["points"][-1]["at"] for one in own)
+    now = [one["points"][-1] for one in own if one["points"][-1]["at"] == newest]
+    broken = tuple(sorted({rule for point in now for rule in point["broken"]}))
+    judged = any(one["expected"] for one in own)
+    level = "bad" if any(point["rejects"] for point in now) else "warn" if broken else "good"
+    return Card(name, level if judged or broken else "void", len(own), newest, broken)
 
 
 def _scale(expected: Mapping[str, float] | None, values: Sequence[float]) -> tuple[float, float]:

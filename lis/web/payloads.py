@@ -105,6 +105,13 @@ class PlateIn(Payload):
     wells: tuple[WellIn, ...] = Field((), max_length=4 * 384)
     now_whatever: bool = True
     lot: Code = ""
+    extraction_lot: Code = ""
+    control_lot: Code = ""
+    lot_reason: Words = ""
+
+    def lots(self) -> dict[str, str]:
+        """The lots that go onto it, by kind."""
+        return {"kit": self.lot, "extraction": self.extraction_lot, "control": self.control_lot}
 
     def data(self) -> PlateOrder:
         """As the service takes it."""

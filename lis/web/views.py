@@ -46,6 +46,7 @@ def environment() -> Environment:
         "when": _when,
         "day": _day,
         "left": _left,
+        "since": _since,
         "signs": SIGNS,
         "colours": COLOURS,
     }
@@ -117,6 +118,15 @@ def _left(context: Context, due: datetime | None) -> Left:
     sign = "−" if minutes < 0 else ""
     hours, rest = divmod(abs(minutes), 60)
     return Left(f"{sign}{hours}:{rest:02d}", level)
+
+
+@pass_context
+def _since(context: Context, moment: datetime | None) -> str:
+    """Hours and minutes since a moment: ``26:05``."""
+    if moment is None:
+        return ""
+    minutes = max(int((context["now"] - moment).total_seconds() // 60), 0)
+    return f"{minutes // 60}:{minutes % 60:02d}"
 
 
 def language_of(request: Request) -> str:

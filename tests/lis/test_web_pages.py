@@ -81,7 +81,8 @@ def day(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path):
         ]
         paths += [f"/tubes/{one}" for one in (unclear, lost, doubted[1])]
         paths += ["/reception", "/pooling", "/plating", "/instruments", "/review", "/reports", "/alarms"]
-        paths += ["/quality"]
+        paths += ["/quality", "/quality?instrument=QuantStudio", "/wall", "/picklist", "/lots", "/actions"]
+        paths += [f"/worklists/{name}" for name in ("late", "qc", "retest?tier=fever&age=2")]
         paths += [f"/plates/{one}" for one in (made["plate_id"], failed["plate_id"], planned)]
         paths += [f"/reports/{one}" for one in (number, later, other)]
         paths += [

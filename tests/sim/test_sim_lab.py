@@ -12,6 +12,7 @@ from sim import ScenarioError, load, shipped_scenarios, simulate
 from sim.run import scaled
 from sim.service import Service, Times
 from sim.spec import Bench, Staff
+from sim.specimens import Reader
 from sim.verdicts import Verdicts
 
 FEVER = load("fever-clinic")
@@ -203,6 +204,23 @@ def test_the_policies_are_asked_not_copied():
     assert verdicts.decide(Material.single, ((1, negative, "first"),), 1, "") == Conclude(
         "negative", "negative"
     )
+
+
+def test_one_tube_is_read_and_classified_as_many_are():
+    """A retest read alone has the Cq values and the outcome it would have in a row of arrays."""
+    reader = Reader.of(JIANGMEN.laboratory, JIANGMEN.chemistry)
+    alone, together = (Verdicts(JIANGMEN.laboratory.rules) for _ in range(2))
+    rng = np.random.default_rng(2)
+    viral = np.where(rng.uniform(size=300) < 0.3, np.nan, rng.uniform(14, 44, 300))
+    shift = np.where(rng.uniform(size=300) < 0.1, np.nan, rng.normal(0, 0.2, 300))
+    for tube, (cq, moved) in enumerate(zip(viral, shift, strict=True)):
+        one, many = (np.random.default_rng(tube) for _ in range(2))
+        found = reader.read_one(float(cq), 28.0, float(moved), one)
+        row = reader.read(np.array([cq]), np.array([28.0]), np.array([moved]), many)
+        assert np.array_equal(found, row[:, 0], equal_nan=True)
+        assert one.uniform() == many.uniform()
+        assert alone.classify_one(found) == together.classify(np.repeat(row, 20, axis=1))[0]
+    assert alone.outcomes == together.outcomes
 
 
 def test_controls_are_judged_by_the_policy():

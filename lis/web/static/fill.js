@@ -159,15 +159,15 @@ function start() {
   let key = uuid(), body = "";
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const { barcode, lot } = form.elements, button = form.querySelector("button.main");
-    const sent = { ...plate(), barcode: barcode.value.trim(), lot: lot.value.trim() };
+    const button = form.querySelector("button.main"), fields = [...form.elements].filter((one) => one.name && one.value.trim());
+    const sent = { ...plate(), ...Object.fromEntries(fields.map((one) => [one.name, one.value.trim()])) };
     if (JSON.stringify(sent) !== body) { key = uuid(); body = JSON.stringify(sent); }
     button.disabled = true;
     tell("wait", say("sending"));
     try {
       const { status, data } = await send("/api/v1/plates", sent, key, 60);
       if (status >= 300) { key = uuid(); return tell("bad", sentence(data)); }
-      if (lot.dataset.keep) localStorage.setItem(`lis.keep.${lot.dataset.keep}`, lot.value);
+      for (const one of form.querySelectorAll("[data-keep]")) localStorage.setItem(`lis.keep.${one.dataset.keep}`, one.value);
       location.assign(`/plates/${encodeURIComponent(data.plate_id)}`);
     } catch { tell("bad", say("no_answer")); } finally { button.disabled = false; }
   });
