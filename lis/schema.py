@@ -143,6 +143,7 @@ tube = Table(
     Column("signatures", Integer, nullable=False),
     Column("open_recalls", Integer, nullable=False),
     Column("open_aliquots", Integer, nullable=False),
+    Column("stored_at", Moment),
     Column("updated_at", Moment, nullable=False),
     _one_of("kind", [kind.value for kind in TubeKind]),
     _one_of("state", [state.value for state in TubeState]),

@@ -105,7 +105,9 @@ def head_of(conn: Connection) -> tuple[int, str]:
 AMENDING: Final = frozenset({"AmendmentProposed", "AmendmentWithdrawn", "Amended"})
 """Events that a proposal to correct a report follows from."""
 
-LINKED: Final = frozenset({"PersonBound", "JoinedPool", "PersonRecalled", "PersonRecollected", *AMENDING})
+LINKED: Final = frozenset(
+    {"PersonBound", "PersonUnbound", "JoinedPool", "PersonRecalled", "PersonRecollected", *AMENDING}
+)
 """Events from which a row beside the tube follows."""
 
 

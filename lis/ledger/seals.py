@@ -27,7 +27,7 @@ def report_seal(row: Mapping[str, Any]) -> str:
 def _sealed(columns: tuple[str, ...]) -> tuple[list[str], str]:
     """The columns that a seal covers, in its order, and as JSON."""
     names = sorted(name for name in columns if name != "seal")
-    return names, json.dumps(names)
+    return names, json.dumps(names, ensure_ascii=False)
 
 
 def seal_of(seals: Sequence[str]) -> str:

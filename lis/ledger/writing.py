@@ -8,7 +8,7 @@ from itertools import compress
 from operator import is_not
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, update
 
 from lis import events as e
 from lis.db import Prepared, among, insert_many, insert_tuples
@@ -145,6 +145,10 @@ def _write_links(unit: Unit, facts: Sequence[Recorded]) -> None:
     for tube_id, fact in facts:
         if type(fact).__name__ in LINKED:
             rows[type(fact)].append(link_row(tube_id, fact, unit.now))
+    for tube_id, fact in facts:
+        if isinstance(fact, e.PersonUnbound):
+            place = tube_person.c.tube_id == tube_id, tube_person.c.place == fact.place
+            unit.conn.execute(delete(tube_person).where(*place))
     insert_many(unit.conn, tube_person, rows[e.PersonBound])
     insert_many(unit.conn, pool_member, rows[e.JoinedPool])
     insert_many(unit.conn, recall, rows[e.PersonRecalled])

@@ -142,7 +142,7 @@ def endangered(
             .order_by(forecast_tube.c.risk.desc(), forecast_tube.c.p50, tube.c.tube_id)
         )
         for row in conn.execute(foreseen.limit(limit)):
-            found[row.tube_id] = Danger(as_tube(row), row.risk, row.p50)
+            found[row.tube_id] = Danger(as_tube(row[: len(_TUBE)]), row.risk, row.p50)
     return sorted(found.values(), key=lambda one: _danger(one, now))[:limit]
 
 
@@ -245,7 +245,7 @@ def tubes_of_persons(conn: Connection, person_ids: Iterable[str]) -> dict[str, l
             .order_by(tube.c.sampled_at.desc(), tube.c.tube_id)
         )
         for row in conn.execute(rows):
-            found[row.of_person].append(as_tube(row))
+            found[row.of_person].append(as_tube(row[: len(_TUBE)]))
     return found
 
 

@@ -218,7 +218,7 @@ def _next(conn: Connection) -> list[dict[str, Any]]:
     first = [one for one in queries.due_first(conn, 20) if one.kind is not TubeKind.POOL]
     return [
         {"tube": one.tube_id, "state": one.state.value, "due": one.promised_at or one.due_at}
-        for one in first[:3]
+        for one in first[:5]
     ]
 
 

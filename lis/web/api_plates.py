@@ -14,7 +14,7 @@ from lis.auth import Role
 from lis.db import Unit
 from lis.errors import Invalid, NotFound
 from lis.laboratory import foreseen, parse, run_key, settle
-from lis.services import inbox, lots, plates
+from lis.services import inbox, lots, plates, plating
 from lis.services.inbox import MAX_BYTES, Delivery, Stored
 from lis.services.plates import PlateOrder
 from lis.services.reports import Held, Issued
@@ -176,6 +176,7 @@ def load_plate(plate_id: str, order: LoadIn, asked: Asked) -> Response:
     """Confirm by scan that this plate is in this cycler."""
 
     def act(unit: Unit) -> dict[str, Any]:
+        plating.check_confirmed(unit.conn, plate_id)
         plates.load(unit, plate_id, order.barcode, order.instrument)
         return plate_document(unit.conn, plate_id)
 

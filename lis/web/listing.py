@@ -319,7 +319,7 @@ def _lots(caller: Caller, conn: Connection, wanted: Filters, language: str) -> I
             "assay": one.assay,
             "lot_state": label("lot_state", one.state, language),
             "received_at": one.received_at,
-            "expires_at": one.expires_at,
+            "expires": f"{(one.expires_at - timedelta(seconds=1)).astimezone(caller.lab.zone):%Y-%m-%d}",
             "opened_at": one.opened_at,
             "opened_by": one.opened_by,
             "finished_at": one.finished_at,
@@ -420,7 +420,7 @@ LISTINGS: Final[Mapping[str, Listing]] = {
     "lots": Listing(
         "look",
         _columns(
-            *("lot_kind", "lot", "assay", "lot_state", "received_at", "expires_at", "opened_at"),
+            *("lot_kind", "lot", "assay", "lot_state", "received_at", "expires", "opened_at"),
             *("opened_by", "finished_at", "plates"),
         ),
         _lots,

@@ -1,51 +1,20 @@
-"""One page per step at the bench: collection, reception, plating, cyclers."""
+"""Pages of the steps at the bench that are not scan stations: plating, cyclers."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from lis import queries
-from lis.ledger import known
 from lis.services import lots
 from lis.services.plates import PlateOrder
-from lis.services.receiving import PLACES
-from lis.tube import Tube, TubeState
 from lis.web.api_plates import plate_document, plate_proposal
 from lis.web.maps import draw_plate, drawn_kinds
 from lis.web.pages import ROWS, Seen
 from lis.web.pages_review import plate_content
-from lis.web.payloads import person_json
 from lis.web.views import language_of, page
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-
-
-@router.get("/collection")
-def collection(request: Request, caller: Seen, tube: Annotated[str, Query(max_length=40)] = "") -> Response:
-    """Register a tube, bind its persons, seal it."""
-    found: Tube | None = None
-    people: list[dict[str, Any]] = []
-    with caller.lab.database.read() as conn:
-        if tube:
-            found = known(conn, tube)
-            ids = queries.persons_in(conn, found.tube_id)
-            rows = queries.people(conn, ids)
-            people = [person_json(rows[one], full=True) for one in ids]
-    tiers = caller.lab.rules.tiers.tiers
-    return page(
-        request, "collection.html", caller.identity, tube=found, people=people, tiers=tiers, places=PLACES
-    )
-
-
-@router.get("/reception")
-def reception(request: Request, caller: Seen) -> Response:
-    """The scan station."""
-    with caller.lab.database.read() as conn:
-        counts = queries.count_in_states(conn, TubeState.SEALED, TubeState.RECEIVED)
-    return page(request, "reception.html", caller.identity, counts=counts)
 
 
 @router.get("/plating")

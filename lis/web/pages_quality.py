@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, Response
 
 from instruments.westgard import REJECT
+from lis import queries
 from lis.services import actions, lots
 from lis.web.api_quality import quality_json
 from lis.web.pages import Seen
@@ -18,6 +19,8 @@ from lis.web.views import page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -69,12 +72,35 @@ def actions_page(
     """Corrective actions, open ones first; with ``about`` and ``subject`` a new one can be begun."""
     with caller.lab.database.read() as conn:
         found = actions.actions(conn)
+        subjects = {one.action_id: _subject(conn, one) for one in found}
     return page(
         request, "actions.html", caller.identity, actions=found,
         about=about if about in actions.ABOUT else "",
-        subject=subject, named=named or subject, may=caller.identity.may("correct"),
+        subject=subject, named=named or subject, subjects=subjects, may=caller.identity.may("correct"),
         may_close=caller.identity.may("quality"),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an action is about, for people: the plate it lies on, if it does, and what of it."""
+
+    plate: str
+    text: str
+
+
+def _subject(conn: Connection, one: actions.Action) -> Subject:
+    """The subject of an action: a run and its points by their plate, an alarm by what it was about."""
+    if one.about in {"run", "point"}:
+        run_id, _, rest = one.subject.partition("/")
+        run = queries.run_row(conn, run_id)
+        return Subject(run["plate_id"], rest.replace("/", " ")) if run else Subject("", one.subject)
+    if one.about == "plate":
+        return Subject(one.subject, "")
+    if one.about == "alarm" and one.subject.isdecimal():
+        alarm = queries.alarm_row(conn, int(one.subject))
+        return Subject("", f"{alarm['code']} {alarm['subject']}" if alarm else one.subject)
+    return Subject("", one.subject)
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,6 +243,7 @@ def tube_json(tube: Tube) -> dict[str, Any]:
         "signatures": tube.signatures,
         "open_recalls": tube.open_recalls,
         "open_aliquots": tube.open_aliquots,
+        "stored_at": tube.stored_at,
         "updated_at": tube.updated_at,
     }
 
@@ -261,6 +262,7 @@ def scan_json(result: ScanResult) -> dict[str, Any]:
         "state": tube.state.value if tube else "",
         "hold_number": tube.hold_number if tube else 0,
         "persons": tube.persons if tube else 0,
+        "places": tube.capacity if tube else 0,
         "kind": tube.kind.value if tube else "",
     }
 

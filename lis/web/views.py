@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from starlette.responses import HTMLResponse
 
+from lis import barcodes
 from lis.auth import Identity
 from lis.errors import LisError
 from lis.laboratory import Laboratory
@@ -47,8 +48,12 @@ def environment() -> Environment:
         "day": _day,
         "left": _left,
         "since": _since,
+        "last_day": _last_day,
         "signs": SIGNS,
         "colours": COLOURS,
+        "code_patterns": [
+            {"name": one.name, "regex": one.regex.pattern, "luhn": one.luhn} for one in barcodes.PATTERNS
+        ],
     }
     return env
 
@@ -127,6 +132,12 @@ def _since(context: Context, moment: datetime | None) -> str:
         return ""
     minutes = max(int((context["now"] - moment).total_seconds() // 60), 0)
     return f"{minutes // 60}:{minutes % 60:02d}"
+
+
+@pass_context
+def _last_day(context: Context, end: datetime) -> str:
+    """The last day before a moment, as printed on a box: ``2023-06-30``."""
+    return f"{(end - timedelta(seconds=1)).astimezone(context['zone']):%Y-%m-%d}"
 
 
 def language_of(request: Request) -> str:

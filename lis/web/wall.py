@@ -158,12 +158,14 @@ async def wall_page(
     chosen = language if language in LANGUAGES else language_of(request)
     place = 0 if chosen == "zh" else 1
     named = {name: pair[place] for name, pair in table()["wall"].items()}
-    named |= {f"state.{name}": pair[place] for name, pair in table()["state"].items()}
     named |= {f"tier.{name}": pair[place] for name, pair in table()["tier"].items()}
+    settings = request.app.state.lab.settings
+    named_zh = settings.laboratory_zh or settings.laboratory
     may = who.purpose != auth.WALL and who.may("wall")
     return page(
         request, "wall.html", who if who.purpose != auth.WALL else None, picture=encode(picture).decode(),
         named=named, may_open=may, language=chosen,
+        laboratory=named_zh if chosen == "zh" else settings.laboratory,
     )  # fmt: skip
 
 

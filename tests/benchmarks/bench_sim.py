@@ -123,6 +123,7 @@ def test_against_a_newcomers_simpy(laboratory):
     assert seconds / ours > 10
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("rival", ["ciw", "salabim"])
 def test_against_other_engines(rival, laboratory, tmp_path):
     """The same vector to 1e-6 out of Ciw and out of salabim, in the Python that `RIVALS` names."""

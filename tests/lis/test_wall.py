@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from bench import Bench
+from web_bench import add_accounts
 
 from lis import auth, queries
 from lis.errors import NotSignedIn
@@ -202,23 +203,23 @@ def _codes(bench: Bench) -> list[str]:
 def test_a_monitors_key_opens_the_wall_and_nothing_else(bench: Bench):
     """A monitor's key is no sign-in, a sign-in is no monitor's key, and all keys end at once when a manager says so."""
     with bench.lab.database.write("root") as unit:
-        auth.create_account(unit, "maya", "Maya", "manager", "a wall of figures")
-    with bench.lab.database.write("maya") as unit:
+        add_accounts(unit)
+    with bench.lab.database.write("cai") as unit:
         address = monitor(unit, bench.lab, "entrance")["address"]
-        signed = auth.open_session(unit, "maya", minutes=5).secret
+        signed = auth.open_session(unit, "cai", minutes=5).secret
     key = address.partition("key=")[2]
     now = bench.clock.now()
     with bench.lab.database.read() as conn:
-        assert auth.identify_wall(conn, key, now).name == "maya"
+        assert auth.identify_wall(conn, key, now).name == "cai"
         with pytest.raises(NotSignedIn):
             auth.identify(conn, key, now)
         with pytest.raises(NotSignedIn):
             auth.identify_wall(conn, signed, now)
-    with bench.lab.database.write("maya") as unit:
+    with bench.lab.database.write("cai") as unit:
         assert end_all(unit) == 1
     with bench.lab.database.read() as conn:
         with pytest.raises(NotSignedIn):
             auth.identify_wall(conn, key, now)
-        assert auth.identify(conn, signed, now).name == "maya"
+        assert auth.identify(conn, signed, now).name == "cai"
         acts = [(row["act"], row["what"], row["actor"]) for row in queries.export_acts(conn)]
-    assert acts == [("wall-ended", "", "maya"), ("wall-opened", "entrance", "maya")]
+    assert acts == [("wall-ended", "", "cai"), ("wall-opened", "entrance", "cai")]

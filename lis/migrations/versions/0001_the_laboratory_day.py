@@ -414,6 +414,7 @@ def upgrade() -> None:
         sa.Column("signatures", sa.Integer(), nullable=False),
         sa.Column("open_recalls", sa.Integer(), nullable=False),
         sa.Column("open_aliquots", sa.Integer(), nullable=False),
+        sa.Column("stored_at", sa.String(length=27), nullable=True),
         sa.Column("updated_at", sa.String(length=27), nullable=False),
         sa.CheckConstraint("kind IN ('single', 'mixed', 'pool', 'unknown')", name=op.f("ck_tube_kind_known")),
         sa.CheckConstraint(

@@ -93,7 +93,7 @@ function drawRiver() {
     const below = make("p");
     if (one.late) below.append(sign("late", String(one.late)));
     if (one.soon) below.append(sign("soon", String(one.soon)));
-    const reach = make("article", one.count ? "reach" : "reach empty", make("span", "", named[`state.${one.state}`]), make("b", "", String(one.count)), below);
+    const reach = make("article", one.count ? "reach" : "reach empty", make("span", "", word(`state_${one.state}`)), make("b", "", String(one.count)), below);
     reach.style.flexGrow = String(Math.sqrt(one.count));
     reach.dataset.state = one.state;
     reach.dataset.count = String(one.count);
@@ -108,7 +108,7 @@ function drawBelow() {
     make("td", "", word(`stage_${one.stage}`)), ...["p50", "p75", "p95"].map((name) => make("td", "", hours(one[name]))))));
   const due = picture.next.map((one) => {
     const moment = Date.parse(one.due);
-    return make("li", "", make("span", "code", one.tube), make("span", "quiet", named[`state.${one.state}`]), sign(levelOf(moment), span(moment - now())));
+    return make("li", "", make("span", "code", one.tube), make("span", "quiet", word(`state_${one.state}`)), sign(levelOf(moment), span(moment - now())));
   });
   document.getElementById("next").replaceChildren(...(due.length ? due : [make("li", "quiet", word("next_none"))]));
   const heardOf = picture.instruments.slice(0, 5).map((one) => make("li", "", make("span", "code", one.name),
