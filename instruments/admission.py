@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from instruments.door import Door
     from instruments.flood import Penalties
     from instruments.notices import Notices
-
-LOG = logging.getLogger("instruments.bridge")
 
 ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"
 ZAP_DOMAIN: Final = b"nat-lis"
@@ -49,22 +46,17 @@ class Admission:
     def answer(self, frames: Sequence[bytes]) -> list[bytes]:
         """The reply to one request.
 
-        RFC 27: after 300, a temporary failure, a device tries again by itself; after 400 it would not.
+        Raises:
+            Exception: whatever the laboratory's lists raise; :func:`later` is the reply then.
         """
-        user = b""
-        try:
-            _version, _request, domain, address, _identity, mechanism, raw = frames
-            key = z85(raw)
-            known = (domain, mechanism) == (ZAP_DOMAIN, b"CURVE")
-            verdict = self._judge(key, address.decode()) if known else _REFUSED
-            if verdict == _LET_IN:
-                user = key
-                self._notices.count("admitted")
-        except Exception:
-            verdict = (b"300", b"the enrolment could not be read")
-            self._notices.count("loop_errors")
-            LOG.exception("a device could not be admitted")
-        return [b"1.0", frames[1], *verdict, user, b""]
+        _version, request, domain, address, _identity, mechanism, raw = frames
+        key = z85(raw)
+        known = (domain, mechanism) == (ZAP_DOMAIN, b"CURVE")
+        verdict = self._judge(key, address.decode()) if known else _REFUSED
+        if verdict != _LET_IN:
+            return _reply(request, verdict)
+        self._notices.count("admitted")
+        return _reply(request, verdict, key)
 
     def _judge(self, key: bytes, address: str) -> tuple[bytes, bytes]:
         """Whether a key may connect: a device's, or that of a code; others may have to ask again later."""
@@ -82,3 +74,15 @@ class Admission:
             return b"300", b"too many unknown keys; later"
         self._notices.once("key-refused", None, f"a key that is not enrolled knocked from {address}", key)
         return _REFUSED
+
+
+def later(frames: Sequence[bytes]) -> list[bytes]:
+    """The reply to a request that cannot be judged now: a temporary failure, so that the device tries again.
+
+    After the 400 of a refusal it would not (RFC 27).
+    """
+    return _reply(frames[1], (b"300", b"the enrolment could not be read"))
+
+
+def _reply(request: bytes, verdict: tuple[bytes, bytes], user: bytes = b"") -> list[bytes]:
+    return [b"1.0", request, *verdict, user, b""]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 import zmq
 
 from instruments import wire
-from instruments.admission import Admission
+from instruments.admission import Admission, later
 from instruments.desk import Desk, Job, Outlet
 from instruments.door import ENROLMENTS, Door
 from instruments.flood import (
@@ -250,7 +250,14 @@ class Bridge:
         self._answer_all()
 
     def _admit(self) -> None:
-        self._zap.send_multipart(self._admission.answer(self._zap.recv_multipart()))
+        request = self._zap.recv_multipart()
+        try:
+            reply = self._admission.answer(request)
+        except Exception:
+            reply = later(request)
+            self._notices.count("loop_errors")
+            LOG.exception("a device could not be admitted")
+        self._zap.send_multipart(reply)
 
     def _receive(self) -> None:
         """Take what has arrived, but not so much at once that answers wait."""

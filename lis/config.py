@@ -160,6 +160,15 @@ class Settings(BaseSettings):
     public_url: str = Field("http://127.0.0.1:8080", description="address in the QR code of reports")
     session_minutes: int = Field(480, ge=1, description="a sign-in lasts at most this long")
     idle_minutes: int = Field(60, ge=1, description="and ends after this long without a request")
+    lock_minutes: int = Field(
+        10, ge=0, description="the screen is covered after this long without key or touch; 0 = never"
+    )
+    shift_hours: int = Field(
+        12, ge=1, le=24, description="badge and PIN are taken this long after a sign-in with password"
+    )
+    backups: str = Field(
+        "", description="folder for copies made on screen; empty = backups in the data folder"
+    )
 
     @field_validator("listeners")
     @classmethod
@@ -224,6 +233,26 @@ def load(data: Path | str | None = None, **values: object) -> Settings:
         raise LisError("BAD_SETTINGS", f"Settings in lis.toml or LIS_* are wrong: {wrong}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LisError("BAD_SETTINGS", f"lis.toml is not valid TOML: {error}. Correct that line.") from error
+
+
+def sources(settings: Settings) -> dict[str, str]:
+    """Setting -> where its value comes from: ``environment``, ``file``, ``default``, or ``command``."""
+    path = settings.data / "lis.toml"
+    try:
+        written = set(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        written = set()
+    set_outside = {name.upper() for name in os.environ}
+    found = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if f"LIS_{name.upper()}" in set_outside and value != field.default:
+            found[name] = "environment"
+        elif name in written:
+            found[name] = "file"
+        else:
+            found[name] = "default" if value == field.default else "command"
+    return found
 
 
 def secret_key(folder: Path) -> bytes:

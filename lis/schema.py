@@ -447,8 +447,17 @@ account = Table(
     Column("password", Text, nullable=False),
     Column("active", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
-    _one_of("role", ["technician", "reviewer", "manager", "administrator", "instrument"]),
+    Column("site", String(40), nullable=False, default=""),
+    Column("badge", String(64), unique=True),
+    Column("pin", Text, nullable=False, default=""),
+    Column("must_change", Boolean, nullable=False, default=False),
+    _one_of(
+        "role",
+        ["technician", "reviewer", "manager", "quality", "administrator", "collection", "instrument"],
+    ),
 )
+"""``password`` and ``pin`` (empty: none) are argon2id hashes, ``badge`` is a keyed hash; ``must_change``: the
+password was set by somebody else. Who works at a collection ``site`` sees that site alone."""
 
 ticket = Table(
     "ticket",
@@ -459,8 +468,102 @@ ticket = Table(
     Column("csrf", String(64), nullable=False, default=""),
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
+    Column("method", String(16), nullable=False, default="password"),
+    Column("proved_at", Moment),
+    Column("locked_at", Moment),
+    Column("station", String(64), nullable=False, default=""),
+    Column("address", String(64), nullable=False, default=""),
+    Index("ix_ticket_account", "account"),
 )
-"""Sign-ins and access tokens; only the digest of the secret is stored."""
+"""Sign-ins and access tokens; only the digest of the secret is stored. ``proved_at`` is when its holder last
+gave a password or PIN; while ``locked_at`` is set it opens nothing."""
+
+station = Table(
+    "station",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("name", Text, nullable=False, default=""),
+    Column("created_at", Moment, nullable=False),
+    Column("opened_at", Moment),
+    Column("opened_by", String(80), nullable=False, default=""),
+    Column("enrolled_at", Moment),
+    Column("enrolled_by", String(80), nullable=False, default=""),
+    Column("revoked_at", Moment),
+)
+"""Browsers at which somebody signed in with a password (``opened_at``), and those that are enrolled for good:
+only there a badge with a PIN opens anything. Known by the digest of a secret in a cookie."""
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("what", String(16), primary_key=True),
+    Column("subject", String(128), primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("last_at", Moment, nullable=False),
+    Column("until", Moment, nullable=False),
+    Index("ix_attempt_last_at", "last_at"),
+)
+"""Wrong passwords and PINs, by name and by address; nobody may try again before ``until``."""
+
+admin_act = Table(
+    "admin_act",
+    metadata,
+    Column("act_id", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("area", String(16), nullable=False),
+    Column("subject", String(80), nullable=False),
+    Column("act", String(24), nullable=False),
+    Column("detail", Text, nullable=False, default=""),
+    _one_of("area", ["account", "station", "site", "backup", "rules"]),
+    Index("ix_admin_act_subject", "area", "subject", "act_id"),
+)
+"""Who changed what about accounts, stations, sites, rules and copies, and when. Append-only."""
+
+disclosure = Table(
+    "disclosure",
+    metadata,
+    Column("disclosure_id", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("act", String(16), nullable=False),
+    Column("person_id", String(40), nullable=False, default=""),
+    Column("subject", String(80), nullable=False),
+    Column("reason", Text, nullable=False),
+    _one_of("act", ["unmask", "contact", "search", "report"]),
+    Index("ix_disclosure_person_id", "person_id"),
+    Index("ix_disclosure_actor", "actor", "disclosure_id"),
+)
+"""Who saw whose personal data in clear, when and why; exports are in ``export_act``. Append-only."""
+
+collection_site = Table(
+    "collection_site",
+    metadata,
+    Column("code", String(40), primary_key=True),
+    Column("name_zh", Text, nullable=False),
+    Column("name_en", Text, nullable=False),
+    Column("contact", Text, nullable=False, default=""),
+    Column("active", Boolean, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+"""Where swabs are taken; tubes name their site by its code."""
+
+rule_draft = Table(
+    "rule_draft",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("assay", String(80), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("proposed_at", Moment, nullable=False),
+    Column("proposed_by", String(80), nullable=False),
+    Column("closed_at", Moment),
+    Column("closed_by", String(80), nullable=False, default=""),
+    Column("outcome", String(16), nullable=False, default=""),
+    _one_of("outcome", ["", "activated", "withdrawn"]),
+)
+"""Rules that somebody proposed to put in force; a second person activates or withdraws them."""
 
 device = Table(
     "device",
@@ -498,18 +601,29 @@ says with which key."""
 device_act = Table(
     "device_act",
     metadata,
-    Column("act_id", Integer, primary_key=True),
+    Column("act_id", Integer, primary_key=True, autoincrement=False),
     Column("at", Moment, nullable=False),
     Column("actor", String(80), nullable=False),
     Column("device", String(80), nullable=False),
     Column("act", String(16), nullable=False),
     Column("public_key", String(40), nullable=False, default=""),
     Column("detail", Text, nullable=False),
+    Column("hash", String(64), nullable=False),
     _one_of("act", ["added", "code", "cancelled", "enrolled", "revoked", "expiry", "serial"]),
     Index("ix_device_act_device", "device", "act_id"),
     Index("ix_device_act_public_key", "public_key"),
 )
-"""Who did what to a device, and when. Append-only."""
+"""Who did what to a device, and when: numbered from 1, each row linked to the row before it by its hash.
+Append-only."""
+
+act_chain = Table(
+    "act_chain",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True),
+    Column("act_id", Integer, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+"""The end of the acts on devices, so that a deleted last row is missed."""
 
 print_job = Table(
     "print_job",
@@ -698,6 +812,7 @@ Append-only."""
 EVIDENCE: Final = (
     *("event", "file", "reading", "report", "rulebook"),
     *("quality_point", "quality_target", "device_act", "label_act"),
+    *("admin_act", "disclosure"),
     *("forecast", "forecast_tube", "forecast_advice"),
     *("export_act", "lot_act", "corrective_note"),
 )

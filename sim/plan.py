@@ -9,7 +9,7 @@
 5. Fresh replications of another seed are the proof. A proof that fails sends the search on with twice the
    replications, a few times. What is claimed holds with a stated probability: one minus the sum of the
    one-sided doubts (t-tests, Bonferroni, also over the looks) that the set meets and each smaller one
-   misses. Smaller sets that could not be told from the target are named and not claimed.
+   misses. Smaller sets whose own doubt is above 5 % are named as too close to tell and not claimed.
 """
 
 import math
@@ -88,7 +88,7 @@ class Plan:
                 found[lever.name] |= {
                     "hours_with_one_less": finite(less.mean),
                     "on_time_with_one_less": less.on_time,
-                    "decided": less.mean > self.target_hours,
+                    "decided": less.misses(self.target_hours),
                 }
         return found
 
@@ -103,7 +103,7 @@ def _reason(less: Verdict | None, target: float) -> str:
         return "the work alone needs it"
     if not math.isfinite(less.mean):
         return "with one less the work is never done"
-    if less.mean > target:
+    if less.misses(target):
         return f"with one less the percentile is {less.mean:.2f} h"
     return f"with one less it is {less.mean:.2f} h, too close to tell: more replications would"
 
@@ -241,7 +241,7 @@ def _proved(search: Search, made: Plan) -> Plan:
         return made
     seed = search.seed + PROOF_SEED + search.replications
     proof = search.fresh(search.scenario, made.best.levels, seed)
-    missing = [one for one in made.neighbours.values() if one.mean > search.target]
+    missing = [one for one in made.neighbours.values() if one.misses(search.target)]
     doubt = proof.doubt(search.target, meets=True)
     doubt += math.fsum(one.doubt(search.target, meets=False) for one in missing)
     return replace(made, proof=proof, proof_seed=seed, probability=max(0.0, 1 - doubt))

@@ -31,6 +31,9 @@ PILOT = 3
 LOOK = 5
 """Replications before the first look at a set that may miss the target by far; each look doubles them."""
 
+CLAIMED = 0.05
+"""Most doubt with which a set is said to miss the target; with more it is too close to tell."""
+
 SURE = 0.001
 """Doubt at which a look ends the replications of a set."""
 
@@ -78,6 +81,10 @@ class Verdict:
         if meets or min(self.hours) <= 0:
             return _doubt(self.hours, target, above=not meets)
         return min(self.looks * _doubt(np.log(self.hours), math.log(target), above=True), 1.0)
+
+    def misses(self, target: float) -> bool:
+        """Whether it may be said that the set misses the target."""
+        return self.doubt(target, meets=False) <= CLAIMED
 
 
 def _doubt(values: ArrayLike, target: float, *, above: bool) -> float:

@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "restore": ("lis.cli.admin", "Put a backup back into an empty data folder."),
     "user": ("lis.cli.admin", "Accounts and access tokens."),
     "device": ("lis.cli.devices", "Instruments: enrol by code, rotate, revoke; simulate some."),
+    "wall": ("lis.cli.wall", "An address that shows the turnaround wall on a monitor."),
     "doctor": ("lis.cli.doctor", "Check sockets, keys, clocks, disk, database and agents."),
     "config": ("lis.cli.admin", "Show the settings in force."),
     "docs": ("lis.cli.admin", "Print generated pages of the documentation."),
@@ -47,9 +48,6 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 
 OPERATOR: Final = "administrator@console"
 """Who acts when the command line writes."""
-
-LAST_BACKUP: Final = "last-backup.json"
-"""In the data folder: when and where `lis backup` wrote last."""
 
 OURS: Final = frozenset({"lis", "instruments", "pooling", "retest", "scheduler", "sim"})
 """Packages whose errors carry a code and a sentence for people."""

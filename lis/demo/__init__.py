@@ -25,6 +25,7 @@ from lis.demo.summary import summary
 from lis.errors import LisError
 from lis.laboratory import Laboratory
 from lis.reception import Reception
+from lis.services import sites
 from lis.services.results import Ingested
 from sim import Scenario, draw_day
 
@@ -48,8 +49,11 @@ ACCOUNTS = (
     (FIRST_REVIEWER, "李医师 Li", "reviewer"),
     (SECOND_REVIEWER, "王医师 Wang", "reviewer"),
     ("zhao", "赵主任 Zhao", "manager"),
+    ("sun", "孙质控 Sun", "quality"),
+    ("gate", "北门采样 Gate", "collection"),
     ("admin", "管理员 Admin", "administrator"),
 )
+SITE = sites.Site("N01", "北门采样点", "North gate", "138 0000 0000")
 PASSWORD = "demonstration"  # noqa: S105 - printed on the screen of a server that only this machine reaches
 STOP_SECONDS = 10.0
 QUIET_SECONDS = 3.0
@@ -132,9 +136,12 @@ def _opened(
 
 
 def _add_accounts(lab: Laboratory) -> None:
+    with lab.database.write("demo") as unit:
+        sites.add_site(unit, SITE)
     for name, full_name, role in ACCOUNTS:
+        site = SITE.code if role == "collection" else ""
         with lab.database.write("demo") as unit:
-            auth.create_account(unit, name, full_name, role, PASSWORD)
+            auth.create_account(unit, name, full_name, role, PASSWORD, site=site)
 
 
 @contextlib.contextmanager

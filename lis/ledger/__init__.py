@@ -25,7 +25,7 @@ from lis.ledger.rows import (
     recalls,
     tubes,
 )
-from lis.ledger.seals import report_seal, run_seal, seal_of
+from lis.ledger.seals import act_link, report_seal, run_seal, seal_of
 from lis.ledger.verifying import Verdict, verify
 from lis.ledger.writing import append
 
@@ -38,6 +38,7 @@ __all__ = [
     "Rebuilt",
     "Recorded",
     "Verdict",
+    "act_link",
     "append",
     "as_fact",
     "as_row",

@@ -10,11 +10,14 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from lis.db import Prepared, insert_many
 from lis.schema import (
     account,
+    admin_act,
     alarm,
     amendment,
+    attempt,
+    collection_site,
     counter,
     device,
-    device_act,
+    disclosure,
     enrolment,
     event,
     file,
@@ -34,8 +37,10 @@ from lis.schema import (
     reading,
     recall,
     report,
+    rule_draft,
     rulebook,
     run,
+    station,
     ticket,
     tube,
 )
@@ -125,7 +130,7 @@ def _changing(table: str, key: tuple[str, ...], names: tuple[str, ...]) -> Prepa
 
 def delete_rows(conn: Connection, table: str, key: Mapping[str, Any]) -> int:
     """Remove rows of a table of credentials; how many."""
-    target = {"ticket": ticket}[table]
+    target = {"ticket": ticket, "attempt": attempt}[table]
     return conn.execute(
         target.delete().where(*(target.c[name] == value for name, value in key.items()))
     ).rowcount
@@ -133,9 +138,12 @@ def delete_rows(conn: Connection, table: str, key: Mapping[str, Any]) -> int:
 
 _WRITABLE = {
     "account": account,
+    "admin_act": admin_act,
     "alarm": alarm,
+    "attempt": attempt,
+    "collection_site": collection_site,
     "device": device,
-    "device_act": device_act,
+    "disclosure": disclosure,
     "enrolment": enrolment,
     "file": file,
     "file_status": file_status,
@@ -151,7 +159,9 @@ _WRITABLE = {
     "quality_target": quality_target,
     "reading": reading,
     "report": report,
+    "rule_draft": rule_draft,
     "rulebook": rulebook,
     "run": run,
+    "station": station,
     "ticket": ticket,
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
-from lis import queries
+from lis import ledger, queries
 from lis.errors import Invalid, NotFound, Refused
 
 if TYPE_CHECKING:
@@ -77,7 +77,10 @@ def _refuse_known_key(unit: Unit, public_key: str) -> None:
 
 
 def _note(unit: Unit, name: str, act: str, detail: str, public_key: str = "") -> None:
+    """Write down an act, linked to the one before it; none comes between, writers take turns."""
+    head = queries.act_head(unit.conn)
     row = {
+        "act_id": head.act_id + 1,
         "at": unit.now,
         "actor": unit.actor,
         "device": name,
@@ -85,7 +88,7 @@ def _note(unit: Unit, name: str, act: str, detail: str, public_key: str = "") ->
         "public_key": public_key,
         "detail": detail,
     }
-    queries.insert_rows(unit.conn, "device_act", [row])
+    queries.append_act(unit.conn, {**row, "hash": ledger.act_link(head.hash, row)})
 
 
 def _known(unit: Unit, name: str) -> Row:

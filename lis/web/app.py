@@ -17,7 +17,10 @@ from lis.errors import LisError, NotSignedIn
 from lis.laboratory import Laboratory
 from lis.web import (
     api,
+    api_account,
+    api_accounts,
     api_admin,
+    api_administration,
     api_capacity,
     api_curves,
     api_labels,
@@ -25,6 +28,7 @@ from lis.web import (
     api_pools,
     api_quality,
     api_registers,
+    api_rules,
     api_sheets,
     api_simulations,
     api_stations,
@@ -32,6 +36,7 @@ from lis.web import (
     live,
     metrics,
     pages,
+    pages_admin,
     pages_bench,
     pages_capacity,
     pages_lists,
@@ -45,16 +50,19 @@ from lis.web import (
 )
 from lis.web.border import Border
 from lis.web.playing import Simulations
-from lis.web.sessions import Sessions, Throttle
+from lis.web.sessions import Sessions
 
 HERE = Path(__file__).parent
 
 TITLE = "nat-lis"
 SUMMARY = "Laboratory information system for nucleic-acid testing, tube by tube. Times are UTC."
 
-
 ROUTERS: Final = (
+    api_account.router,
+    api_accounts.router,
     api_admin.router,
+    api_administration.router,
+    api_rules.router,
     live.router,
     api.router,
     api_plates.router,
@@ -77,13 +85,14 @@ ROUTERS: Final = (
     pages_tube.router,
     pages_quality.router,
     pages_stations.router,
+    pages_admin.router,
     pages_lists.router,
     pages_lists.api,
     api_registers.router,
     exporting.router,
     wall.router,
 )
-"""Every part of the application; the first route that fits an address answers it."""
+"""Everything that is asked for, in the order in which addresses are looked up."""
 
 
 def create_app(
@@ -105,8 +114,8 @@ def create_app(
     )
     app.state.lab = lab
     app.state.news = news or live.News()
+    app.state.sessions = Sessions(lab)
     app.state.wall = wall.Wall(lab)
-    app.state.sessions = Sessions(lab, Throttle(lab.database.clock))
     app.state.metrics = metrics.create(lab, bridge)
     app.state.simulations = Simulations(
         lab.settings.data / "simulations", lab.database.clock, lab.settings.simulations_at_once
@@ -139,4 +148,6 @@ def _refused(request: Request, error: Exception) -> Response:
     if isinstance(found, NotSignedIn):
         target = request.url.path if request.method == "GET" else "/"
         return RedirectResponse(f"/sign-in?next={target}", 303)
+    if found.code == "PASSWORD_CHANGE":
+        return RedirectResponse("/account", 303)
     return pages.error_page(request, found)

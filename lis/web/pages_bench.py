@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, Response
 from lis import queries
 from lis.services import lots
 from lis.services.plates import PlateOrder
+from lis.web.api_admin import calls_document
 from lis.web.api_plates import plate_document, plate_proposal
 from lis.web.maps import draw_plate, drawn_kinds
 from lis.web.pages import ROWS, Seen
@@ -15,6 +16,14 @@ from lis.web.pages_review import plate_content
 from lis.web.views import language_of, page
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+@router.get("/calls")
+def calls(request: Request, caller: Seen) -> Response:
+    """Persons to call back to the collection site."""
+    with caller.lab.database.read() as conn:
+        found = calls_document(caller, conn)
+    return page(request, "calls.html", caller.identity, calls=found)
 
 
 @router.get("/plating")

@@ -15,7 +15,7 @@ from lis.db import Unit
 from lis.errors import Invalid, NotFound
 from lis.privacy import document_number
 from lis.queries import Place
-from lis.services import callbacks, lots
+from lis.services import callbacks, disclosure, lots
 from lis.tube import TubeState
 from lis.web import listing
 from lis.web.commands import Asked
@@ -79,6 +79,8 @@ STARTS: Final[dict[str, Start]] = {
 @router.get("/")
 def home(request: Request, caller: Seen) -> Response:
     """What should I do now: what waits at every step, in the order of the role, and its own list."""
+    if not caller.identity.may("look"):
+        return RedirectResponse("/collection" if caller.identity.may("register") else "/account", 303)
     start = STARTS.get(caller.identity.role.value, STARTS[Role.TECHNICIAN.value])
     with caller.lab.database.read() as conn:
         counts = _counts(caller, conn)
@@ -142,7 +144,7 @@ def worklist(
     with caller.lab.database.read() as conn:
         shown = _rows(caller, conn, name, wanted, ROWS, _place(after) if after else None)
         sites = queries.sites_in(conn, name) if name in TUBES else []
-        recalls = listing.calls(caller, conn, queries.PAGE) if name == "recollect" else []
+        recalls = listing.calls(conn, queries.PAGE) if name == "recollect" else []
     return page(
         request, "worklist.html", caller.identity, name=name, shown=shown, sites=sites, recalls=recalls,
         wanted=wanted, seen=seen, rows=ROWS, may_person=caller.identity.may("person"),
@@ -285,6 +287,7 @@ def find_persons(order: PersonSearch, asked: Asked) -> Response:
     def act(unit: Unit) -> dict[str, Any]:
         told = {"at": unit.now, "actor": unit.actor, "act": "person-search", "what": by, "form": ""}
         queries.add_export(unit.conn, told | {"filters": "", "row_count": len(rows), "persons": True})
+        disclosure.disclose(unit, "search", by, "", [row["person_id"] for row in rows])
         return {
             "persons": [
                 person_json(row, full=True)

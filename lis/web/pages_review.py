@@ -57,12 +57,11 @@ def _cases(conn: Connection, caller: Caller, tubes: list[Tube], held: dict[str, 
     ids = {who for many in people.values() for who in many}
     rows, past = queries.people(conn, ids), queries.specimens_of(conn, ids)
     signers = queries.signers(conn, codes)
-    full = caller.identity.may("person")
     cases = []
     for tube in tubes:
         own = [
             {
-                "name": rows[who]["name"] if full else masked_name(rows[who]["name"]),
+                "name": masked_name(rows[who]["name"]),
                 "tubes": [one for one in past[who] if one.tube_id != tube.tube_id][:HISTORY_SHOWN],
             }
             for who in people.get(tube.tube_id, ())

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from lis.events import FIELDS, TubeKind
 from lis.ledger import Entry
+from lis.privacy import last_digits
 from lis.services.plates import PlateOrder, WellOrder
 from lis.services.receiving import PersonData, Scan, ScanResult, TubeData
 from lis.tube import NEXT_STEP, Tube
@@ -196,10 +197,17 @@ class SignInIn(Payload):
 
 
 class DocumentIn(Payload):
-    """An identity document by which a person is looked up."""
+    """An identity document by which a person is looked up; why is kept."""
 
     document_type: Code = "resident_id"
     document_number: Code
+    reason: Words = ""
+
+
+class WhyIn(Payload):
+    """Why somebody must see or call a person; it is kept."""
+
+    reason: Words = ""
 
 
 Tubes = TubeOrder | Annotated[list[TubeOrder], Field(min_length=1, max_length=MOST_TUBES)]
@@ -306,13 +314,13 @@ def report_json(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def person_json(row: Mapping[str, Any], *, full: bool) -> dict[str, Any]:
-    """A person with masked numbers; the name is masked too unless ``full``."""
+    """A person as screens show one: masked numbers and, if ``full``, the name; else what can be compared."""
     return {
         "person_id": row["person_id"],
         "name": row["name"] if full else masked_name(row["name"]),
         "document_type": row["document_type"],
-        "document": row["document_masked"],
-        "phone": row["phone_masked"],
+        "document": row["document_masked"] if full else last_digits(row["document_masked"]),
+        "phone": row["phone_masked"] if full else last_digits(row["phone_masked"]),
     }
 
 

@@ -165,6 +165,7 @@ def page(
         "now": lab.database.clock.now(),
         "laboratory": laboratory,
         "me": identity,
+        "lock_minutes": settings.lock_minutes,
         "script_words": dict(table()["script"].items()),
         **values,
     }

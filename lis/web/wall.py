@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ from lis import auth, queries
 from lis.auth import Identity
 from lis.clock import to_text
 from lis.db import Unit
-from lis.errors import NotSignedIn
+from lis.errors import LisError, NotSignedIn
 from lis.laboratory import Laboratory
 from lis.services import wall as walls
 from lis.web.commands import Asked, Caller, encode, identify, reply
@@ -26,6 +27,8 @@ from lis.web.live import News
 from lis.web.payloads import Payload
 from lis.web.views import language_of, page
 from lis.web.words import LANGUAGES, table
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["wall"])
 
@@ -100,7 +103,12 @@ class Wall:
     async def _tick(self) -> None:
         """As long as anybody watches, tell all of them at once what changed."""
         while self.news.listeners:
-            if text := await run_in_threadpool(self._step):
+            try:
+                text = await run_in_threadpool(self._step)
+            except LisError:
+                log.exception("the wall could not be worked out; it is tried again")
+                text = ""
+            if text:
                 self.news.tell_text("wall", text)
             await asyncio.sleep(self._pace)
 

@@ -173,12 +173,13 @@ def _postmaster(url: str) -> list[int]:
 
 def _family_s(pid: int) -> float:
     """Processor seconds of a process, of its children, and of those that ended (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    children = [
-        path.read_text(encoding="ascii").split() for path in Path(f"/proc/{pid}/task").glob("*/children")
-    ]
-    return own + sum(_family_s(int(child)) for many in children for child in many)
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+        children = [path.read_text("ascii") for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except (FileNotFoundError, ProcessLookupError):  # ended just now: its parent has what it used
+        return 0.0
+    own = sum(map(int, stat.rpartition(")")[2].split()[11:15])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(_family_s(int(child)) for many in children for child in many.split())
 
 
 def _name(url: str) -> str:

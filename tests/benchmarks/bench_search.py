@@ -1,4 +1,4 @@
-"""Worklists and tube search with a million tubes stored: p95 of each question, and whether an index answers it.
+"""Worklists, search and the wall with a million tubes stored: p95 of each question, and whether an index answers it.
 
 Run: ``python tests/benchmarks/bench_search.py [tubes] [database ...]``
 """
@@ -29,6 +29,7 @@ from lis import barcodes, ledger, queries, schema
 from lis.db import insert_many
 from lis.events import TubeKind
 from lis.laboratory import Laboratory
+from lis.queries import Place, Sieve
 from lis.tube import Tube, TubeState
 
 LIMIT_MS = 50.0
@@ -85,6 +86,19 @@ def questions(tubes: int) -> dict[str, Callable[[Connection, random.Random], Any
         f"worklist {name}": lambda conn, _, name=name: queries.worklist(conn, name, limit=200)
         for name in queries.WORKLISTS
     }
+    asked |= {
+        "wall: what waits": lambda conn, _: queries.open_tallies(conn, MORNING, MORNING + timedelta(hours=2)),
+        "wall: 2,000 events of the log": _news,
+        "wall: where the day begins": lambda conn, _: queries.event_before(
+            conn, MORNING - timedelta(hours=24)
+        ),
+        "wall: ways of 200 reported tubes": lambda conn, chance: queries.ways(conn, _reported(chance)),
+        "list plate, sifted by tier": lambda conn, _: queries.sifted(conn, "plate", Sieve("voluntary"), 50),
+        "list plate, page 200": _deep,
+        "list plate, sifted count": lambda conn, _: queries.sifted_count(conn, "plate", Sieve(site="Site 3")),
+        "pick list": lambda conn, _: queries.pick(conn, 94, Sieve()),
+        "search in groups": lambda conn, chance: queries.hits(conn, code(some(chance))[:7], 8),
+    }
     return asked | {
         "worklist plate, page 10": lambda conn, _: queries.worklist(conn, "plate", limit=200, after=2000),
         "tube by its code": lambda conn, chance: ledger.known(conn, code(some(chance))),
@@ -102,6 +116,47 @@ def questions(tubes: int) -> dict[str, Callable[[Connection, random.Random], Any
 
 def _plateful(conn: Connection, first: int, tubes: int) -> Any:
     return ledger.tubes(conn, [code((first + n) % tubes) for n in range(94)])
+
+
+REPORTED = 50_000
+"""Tubes that were reported within the last day; six events each are written."""
+
+STEPS = ("Registered", "Received", "Plated", "RunStarted", "Concluded", "Released")
+
+
+def load_log(lab: Laboratory) -> None:
+    """Write the events of a day directly; hashes and checks cost nothing when they are read."""
+    rows, number = [], 0
+    for n in range(REPORTED):
+        for seq, kind in enumerate(STEPS, 1):
+            number += 1
+            at = MORNING - timedelta(hours=30) + timedelta(seconds=number * 108_000 / (REPORTED * len(STEPS)))
+            rows.append(
+                {
+                    "event_id": number, "tube_id": code(n), "seq": seq, "kind": kind, "at": at, "actor": "bench",
+                    "result": "negative" if kind == "Released" else None,
+                    "count": 1 if kind == "Released" else None, "hash": "",
+                }
+            )  # fmt: skip
+    with lab.database.write("bench") as unit:
+        insert_many(unit.conn, schema.event, rows)
+        head = {"id": 1, "event_id": number, "hash": "", "at": MORNING}
+        insert_many(unit.conn, schema.chain, [head])
+
+
+def _news(conn: Connection, chance: random.Random) -> Any:
+    after = chance.randrange(REPORTED * len(STEPS) - 2000)
+    return queries.happened(conn, after, after + 2000)
+
+
+def _reported(chance: random.Random) -> list[str]:
+    first = chance.randrange(REPORTED - 200)
+    return [code(n) for n in range(first, first + 200)]
+
+
+def _deep(conn: Connection, _: random.Random) -> Any:
+    """The page behind the tubes of the middle priority: nearly half of the list is passed over."""
+    return queries.sifted(conn, "plate", Sieve(), 50, Place(3, "9999", ""))
 
 
 def plan_of(lab: Laboratory, ask: Callable[[Connection, random.Random], Any]) -> str:
@@ -140,6 +195,7 @@ def measure(url: str, tubes: int) -> list[Line]:
     lines = []
     with laboratory_on(url) as lab:
         load(lab, tubes)
+        load_log(lab)
         chance = random.Random(3)
         for what, ask in questions(tubes).items():
             spent = []

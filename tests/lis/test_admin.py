@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from bench import Bench
 
@@ -57,29 +59,72 @@ ATTACKS = {
 }
 
 
+def tampered(bench: Bench, statements: str) -> admin.Check:
+    """What the check says after somebody without respect for triggers ran these statements; they are undone."""
+    sqlite = bench.lab.database.dialect == "sqlite"
+    with bench.lab.database.engine.connect() as conn:
+        transaction = conn.begin()
+        if sqlite:
+            conn.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+            triggers = conn.exec_driver_sql(
+                "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+            ).fetchall()
+            for (trigger,) in triggers:
+                conn.exec_driver_sql(f"DROP TRIGGER {trigger}")
+        else:
+            conn.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        for statement in statements.replace("{blob}", "BLOB" if sqlite else "BYTEA").split("; "):
+            assert conn.exec_driver_sql(statement).rowcount, statement
+        found = admin.verify_log(conn)
+        transaction.rollback()
+    return found
+
+
 def test_evidence_changed_behind_the_log_is_found(day: Bench):
     """A changed, deleted, added or swapped report, reading, well or file makes the check fail and name it."""
-    sqlite = day.lab.database.dialect == "sqlite"
     for name, statements in ATTACKS.items():
-        with day.lab.database.engine.connect() as conn:
-            transaction = conn.begin()
-            if sqlite:
-                conn.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
-                triggers = conn.exec_driver_sql(
-                    "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-                ).fetchall()
-                for (trigger,) in triggers:
-                    conn.exec_driver_sql(f"DROP TRIGGER {trigger}")
-            else:
-                conn.exec_driver_sql("SET LOCAL session_replication_role = replica")
-            for statement in statements.replace("{blob}", "BLOB" if sqlite else "BYTEA").split("; "):
-                assert conn.exec_driver_sql(statement).rowcount, name
-            found = admin.verify_log(conn)
-            transaction.rollback()
+        found = tampered(day, statements)
         assert not found.ok, name
         assert len(found.problem) > 20
         assert found.as_json()["problem"] == found.problem
     assert day.check().ok
+
+
+ACT = "UPDATE device_act SET "
+ACTS = {
+    f"{ACT} actor = 'nobody' WHERE act_id = 2": "act 2 on devices (code of qs5)",
+    f"{ACT} public_key = '{'z' * 40}' WHERE act = 'enrolled'": "act 3 on devices (enrolled of qs5)",
+    f"{ACT} at = '2022-12-21T00:00:00.000000Z' WHERE act_id = 1": "act 1 on devices (added of qs5)",
+    f"{ACT} detail = detail || '.' WHERE act_id = 4": "act 4 on devices (revoked of qs5)",
+    f"{ACT} act_id = 9 WHERE act_id = 1; {ACT} act_id = 1 WHERE act_id = 2; {ACT} act_id = 2 WHERE act_id = 9": (
+        "act 1 on devices (code of qs5)"
+    ),
+    "DELETE FROM device_act WHERE act_id = 1": "act 1 on devices is missing",
+    "DELETE FROM device_act WHERE act_id = 3": "act 3 on devices is missing",
+    "DELETE FROM device_act WHERE act_id = 4": "the acts on devices end at 3",
+    "DELETE FROM device_act": "the acts on devices end at 0",
+    "UPDATE act_chain SET hash = 'ffff'": "the acts on devices end at 4",
+    "INSERT INTO device_act SELECT 5, at, actor, device, 'added', public_key, detail, hash FROM device_act "
+    "WHERE act_id = 4": "act 5 on devices (added of qs5)",
+    f"UPDATE device SET public_key = '{'z' * 40}'": "device qs5 has a key that no act enrolled",
+}
+
+
+def test_acts_on_devices_changed_deleted_swapped_or_added_are_found(bench: Bench):
+    """Who enrolled and revoked what cannot be rewritten: the first act that does not fit is named."""
+    code = "c" * 40
+    with bench.lab.database.write("admin") as unit:
+        devices.add_device(unit, "qs5", "cycler")
+        devices.issue_code(unit, "qs5", code, timedelta(hours=1))
+    with bench.lab.database.write("bridge") as unit:
+        devices.enrol_by_code(unit, devices.Request(code, KEY, "qs5"))
+        devices.revoke_device(unit, "qs5")
+    assert bench.check().ok
+    for statements, words in ACTS.items():
+        found = tampered(bench, statements)
+        assert not found.ok, statements
+        assert words in found.problem
+    assert bench.check().ok
 
 
 def test_a_damaged_log_is_reported_before_its_evidence(day: Bench):

@@ -15,12 +15,12 @@ from bench import Bench
 from sqlalchemy import event, inspect, select, text
 
 import lis.migrations
-from lis import db, laboratory, ledger, queries, schema
+from lis import auth, db, laboratory, ledger, queries, schema
 from lis.clock import FixedClock
 from lis.db import Database, migrate
 from lis.errors import Busy, Conflict, LisError, StorageFull
 from lis.events import HeldUnknown
-from lis.services import actions, devices, labels, lots, quality, receiving
+from lis.services import actions, devices, disclosure, labels, lots, quality, receiving
 from lis.services.capacity import Order
 from lis.services.labels import LabelOrder
 
@@ -199,6 +199,8 @@ def test_evidence_is_append_only(bench: Bench, table: str):
         devices.add_device(unit, "qs5", "cycler")
         order = LabelOrder(("P00000018",))
         labels.order_labels(unit, bench.lab.settings, order, {"plate": "plate"})
+        auth.note(unit, "site", "N01", "added")
+        disclosure.disclose(unit, "search", "document", "")
     bench.singles()
     number = laboratory.foretold(bench.lab, Order(replications=2), "rosa")
     with bench.lab.database.write("rosa") as unit:

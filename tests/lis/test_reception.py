@@ -64,7 +64,6 @@ def run(embedded: Bench) -> Shipment:
 @contextlib.contextmanager
 def busy(bench: Bench, caught: pytest.LogCaptureFixture, words: str) -> Iterator[None]:
     """The database in another's hands until the reception has complained of it."""
-    bench.lab.database._busy_seconds = 0.02
     complained = threading.Event()
 
     def look(record) -> bool:
@@ -74,6 +73,7 @@ def busy(bench: Bench, caught: pytest.LogCaptureFixture, words: str) -> Iterator
 
     caught.handler.addFilter(look)
     with bench.lab.database.write("another"):
+        bench.lab.database._busy_seconds = 0.02  # now: whoever wrote just before had the time that it needs
         yield
         assert complained.wait(60), words
     bench.lab.database._busy_seconds = 15.0

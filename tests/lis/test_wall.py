@@ -6,12 +6,14 @@ import asyncio
 import itertools
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from bench import Bench
+from test_cli_surface import called
 from web_bench import add_accounts
 
-from lis import auth, queries
+from lis import auth, config, laboratory, queries
 from lis.errors import NotSignedIn
 from lis.services import pools
 from lis.services import wall as walls
@@ -223,3 +225,25 @@ def test_a_monitors_key_opens_the_wall_and_nothing_else(bench: Bench):
         assert auth.identify(conn, signed, now).name == "cai"
         acts = [(row["act"], row["what"], row["actor"]) for row in queries.export_acts(conn)]
     assert acts == [("wall-ended", "", "cai"), ("wall-opened", "entrance", "cai")]
+
+
+def test_the_command_prints_an_address_once_and_ends_them_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """``lis wall`` needs somebody who may answer for the monitor; ``--end`` says how many addresses it ended."""
+    with laboratory.open_laboratory(config.load(tmp_path)) as lab, lab.database.write("root") as unit:
+        add_accounts(unit)
+    data = ("--data", str(tmp_path))
+    assert called(capsys, "wall", *data)[0] == 2
+    assert "error: ROLE" in called(capsys, "wall", "--by", "anna", *data)[2]
+    assert "error: SIGN_IN" in called(capsys, "wall", "--by", "nobody", *data)[2]
+    status, out, err = called(capsys, "wall", "--by", "cai", "--name", "entrance", *data)
+    assert (status, err) == (0, "")
+    told = json.loads(called(capsys, "wall", "--by", "root", *data, "--json")[1])
+    keys = [address.partition("/wall?key=")[2] for address in (out.strip(), told["address"])]
+    with laboratory.open_laboratory(config.load(tmp_path)) as lab, lab.database.read() as conn:
+        assert [auth.identify_wall(conn, key, lab.database.clock.now()).name for key in keys] == [
+            "cai",
+            "root",
+        ]
+    assert called(capsys, "wall", "--end", *data)[1] == "2 addresses ended\n"

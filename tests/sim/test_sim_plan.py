@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sim import ScenarioError, load, plan, plan_document
-from sim.levers import levers, with_levels
+from sim.levers import Custom, Lever, levers, with_levels
+from sim.plan import Plan, _proved
 from sim.run import scaled, simulate
 from sim.search import Search, Verdict, percentile_of
 
@@ -69,6 +70,24 @@ def test_a_set_on_the_target_is_seldom_said_to_miss_it():
     assert np.mean(claimed) <= 0.05
     surely = [judged(1.5 * row).doubt(24.0, meets=False) <= 0.05 for row in hours]
     assert np.mean(surely) > 0.9
+
+
+def test_only_what_surely_misses_is_claimed():
+    """Hours around the target are too close to tell and cost the stated probability nothing."""
+    near, far = judged([22.0, 25.0, 24.5, 26.0, 23.0]), judged([40.0, 55.0, 38.0, 61.0, 47.0])
+    assert near.mean > 24.0
+    assert not near.misses(24.0)
+    assert far.misses(24.0)
+    levers = (Lever("close", "machines", 2, 9, 1.0), Lever("far", "machines", 2, 9, 1.0))
+    best = replace(judged([12.0, 12.5, 13.0]), levels={"close": 2, "far": 2})
+    made = Plan(LAB, 24.0, 95.0, levers, Custom("cost", 0), best=best, neighbours={"close": near, "far": far})
+    assert [made.limits[name]["decided"] for name in ("close", "far")] == [False, True]
+    assert "too close to tell" in made.limits["close"]["limited_by"]
+    search = Search(LAB, 24.0, 95.0, 2, 1, print, ())
+    proven = _proved(search, replace(made, best=replace(best, levels={})))
+    assert proven.probability == pytest.approx(
+        1 - proven.proof.doubt(24.0, meets=True) - far.doubt(24.0, meets=False)
+    )
 
 
 def test_what_misses_by_far_takes_few_replications():

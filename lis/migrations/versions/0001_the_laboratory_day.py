@@ -23,11 +23,16 @@ def upgrade() -> None:
         sa.Column("password", sa.Text(), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.String(length=27), nullable=False),
+        sa.Column("site", sa.String(length=40), nullable=False),
+        sa.Column("badge", sa.String(length=64), nullable=True),
+        sa.Column("pin", sa.Text(), nullable=False),
+        sa.Column("must_change", sa.Boolean(), nullable=False),
         sa.CheckConstraint(
-            "role IN ('technician', 'reviewer', 'manager', 'administrator', 'instrument')",
+            "role IN ('technician', 'reviewer', 'manager', 'quality', 'administrator', 'collection', 'instrument')",
             name=op.f("ck_account_role_known"),
         ),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_account")),
+        sa.UniqueConstraint("badge", name=op.f("uq_account_badge")),
     )
     op.create_table(
         "alarm",
@@ -64,6 +69,7 @@ def upgrade() -> None:
         sa.Column("event_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.Column("at", sa.String(length=27), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_chain_single")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_chain")),
     )
     op.create_table(
@@ -88,14 +94,23 @@ def upgrade() -> None:
         sa.UniqueConstraint("public_key", name=op.f("uq_device_public_key")),
     )
     op.create_table(
-        "device_act",
+        "act_chain",
+        sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_act_chain_single")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_act_chain")),
+    )
+    op.create_table(
+        "device_act",
+        sa.Column("act_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("at", sa.String(length=27), nullable=False),
         sa.Column("actor", sa.String(length=80), nullable=False),
         sa.Column("device", sa.String(length=80), nullable=False),
         sa.Column("act", sa.String(length=16), nullable=False),
         sa.Column("public_key", sa.String(length=40), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
         sa.CheckConstraint(
             "act IN ('added', 'code', 'cancelled', 'enrolled', 'revoked', 'expiry', 'serial')",
             name=op.f("ck_device_act_act_known"),
@@ -512,8 +527,102 @@ def upgrade() -> None:
         sa.Column("csrf", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.String(length=27), nullable=False),
         sa.Column("expires_at", sa.String(length=27), nullable=False),
+        sa.Column("method", sa.String(length=16), nullable=False),
+        sa.Column("proved_at", sa.String(length=27), nullable=True),
+        sa.Column("locked_at", sa.String(length=27), nullable=True),
+        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(["account"], ["account.name"], name=op.f("fk_ticket_account")),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_ticket")),
+    )
+    with op.batch_alter_table("ticket", schema=None) as batch_op:
+        batch_op.create_index("ix_ticket_account", ["account"], unique=False)
+
+    op.create_table(
+        "station",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.String(length=27), nullable=False),
+        sa.Column("opened_at", sa.String(length=27), nullable=True),
+        sa.Column("opened_by", sa.String(length=80), nullable=False),
+        sa.Column("enrolled_at", sa.String(length=27), nullable=True),
+        sa.Column("enrolled_by", sa.String(length=80), nullable=False),
+        sa.Column("revoked_at", sa.String(length=27), nullable=True),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_station")),
+    )
+    op.create_table(
+        "attempt",
+        sa.Column("what", sa.String(length=16), nullable=False),
+        sa.Column("subject", sa.String(length=128), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("last_at", sa.String(length=27), nullable=False),
+        sa.Column("until", sa.String(length=27), nullable=False),
+        sa.PrimaryKeyConstraint("what", "subject", name=op.f("pk_attempt")),
+    )
+    with op.batch_alter_table("attempt", schema=None) as batch_op:
+        batch_op.create_index("ix_attempt_last_at", ["last_at"], unique=False)
+
+    op.create_table(
+        "admin_act",
+        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("area", sa.String(length=16), nullable=False),
+        sa.Column("subject", sa.String(length=80), nullable=False),
+        sa.Column("act", sa.String(length=24), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "area IN ('account', 'station', 'site', 'backup', 'rules')", name=op.f("ck_admin_act_area_known")
+        ),
+        sa.PrimaryKeyConstraint("act_id", name=op.f("pk_admin_act")),
+    )
+    with op.batch_alter_table("admin_act", schema=None) as batch_op:
+        batch_op.create_index("ix_admin_act_subject", ["area", "subject", "act_id"], unique=False)
+
+    op.create_table(
+        "disclosure",
+        sa.Column("disclosure_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("act", sa.String(length=16), nullable=False),
+        sa.Column("person_id", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.String(length=80), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "act IN ('unmask', 'contact', 'search', 'report')", name=op.f("ck_disclosure_act_known")
+        ),
+        sa.PrimaryKeyConstraint("disclosure_id", name=op.f("pk_disclosure")),
+    )
+    with op.batch_alter_table("disclosure", schema=None) as batch_op:
+        batch_op.create_index("ix_disclosure_actor", ["actor", "disclosure_id"], unique=False)
+        batch_op.create_index("ix_disclosure_person_id", ["person_id"], unique=False)
+
+    op.create_table(
+        "collection_site",
+        sa.Column("code", sa.String(length=40), nullable=False),
+        sa.Column("name_zh", sa.Text(), nullable=False),
+        sa.Column("name_en", sa.Text(), nullable=False),
+        sa.Column("contact", sa.Text(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.String(length=27), nullable=False),
+        sa.PrimaryKeyConstraint("code", name=op.f("pk_collection_site")),
+    )
+    op.create_table(
+        "rule_draft",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("assay", sa.String(length=80), nullable=False),
+        sa.Column("version", sa.String(length=40), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("proposed_at", sa.String(length=27), nullable=False),
+        sa.Column("proposed_by", sa.String(length=80), nullable=False),
+        sa.Column("closed_at", sa.String(length=27), nullable=True),
+        sa.Column("closed_by", sa.String(length=80), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.CheckConstraint(
+            "outcome IN ('', 'activated', 'withdrawn')", name=op.f("ck_rule_draft_outcome_known")
+        ),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_rule_draft")),
     )
     op.create_table(
         "tube_person",
@@ -751,6 +860,8 @@ def downgrade() -> None:
         batch_op.drop_index("ix_tube_person_person_id")
 
     op.drop_table("tube_person")
+    for name in ("rule_draft", "collection_site", "disclosure", "admin_act", "attempt", "station"):
+        op.drop_table(name)
     op.drop_table("ticket")
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.drop_index("ix_run_read_at")
@@ -821,6 +932,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_device_act_device")
 
     op.drop_table("device_act")
+    op.drop_table("act_chain")
     op.drop_table("device")
     op.drop_table("counter")
     op.drop_table("chain")

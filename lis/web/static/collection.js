@@ -1,9 +1,10 @@
 // Collection: the tube first, then its persons, then the seal. A person's identity number is scanned or typed;
 // the tube scanned again, or F8, seals it. A different tube is never taken while one is open.
 
+import { at, shownCode } from "./board.js";
 import { say } from "./common.js";
 import { clean, judge, resident } from "./keys.js";
-import { at, openStation, shownCode } from "./station.js";
+import { openStation } from "./station.js";
 
 const KEPT = "lis.collection";
 const patterns = JSON.parse(at("patterns").textContent);

@@ -133,3 +133,4 @@ news.addEventListener("everything", refresh);
 news.addEventListener("reads", (event) => { if (JSON.parse(event.data).plate === plate) refresh(); });
 news.addEventListener("file", (event) => { if (JSON.parse(event.data).plate === plate) location.reload(); });
 window.addEventListener("pagehide", () => news.close());
+document.addEventListener("lis:user", () => location.reload()); // the stream ended when the screen was locked

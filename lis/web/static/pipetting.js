@@ -1,8 +1,9 @@
 // Pooling: first the pool tube, then every tube whose aliquot goes into it. A wrong or repeated tube stops the
 // screen until somebody has read why; what is scanned meanwhile is not taken, because whoever pipettes must stop.
 
+import { at } from "./board.js";
 import { chinese, say } from "./common.js";
-import { at, openStation } from "./station.js";
+import { openStation } from "./station.js";
 
 let pool = "";
 
@@ -37,6 +38,12 @@ const station = at("scan") && openStation({
     if (kind === "pool") return choose(code);
     if (!pool) return { stop: { title: `${say("refused")}  ${code}`, text: say("pool_first") } };
     const well = table(pool).dataset.well;
+    // The worklist is on this page: a wrong tube is stopped before anybody pipettes it, server or no server.
+    const home = row(code)?.closest("table");
+    if (home && home.dataset.pool !== pool) {
+      return { stop: { title: `${say("refused")}  ${code}`, text: say("not_this_pool", { well: home.dataset.well, pool: home.dataset.pool }) } };
+    }
+    if (!home && station.isAway()) return { stop: { title: `${say("refused")}  ${code}`, text: say("not_on_sheet") } };
     return { path: "/api/v1/pools/confirmations", body: { pool, tube: code }, code, place: well, pool };
   },
   fate(data, order) {

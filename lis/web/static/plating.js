@@ -1,8 +1,9 @@
 // Plating: a tube is scanned, the screen says its well, and the scan confirms it. In order, only the tube of the
 // next well is right. A wrong tube stops the screen; what is scanned meanwhile is not taken.
 
+import { at } from "./board.js";
 import { chinese, say } from "./common.js";
-import { at, openStation } from "./station.js";
+import { openStation } from "./station.js";
 
 const plate = at("station").dataset.plate;
 const wells = JSON.parse(at("wells").textContent); // [{well, tube, confirmed}], in the order of pipetting
@@ -32,6 +33,7 @@ const station = openStation({
     if (at("order").checked && due && known && mine && mine !== due) {
       return { stop: { title: `${say("refused")}  ${code}`, text: say("not_next", { well: due.well, tube: due.tube, own: mine.well }) } };
     }
+    if (!known && station.isAway()) return { stop: { title: `${say("refused")}  ${code}`, text: say("not_on_sheet") } };
     if (mine) mine.sent = true;
     mark();
     return { path, body: { tube: code, well: mine?.well ?? "" }, code, place: mine?.well ?? "", title: `${mine?.well ?? ""}  ${code}` };

@@ -13,8 +13,8 @@ let last = 0;
 
 /** Names that sort in the order in which they were given, also within one millisecond. */
 function stamp() {
-  last = Math.max(Date.now() * 1000, last + 1);
-  return String(last).padStart(18, "0");
+  last = Math.max(Date.now() * 100, last + 1);
+  return String(last).padStart(15, "0");
 }
 
 function under(store, prefix) {
@@ -57,7 +57,7 @@ export function makeQueue({ station, me, uuid, tab, store = localStorage }) {
     add(order) {
       const id = uuid();
       const item = { id, tab, account: me(), station, at: new Date().toISOString(), ...order };
-      const name = `${WAITING}${stamp()}.${id}`;
+      const name = `${WAITING}${item.account}.${stamp()}.${id}`; // the name tells whose it is, to whoever counts
       keep(name, item);
       return { ...item, name };
     },

@@ -1,7 +1,8 @@
 // Reception: every tube that is scanned is received at the place shown.
 
+import { at, following } from "./board.js";
 import { chinese, say } from "./common.js";
-import { at, following, openStation } from "./station.js";
+import { openStation } from "./station.js";
 
 const station = openStation({
   name: "reception",

@@ -2,42 +2,15 @@
 // until the server has said what became of it. What a code means at a station is told by that station's own
 // module; see openStation. Nothing here depends on the server being there when a tube is scanned.
 
+import { at, banner, list, shownCode } from "./board.js";
 import { account, say, send, sentence, uuid } from "./common.js";
 import { clean, judge, reader } from "./keys.js";
 import { makeQueue, StoreFull, turn } from "./queue.js";
 import { mute, muted, signal } from "./signals.js";
 
-const SHAPES = {
-  received: '<circle cx="24" cy="24" r="22"/><path class="in" d="M13 25l8 8 15-17"/>',
-  repeat: '<rect x="3" y="3" width="42" height="42" rx="5"/><path class="in" d="M13 20h22M13 28h22"/>',
-  held: '<path d="M24 2 47 45H1z"/><path class="in" d="M24 17v13M24 36v3"/>',
-  refused: '<path d="M15 2h18l13 13v18L33 46H15L2 33V15z"/><path class="in" d="M15 15l18 18M33 15 15 33"/>',
-  pending: '<circle cx="24" cy="24" r="22"/><path class="in" d="M24 11v13l9 6"/>',
-  undone: '<circle cx="24" cy="24" r="22"/><path class="in" d="M34 33a11 11 0 0 0-11-16h-8m6-7-7 7 7 7"/>',
-  idle: '<circle cx="24" cy="24" r="22"/>',
-};
-const MARKS = { received: "✓", repeat: "=", held: "▲", refused: "✕", pending: "…", undone: "↩" };
 const SOUND = { received: "good", repeat: "repeat", held: "wrong", refused: "wrong" };
 const COUNTED = ["received", "repeat", "held", "refused"];
-const ROWS = "ABCDEFGHIJKLMNOP";
 const ANSWER_S = 10;
-
-export const at = (id) => document.getElementById(id);
-
-/** The next place of a rack of 96, row by row; empty after the last one. */
-export function following(position) {
-  const found = /^([A-H])(\d{1,2})$/i.exec(position);
-  if (!found) return position;
-  const row = ROWS.indexOf(found[1].toUpperCase());
-  const column = Number(found[2]);
-  if (column < 12) return `${ROWS[row]}${column + 1}`;
-  return row < 7 ? `${ROWS[row + 1]}1` : "";
-}
-
-/** A code as it may be shown and kept: of the number of a person only its ends. */
-export function shownCode(code) {
-  return /^\d{14,17}[\dX]$/.test(code) ? `${code.slice(0, 4)}${"*".repeat(code.length - 8)}${code.slice(-4)}` : code.slice(0, 40);
-}
 
 function tabName() {
   let name = sessionStorage.getItem("lis.tab");
@@ -90,34 +63,6 @@ export function openStation(config) {
       const names = [...new Set(others.map((one) => (one.account === who() ? stations[one.station] : one.account)))];
       at("elsewhere").textContent = say("elsewhere", { n: others.length, who: names.join(", ") });
     }
-  }
-
-  function banner(look, title, text) {
-    const result = at("result");
-    result.className = `result ${look}`;
-    result.querySelector("svg").innerHTML = SHAPES[look];
-    result.querySelector("b").textContent = title;
-    result.querySelector("p").textContent = text;
-  }
-
-  function list(id, look, code, place, text) {
-    at("nothing").hidden = true;
-    let item = at(`scan-${id}`);
-    if (!item) {
-      item = document.createElement("li");
-      item.id = `scan-${id}`;
-      at("recent").prepend(item);
-      while (at("recent").children.length > 60) at("recent").lastElementChild.remove();
-    }
-    item.className = look;
-    const parts = [["i", MARKS[look]], ["a", code], ["b", place], ["span", text]].map(([tag, words]) => {
-      const made = document.createElement(tag);
-      made.textContent = words ?? "";
-      return made;
-    });
-    parts[1].className = "code";
-    if (/^[0-9L][0-9]{10,11}$/.test(code)) parts[1].href = `/tubes/${code}`;
-    item.replaceChildren(...parts);
   }
 
   function stop(title, text, look = "refused") {
@@ -403,6 +348,7 @@ export function openStation(config) {
   });
   document.addEventListener("lis:user", (event) => {
     // The scans of the one who left stay with that account; they are sent when that person signs in again.
+    // For another person the page is loaded anew, unless somebody says that this is not needed.
     for (const name of ["account", "csrf"]) {
       const value = event.detail?.[name];
       if (value) document.querySelector(`meta[name="${name}"]`)?.setAttribute("content", value);
@@ -442,6 +388,6 @@ export function openStation(config) {
       if (!blocked && !(softly && answered)) banner(look, title, text);
     },
     waiting: queue.waiting,
-    isBlocked: () => blocked,
+    isAway: () => at("link").classList.contains("bad"),
   };
 }

@@ -1,7 +1,8 @@
 // The store: tubes are put away, taken out for their retest, or destroyed; F2, F3, F4 choose which.
 
+import { at, following } from "./board.js";
 import { chinese, say } from "./common.js";
-import { at, following, openStation } from "./station.js";
+import { openStation } from "./station.js";
 
 const LOOKS = { stored: "received", fetched: "received", discarded: "received", repeat: "repeat", refused: "refused" };
 const UNDO = { stored: "Stored", fetched: "Fetched" };

@@ -157,8 +157,19 @@ news.addEventListener("wall", (event) => {
   lost = false;
   draw();
 });
-news.addEventListener("error", () => { lost = true; drawTold(); });
-news.addEventListener("open", () => { lost = false; drawTold(); });
+// The server ends every stream after ten minutes and the browser asks anew: that alone is no loss. What the
+// browser gives up (a refusal, a proxy's error) is tried again by loading the page: nobody stands at a monitor.
+let missing = 0;
+news.addEventListener("error", () => {
+  missing ||= setTimeout(() => { lost = true; drawTold(); }, 5000);
+  if (news.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 30000);
+});
+news.addEventListener("open", () => {
+  clearTimeout(missing);
+  missing = 0;
+  lost = false;
+  drawTold();
+});
 
 const opener = document.getElementById("open");
 if (opener) {
