@@ -81,6 +81,32 @@ class ListenerSettings(BaseModel):
         return urlsplit(self.address).port or 0
 
 
+class PrinterSettings(BaseModel):
+    """One table ``[[printers]]``: a ZPL II label printer on the network, and the label that lies in it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=80)
+    host: str = Field(min_length=1, max_length=255)
+    port: int = Field(9100, ge=1, le=65535)
+    dpi: Literal[203, 300, 600] = 203
+    width_mm: float = Field(50.0, ge=10, le=200)
+    height_mm: float = Field(25.0, ge=6, le=300)
+    symbol: Literal["code128", "datamatrix", "both"] = "both"
+    font: str = Field("", max_length=40, pattern=r"^([A-Z]:[A-Za-z0-9_.-]+)?$")
+
+
+class LabelSettings(BaseModel):
+    """One table ``[[labels]]``: the label on which a browser prints the codes of tubes, pools or plates."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["tube", "pool", "plate"]
+    width_mm: float = Field(50.0, ge=10, le=200)
+    height_mm: float = Field(25.0, ge=6, le=300)
+    symbol: Literal["code128", "datamatrix", "both"] = "both"
+
+
 class Settings(BaseSettings):
     """How this laboratory runs. Every name can be set as ``LIS_<NAME>``."""
 
@@ -110,6 +136,12 @@ class Settings(BaseSettings):
     plate_closing: Literal["urgency", "cost", "fifo-full"] = Field(
         "cost", description="when a partial plate closes by itself"
     )
+    plate_sample_ul: float = Field(
+        200.0, gt=0, description="microlitres of specimen a well takes, in transfer lists of plates"
+    )
+    plate_eluate_ul: float = Field(
+        5.0, gt=0, description="microlitres of RNA a well takes when it is amplified again"
+    )
     simulations_at_once: int = Field(
         1, ge=1, le=64, description="simulations the server plays at the same time"
     )
@@ -118,6 +150,12 @@ class Settings(BaseSettings):
     retention_negative_hours: int = Field(72, ge=0, description="negatives are kept at least this long")
     recall_clock_minutes: int = Field(
         30, ge=0, le=1440, description="how far the clock of a collection site may be behind, for recalls"
+    )
+    printers: tuple[PrinterSettings, ...] = Field(
+        (), description="tables of label printers, see [labels](labels.md)"
+    )
+    labels: tuple[LabelSettings, ...] = Field(
+        (), description="tables of label sizes for the browser, see [labels](labels.md)"
     )
     public_url: str = Field("http://127.0.0.1:8080", description="address in the QR code of reports")
     session_minutes: int = Field(480, ge=1, description="a sign-in lasts at most this long")
@@ -143,6 +181,14 @@ class Settings(BaseSettings):
             if twice:
                 raise ValueError(f"two listeners have the {what} {twice[0]}; each needs its own")
         return listeners
+
+    @field_validator("printers")
+    @classmethod
+    def _named_once(cls, printers: tuple[PrinterSettings, ...]) -> tuple[PrinterSettings, ...]:
+        names = [one.name for one in printers]
+        if len(set(names)) < len(names) or "browser" in names:
+            raise ValueError("every printer needs a name of its own, and none may be called browser")
+        return printers
 
     @field_validator("timezone")
     @classmethod

@@ -625,6 +625,43 @@ act_chain = Table(
 )
 """The end of the acts on devices, so that a deleted last row is missed."""
 
+print_job = Table(
+    "print_job",
+    metadata,
+    Column("job_id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("printer", String(80), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("code", String(40), nullable=False),
+    Column("copies", Integer, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("sent_at", Moment),
+    Column("trouble", Text, nullable=False, default=""),
+    _one_of("state", ["waiting", "printed"]),
+    Index("ix_print_job_state", "state", "job_id"),
+)
+"""One label for one printer, kept before it is sent; ``content`` is the ZPL, empty where a browser prints."""
+
+label_act = Table(
+    "label_act",
+    metadata,
+    Column("act_id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("code", String(40), nullable=False),
+    Column("job_id", ForeignKey("print_job.job_id"), nullable=False),
+    Column("printer", String(80), nullable=False),
+    Column("act", String(8), nullable=False),
+    Column("copies", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    _one_of("act", ["first", "again"]),
+    Index("ix_label_act_code", "code", "act_id"),
+)
+"""Every printing of a label of a tube, pool or plate; ``reason`` says why again. Append-only."""
+
 idempotency = Table(
     "idempotency",
     metadata,
@@ -774,7 +811,7 @@ Append-only."""
 
 EVIDENCE: Final = (
     *("event", "file", "reading", "report", "rulebook"),
-    *("quality_point", "quality_target", "device_act"),
+    *("quality_point", "quality_target", "device_act", "label_act"),
     *("admin_act", "disclosure"),
     *("forecast", "forecast_tube", "forecast_advice"),
     *("export_act", "lot_act", "corrective_note"),

@@ -21,6 +21,7 @@ from lis.tube import Tube
 from lis.web.commands import Answer, Asked, Caller, reply
 from lis.web.payloads import (
     AmendIn,
+    BatchIn,
     PersonIn,
     Persons,
     PlaceIn,
@@ -253,6 +254,17 @@ def release_reports(order: ReleaseIn, asked: Asked) -> Response:
 
     def act(unit: Unit) -> dict[str, Any]:
         issued = reports.release(unit, asked.lab.rules, order.tubes)
+        return {"tubes": {tube: list(numbers) for tube, numbers in issued.reports.items()}}
+
+    return asked.write("release", act)
+
+
+@router.post("/reports/release-negatives", tags=["reports"])
+def release_negatives(order: BatchIn, asked: Asked) -> Response:
+    """Sign and release the negatives named, all of them or none; each must meet every written rule."""
+
+    def act(unit: Unit) -> dict[str, Any]:
+        issued = reports.release_negatives(unit, asked.lab.rules, order.tubes)
         return {"tubes": {tube: list(numbers) for tube, numbers in issued.reports.items()}}
 
     return asked.write("release", act)

@@ -22,11 +22,14 @@ from lis.web import (
     api_admin,
     api_administration,
     api_capacity,
+    api_curves,
+    api_labels,
     api_plates,
     api_pools,
     api_quality,
     api_registers,
     api_rules,
+    api_sheets,
     api_simulations,
     api_stations,
     exporting,
@@ -39,7 +42,9 @@ from lis.web import (
     pages_lists,
     pages_pools,
     pages_quality,
+    pages_review,
     pages_stations,
+    pages_tube,
     problems,
     wall,
 )
@@ -62,6 +67,10 @@ ROUTERS: Final = (
     api.router,
     api_plates.router,
     api_pools.router,
+    api_curves.router,
+    api_sheets.router,
+    api_labels.router,
+    api_labels.pages,
     api_quality.router,
     api_stations.router,
     api_capacity.router,
@@ -72,6 +81,8 @@ ROUTERS: Final = (
     pages_bench.router,
     pages_capacity.router,
     pages_pools.router,
+    pages_review.router,
+    pages_tube.router,
     pages_quality.router,
     pages_stations.router,
     pages_admin.router,
@@ -109,6 +120,7 @@ def create_app(
     app.state.simulations = Simulations(
         lab.settings.data / "simulations", lab.database.clock, lab.settings.simulations_at_once
     )
+    app.state.shelf = api_curves.Shelf()
     app.state.revision = db.newest_revision()
     for router in ROUTERS:
         app.include_router(router)

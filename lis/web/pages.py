@@ -1,11 +1,11 @@
-"""Pages around the bench: sign in, tubes, reports, alarms, errors.
+"""Pages around the bench: sign in, reports, alarms, errors.
 
 They only look; every change goes through the API.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -16,7 +16,7 @@ from lis import laboratory, queries
 from lis.auth import Identity
 from lis.errors import LisError
 from lis.services import reports as reporting
-from lis.web.api import masked_view, tube_document
+from lis.web.api import masked_view
 from lis.web.api_admin import verified
 from lis.web.commands import Caller, identify
 from lis.web.payloads import report_json
@@ -132,37 +132,6 @@ def _inside(target: str) -> str:
         and not target.startswith(("//", "/\\"))
     )
     return target if safe and target.isprintable() else "/"
-
-
-# -- tubes --------------------------------------------------------------------------------------
-
-
-@router.get("/tubes/{barcode}")
-def tube_page(request: Request, caller: Seen, barcode: str) -> Response:
-    """One tube: state, history, readings of all runs, reports."""
-    with caller.lab.database.read() as conn:
-        tube = tube_document(caller, conn, barcode)
-        recalls = queries.recalls_of_tube(conn, barcode)
-    return page(
-        request, "tube.html", caller.identity, tube=tube, recalls=recalls, runs=_by_run(tube["readings"])
-    )
-
-
-def _by_run(readings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Readings grouped by run, oldest run first."""
-    runs: dict[str, dict[str, Any]] = {}
-    for reading in readings:
-        run = runs.setdefault(
-            reading["run_id"],
-            {
-                "plate": reading["plate_id"],
-                "at": reading["read_at"],
-                "valid": reading["valid"],
-                "readings": [],
-            },
-        )
-        run["readings"].append(reading)
-    return list(runs.values())
 
 
 # -- reports and alarms --------------------------------------------------------------------------

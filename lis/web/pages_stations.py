@@ -19,9 +19,10 @@ from lis.services import plating, racks, sites
 from lis.services.receiving import PLACES
 from lis.tube import Tube, TubeState
 from lis.web.api_plates import plate_document
+from lis.web.maps import draw_plate
 from lis.web.pages import ROWS, Seen
 from lis.web.payloads import person_json
-from lis.web.views import draw_plate, language_of, page
+from lis.web.views import language_of, page
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 

@@ -94,6 +94,7 @@ class WellIn(Payload):
     control: Code = ""
     targets: tuple[Code, ...] = ()
     batch: Code = ""
+    rna: bool = False
 
 
 class PlateIn(Payload):
@@ -115,7 +116,7 @@ class PlateIn(Payload):
 
     def data(self) -> PlateOrder:
         """As the service takes it."""
-        wells = tuple(WellOrder(w.well, w.tube, w.control, w.targets, w.batch) for w in self.wells)
+        wells = tuple(WellOrder(w.well, w.tube, w.control, w.targets, w.batch, w.rna) for w in self.wells)
         return PlateOrder(self.barcode, self.template, self.assay, wells, self.now_whatever, self.lot)
 
 
@@ -147,7 +148,7 @@ class PlaceIn(Payload):
 
 
 class ReviewIn(Payload):
-    """A reviewer's verdict: accept, retest, re-amplify, re-extract, second-kit or recollect."""
+    """A reviewer's verdict: accept, retest, re-amplify, re-extract, second-kit, recollect or comment."""
 
     tube: Code
     verdict: Code
@@ -158,6 +159,12 @@ class ReleaseIn(Payload):
     """Tubes whose signed results leave now; none named = all that have every signature."""
 
     tubes: tuple[Code, ...] = Field((), max_length=MOST_TUBES)
+
+
+class BatchIn(Payload):
+    """Negatives to sign and release together, as they were listed."""
+
+    tubes: tuple[Code, ...] = Field(min_length=1, max_length=MOST_TUBES)
 
 
 class AmendIn(Payload):
@@ -171,6 +178,15 @@ class RetryIn(Payload):
     """Read a quarantined file again, for the plate it had or for another."""
 
     plate: Code = ""
+
+
+class LabelsIn(Payload):
+    """Labels to print, on a printer of the laboratory or by the browser; why, if one was printed before."""
+
+    codes: tuple[Code, ...] = Field(min_length=1, max_length=400)
+    printer: Code = "browser"
+    copies: int = 1
+    reason: Words = ""
 
 
 class SignInIn(Payload):

@@ -20,8 +20,9 @@ from lis.clock import FixedClock
 from lis.db import Database, migrate
 from lis.errors import Busy, Conflict, LisError, StorageFull
 from lis.events import HeldUnknown
-from lis.services import actions, devices, disclosure, lots, quality, receiving
+from lis.services import actions, devices, disclosure, labels, lots, quality, receiving
 from lis.services.capacity import Order
+from lis.services.labels import LabelOrder
 
 WORD = "nothing was written"
 HELD = HeldUnknown(1, "", "")
@@ -196,6 +197,8 @@ def test_evidence_is_append_only(bench: Bench, table: str):
         series = queries.Series(*(row[name] for name in queries.Series._fields))
         quality.set_target(unit, series, 25.0, 0.2, "validation")
         devices.add_device(unit, "qs5", "cycler")
+        order = LabelOrder(("P00000018",))
+        labels.order_labels(unit, bench.lab.settings, order, {"plate": "plate"})
         auth.note(unit, "site", "N01", "added")
         disclosure.disclose(unit, "search", "document", "")
     bench.singles()

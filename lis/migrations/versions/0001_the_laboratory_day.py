@@ -713,6 +713,43 @@ def upgrade() -> None:
     with op.batch_alter_table("reading", schema=None) as batch_op:
         batch_op.create_index("ix_reading_tube_id", ["tube_id"], unique=False)
 
+    op.create_table(
+        "print_job",
+        sa.Column("job_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("printer", sa.String(length=80), nullable=False),
+        sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("code", sa.String(length=40), nullable=False),
+        sa.Column("copies", sa.Integer(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("sent_at", sa.String(length=27), nullable=True),
+        sa.Column("trouble", sa.Text(), nullable=False),
+        sa.CheckConstraint("state IN ('waiting', 'printed')", name=op.f("ck_print_job_state_known")),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_print_job")),
+    )
+    with op.batch_alter_table("print_job", schema=None) as batch_op:
+        batch_op.create_index("ix_print_job_state", ["state", "job_id"], unique=False)
+
+    op.create_table(
+        "label_act",
+        sa.Column("act_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("code", sa.String(length=40), nullable=False),
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("printer", sa.String(length=80), nullable=False),
+        sa.Column("act", sa.String(length=8), nullable=False),
+        sa.Column("copies", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.CheckConstraint("act IN ('first', 'again')", name=op.f("ck_label_act_act_known")),
+        sa.ForeignKeyConstraint(["job_id"], ["print_job.job_id"], name=op.f("fk_label_act_job_id_print_job")),
+        sa.PrimaryKeyConstraint("act_id", name=op.f("pk_label_act")),
+    )
+    with op.batch_alter_table("label_act", schema=None) as batch_op:
+        batch_op.create_index("ix_label_act_code", ["code", "act_id"], unique=False)
     # lists that were taken out, reagent lots, corrective actions
     op.create_table(
         "export_act",
@@ -796,6 +833,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back."""
+    with op.batch_alter_table("label_act", schema=None) as batch_op:
+        batch_op.drop_index("ix_label_act_code")
+
+    op.drop_table("label_act")
+    with op.batch_alter_table("print_job", schema=None) as batch_op:
+        batch_op.drop_index("ix_print_job_state")
+
+    op.drop_table("print_job")
     for name in ("corrective_note", "lot_act", "lot", "export_act"):
         op.drop_table(name)
     with op.batch_alter_table("quality_point", schema=None) as batch_op:

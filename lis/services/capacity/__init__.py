@@ -16,7 +16,7 @@ from lis.services.capacity.foretelling import (
     look,
 )
 from lis.services.capacity.gathering import learned, past, situation
-from lis.services.capacity.lateness import CAUSES, GATES, outlook
+from lis.services.capacity.lateness import CAUSES, GATES, gate_after, outlook
 from lis.services.capacity.scoring import scores
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "fit_json",
     "foretell",
     "fresh",
+    "gate_after",
     "keep",
     "learned",
     "look",
