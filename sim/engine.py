@@ -14,11 +14,23 @@ from typing import Any, Protocol
 import numpy as np
 import simpy
 from numpy.typing import NDArray
-from simpy.events import Timeout
+from simpy.events import NORMAL
 
 from sim.service import Times
 
 NEVER = float("inf")
+
+
+class Due:
+    """Something that happens later, with one callback: all that a station needs of a SimPy event."""
+
+    __slots__ = ("_ok", "callbacks", "value")
+
+    def __init__(self, env: simpy.Environment, delay: float, value: Any, call: Callable[[Any], None]) -> None:
+        self.callbacks = [call]
+        self.value = value
+        self._ok = True
+        env.schedule(self, NORMAL, delay)  # type: ignore[arg-type]  # SimPy asks for no more than this
 
 
 class Queue(Protocol):
@@ -326,13 +338,13 @@ class Station:
         log.ended.append(max(finish, now))
         log.sizes.append(len(entered))
         log.busy += minutes
-        Timeout(self.env, max(finish - now, 0.0), (batch, server)).callbacks.append(self._finished)
+        Due(self.env, max(finish - now, 0.0), (batch, server), self._finished)
 
     def resume(self, batch: Any, minutes: float) -> None:
         """A batch is in work already and has so many minutes left; its server is taken, if there is one."""
         found = self.servers.take(self.env.now, minutes)
         server, finish = found or (None, self.env.now + minutes)
-        Timeout(self.env, max(finish - self.env.now, 0.0), (batch, server)).callbacks.append(self._finished)
+        Due(self.env, max(finish - self.env.now, 0.0), (batch, server), self._finished)
 
     def _finished(self, event: Any) -> None:
         batch, server = event.value
@@ -345,7 +357,7 @@ class Station:
         if at == NEVER or (now < self._alarm <= at):
             return
         self._alarm = at
-        Timeout(self.env, at - now, at).callbacks.append(self._woken)
+        Due(self.env, at - now, at, self._woken)
 
     def _woken(self, event: Any) -> None:
         # told by its value: now + (at - now) may fall short of `at` by the last digit of a float
@@ -363,10 +375,9 @@ def at_times(env: simpy.Environment, times: Sequence[float], arrive: Callable[[i
         number = event.value
         arrive(number)
         if number + 1 < len(times):
-            event = Timeout(env, max(times[number + 1] - env.now, 0.0), number + 1)
-            event.callbacks.append(next_one)
+            Due(env, max(times[number + 1] - env.now, 0.0), number + 1, next_one)
 
-    Timeout(env, max(times[0] - env.now, 0.0), 0).callbacks.append(next_one)
+    Due(env, max(times[0] - env.now, 0.0), 0, next_one)
 
 
 def run_dry(env: simpy.Environment, stations: Sequence[Station]) -> list[str]:

@@ -25,6 +25,7 @@ FEW = 500
 """So many tubes are put into the line one by one; more are sorted in together."""
 
 DAY = 1440.0
+FULL = "full"
 Floats = NDArray[np.float64]
 
 
@@ -88,40 +89,48 @@ class Firsts:
         return np.lexsort(received if policy == "fifo-full" else urgent)
 
 
+NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+
 class Ranks:
-    """Ascending numbers: a long sorted list that is used up from its head, and the few that came later."""
+    """Ascending numbers: a long sorted array that is used up from its head, and the few that came later."""
 
     __slots__ = ("_at", "_new", "_old")
 
     def __init__(self) -> None:
-        self._old: list[int] = []
+        self._old = NONE
         self._at = 0
         self._new: list[int] = []
 
     def add(self, came: NDArray[np.int64]) -> None:
         """Put numbers where they belong."""
         if came.size + len(self._new) > FEW:
-            left = [*self._old[self._at :], *self._new]
-            joined = np.concatenate([np.array(left, dtype=np.int64), came]) if left else came
-            self._old, self._at, self._new = np.sort(joined).tolist(), 0, []
+            self._old = np.sort(np.concatenate([self._old[self._at :], self._new, came]).astype(np.int64))
+            self._at, self._new = 0, []
             return
         for rank in came.tolist():
             insort(self._new, rank)
 
-    def least(self, count: int) -> list[int]:
+    def least(self, count: int) -> NDArray[np.int64]:
         """The smallest `count` numbers, ascending; fewer when there are fewer."""
         found = self._old[self._at : self._at + count]
-        return sorted(found + self._new[:count])[:count] if self._new else found
+        if not self._new:
+            return found
+        return np.sort(np.concatenate([found, np.array(self._new[:count], dtype=np.int64)]))[:count]
 
-    def drop(self, taken: list[int]) -> None:
+    def drop(self, taken: NDArray[np.int64]) -> None:
         """Remove what `least` has given."""
-        if taken:
-            new = bisect_right(self._new, taken[-1])
-            del self._new[:new]
-            self._at += len(taken) - new
+        if not taken.size:
+            return
+        if not self._new:
+            self._at += taken.size
+            return
+        new = bisect_right(self._new, taken[-1])
+        del self._new[:new]
+        self._at += taken.size - new
 
     def __len__(self) -> int:
-        return len(self._old) - self._at + len(self._new)
+        return self._old.size - self._at + len(self._new)
 
 
 class Filling:
@@ -160,7 +169,7 @@ class Filling:
 
     def head(self) -> tuple[float, ...] | None:
         """Key of the most urgent job that waits; None when nothing does."""
-        keys = [self._key(rank) for rank in self._first.least(1)]
+        keys = [self._key(rank) for rank in self._first.least(1).tolist()]
         return min([*keys, *(entry[0] for entry in self._again[:1])], default=None)
 
     def flush(self) -> None:
@@ -177,6 +186,9 @@ class Filling:
             return max(self._next_arrival(now), now + SOON)
         if self._rules.policy == "waves" and not self._first and not self._flushed:
             count = sum(job.received <= opened for _, job, _ in self._again)
+        if count >= self._room and not self._rules.waves:
+            self._code = FULL  # as `judge` says of every full plate that waits for no wave
+            return now
         self._code, minutes = judge(self._line(min(count, self._room), now), self._closing)
         if self._code or self._flushed:
             return now
@@ -204,38 +216,38 @@ class Filling:
 
     def _fill(self, others: list[tuple[tuple[float, ...], Any, float]]) -> tuple[Plate, Floats]:
         room = min(self._room, len(self._first) + len(others))
-        ranks = self._first.least(room)
-        again, entered = self._urgent(others, ranks, room)
-        ranks = ranks[: room - len(again)]
-        self._first.drop(ranks)
-        own = np.array(ranks, dtype=np.int64)
-        keys = [(-job.priority, job.due) for job in again]
-        if ranks:
-            keys.append((-float(self._priority[own].max()), float(self._due[own].min())))
-        plate = Plate(self.made, self._ids[own], again, min(keys), self._code or "end")
+        own = self._first.least(room)
+        again, entered = self._urgent(others, own, room) if others else ([], [])
+        if again:
+            own = own[: room - len(again)]
+        self._first.drop(own)
+        key = min([(-job.priority, job.due) for job in again], default=(NEVER, NEVER))
+        if own.size:
+            key = min(key, (-float(self._priority[own].max()), float(self._due[own].min())))
+        plate = Plate(self.made, self._ids[own], again, key, self._code or "end")
         self.made += 1
         came = self._came[own]
         return plate, np.concatenate([came, entered]) if entered else came
 
     def _urgent(
-        self, others: list[tuple[tuple[float, ...], Any, float]], ranks: list[int], room: int
+        self, others: list[tuple[tuple[float, ...], Any, float]], ranks: NDArray[np.int64], room: int
     ) -> tuple[list[Any], list[float]]:
         """The other jobs that come onto a plate beside first tests, and when each came."""
         again: list[Any] = []
         entered: list[float] = []
-        taken, asked = 0, -1
+        taken, asked, size = 0, -1, ranks.size
         following: tuple[float, ...] = ()
         while others and taken + len(again) < room:
             key = others[0][0]
-            if taken < len(ranks) and asked != taken:
-                asked, following = taken, self._key(ranks[taken])
-            if taken == len(ranks) or key <= following:
+            if taken < size and asked != taken:
+                asked, following = taken, self._key(int(ranks[taken]))
+            if taken == size or key <= following:
                 _, job, at = heappop(others)
                 again.append(job)
                 entered.append(at)
             else:
                 # all first tests that go before this job
-                last = min(room - len(again), len(ranks))
+                last = min(room - len(again), size)
                 taken = bisect_left(ranks, key, taken + 1, last, key=self._key)
         return again, entered
 
@@ -272,9 +284,7 @@ class Filling:
         return at - minute + min((wave for wave in waves if wave >= minute), default=waves[0] + DAY)
 
     def _line(self, count: int, now: float) -> Line:
-        if count == self._room and self._rules.policy != "waves":
-            return Line(count, count, 0.0, 0.0, now % DAY, None, tuple)
-        waiting = np.array(self._first.least(len(self._first)), dtype=np.int64)
+        waiting = self._first.least(len(self._first))
         others = self._again
         due = min(
             float(self._due[waiting].min(initial=NEVER)), min((j.due for _, j, _ in others), default=NEVER)

@@ -92,6 +92,7 @@ class Played:
         self.done = np.full(self.size, np.nan)
         self.tests: dict[int, int] = {}
         self.due_of: dict[int, float] = {}
+        self.ended: set[int] = set()
         self._chance()
         self._line()
         self._stations()
@@ -124,6 +125,7 @@ class Played:
                 self.choice[own] = found
                 ends = np.array([course.next in ENDS for course in courses])
                 self.leaves[own] = ends[found] & (kind != POOL)
+        self.stays = ~self.leaves
         self._later: list[Floats] = []
 
     def _tide(self) -> None:
@@ -196,6 +198,9 @@ class Played:
         for lane in self.lines._lanes:  # noqa: SLF001 - of this module
             lane.queued = lambda: sum(len(queue) for queue in before)
         self.controls = self._stream("controls")
+        last = self.model.steps[-1]
+        plain = len(self.model.steps) == self.reads_at + 2 and not last.servers and not last.per_positive
+        self.delayed = self.stations[-1].times if plain else None
 
     @staticmethod
     def _reading_positives(minutes: float) -> Any:
@@ -293,23 +298,30 @@ class Played:
             self._void(plate)
             return
         ids = plate.first
-        leaves = self.leaves[ids]
         review: list[int] = []
-        if np.count_nonzero(leaves) == ids.size:
-            self._report(ids)
-        else:
-            self._report(ids[leaves])
-            for tid in ids[~leaves].tolist():
+        staying = ids[self.stays[ids]]
+        if staying.size:
+            self._report(ids[self.leaves[ids]])
+            for tid in staying.tolist():
                 self._follow(tid, self._course(tid), review)
+        else:
+            self._report(ids)
         for job in plate.again:
             self._follow(job.tid, self._course(job.tid), review)
         plate.positives = len(review)
         if self.reads_at == len(self.stations) - 1:
             for tid in review:
                 self._finish(tid)
+        elif review and self.delayed is not None:
+            self._later_done(review, self.env.now + self.delayed.take())
         elif review:
             plate.review = review
             self._pass_on(self.reads_at + 1, plate)
+
+    def _later_done(self, tubes: list[int], at: float) -> None:
+        """Tubes that leave after a delay in which nobody waits for anybody: no event is needed."""
+        for tid in tubes:
+            self._finish(tid, at)
 
     def _pass_on(self, number: int, plate: Plate) -> None:
         station = self.stations[number]
@@ -322,10 +334,11 @@ class Played:
         self.done[known] = self.env.now
         self.left -= known.size
 
-    def _finish(self, tid: int) -> None:
+    def _finish(self, tid: int, at: float | None = None) -> None:
         """The laboratory is done with one tube."""
-        if tid < self.size and np.isnan(self.done[tid]):
-            self.done[tid] = self.env.now
+        if tid < self.size and tid not in self.ended:
+            self.ended.add(tid)
+            self.done[tid] = self.env.now if at is None else at
             self.left -= int(self.start.kind[tid] != POOL)
 
     def _course(self, tid: int) -> Course:
@@ -333,13 +346,10 @@ class Played:
         tested = self.tests.get(tid, 0)
         self.tests[tid] = tested + 1
         known = tid < self.size
-        kind = KINDS[self.start.kind[tid]] if known else KINDS[0]
+        first, again, bounds = self.start.courses[self.start.kind[tid] if known else 0]
         if not tested:
-            began_again = known and bool(self.state.again[tid])
-            return self.model.courses[f"{kind} {'again' if began_again else 'first'}"][int(self.choice[tid])]
-        name = f"{kind} again"
-        chance = self._chance_of(tid, tested)
-        return self.model.courses[name][bisect_right(self.start.bounds[name], chance)]
+            return (again if known and self.start.retested[tid] else first)[int(self.choice[tid])]
+        return again[bisect_right(bounds, self._chance_of(tid, tested))]
 
     def _chance_of(self, tid: int, tested: int) -> float:
         """The uniform number of a later test of a tube."""

@@ -5,7 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.now import COMING, IN_REVIEW, ON_PLATE, POOLED, WAITING, Floats, Ints, Model, State, seen_of
+from sim.now import (
+    COMING,
+    IN_REVIEW,
+    KINDS,
+    ON_PLATE,
+    POOLED,
+    WAITING,
+    Course,
+    Floats,
+    Ints,
+    Model,
+    State,
+    seen_of,
+)
 from sim.service import stream
 
 LONGEST = 2880.0
@@ -37,6 +50,8 @@ class Start:
     persons: list[int]
     lane: list[int]
     kind: list[int]
+    retested: list[bool]
+    courses: tuple[tuple[tuple[Course, ...], tuple[Course, ...], list[float]], ...]
 
     @classmethod
     def of(cls, model: Model, state: State, seed: int) -> "Start":
@@ -48,6 +63,9 @@ class Start:
         static = first[np.lexsort(received if model.fill.policy == "fifo-full" else key)]
         pooled = np.flatnonzero(state.where == POOLED)
         members = {int(pool): pooled[state.pool[pooled] == pool] for pool in np.unique(state.pool[pooled])}
+        bounds = {
+            name: np.cumsum([c.share for c in many])[:-1].tolist() for name, many in model.courses.items()
+        }
         return cls(
             model=model,
             state=state,
@@ -56,9 +74,7 @@ class Start:
             coming=np.flatnonzero(state.where == COMING),
             again=np.flatnonzero(waits & state.again),
             by_came=np.argsort(state.came[static], kind="stable"),
-            bounds={
-                name: np.cumsum([c.share for c in many])[:-1].tolist() for name, many in model.courses.items()
-            },
+            bounds=bounds,
             members=members,
             horizon=horizon(model, state),
             lanes=int(state.lane.max(initial=0)) + 1,
@@ -72,6 +88,11 @@ class Start:
             persons=state.persons.tolist(),
             lane=state.lane.tolist(),
             kind=state.kind.tolist(),
+            retested=state.again.tolist(),
+            courses=tuple(
+                (model.courses[f"{kind} first"], model.courses[f"{kind} again"], bounds[f"{kind} again"])
+                for kind in KINDS
+            ),
         )
 
 
