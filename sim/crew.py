@@ -3,8 +3,8 @@
 import numpy as np
 
 from scheduler.shifts import windows, without
-from sim.engine import Rostered
 from sim.scenario import DAY
+from sim.servers import Rostered
 from sim.spec import Bench, Laboratory
 from sim.specimens import by_day
 

@@ -4,7 +4,6 @@ A station asks its queue when the next batch may start and its servers who is fr
 No process waits anywhere: every event carries a callback, six list operations a batch in all.
 """
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +15,8 @@ import simpy
 from numpy.typing import NDArray
 from simpy.events import NORMAL
 
+from sim.servers import NEVER, Servers
 from sim.service import Times
-
-NEVER = float("inf")
 
 
 class Due:
@@ -161,114 +159,6 @@ class Items:
         return self.ids.size - self._used + self._waiting
 
 
-class Always:
-    """Servers that are always on."""
-
-    __slots__ = ("count", "free")
-
-    def __init__(self, count: int) -> None:
-        self.count = self.free = count
-
-    def take(self, now: float, minutes: float) -> tuple[int, float] | None:
-        """(server, when it is done), or None when nobody is free."""
-        if not self.free:
-            return None
-        self.free -= 1
-        return 0, now + minutes
-
-    def give(self, server: int) -> None:
-        """A server is free again."""
-        del server
-        self.free += 1
-
-    def next_on(self, now: float) -> float:
-        """When somebody who is off now comes on."""
-        del now
-        return NEVER
-
-    def until(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Server-minutes on duty from 0 up to each time."""
-        return self.count * times
-
-
-class Rostered:
-    """Servers that are on in windows; `ending` says what happens to work when a window ends."""
-
-    __slots__ = ("_begins", "_idle", "ending", "windows")
-
-    def __init__(self, windows: Sequence[Sequence[tuple[float, float]]], ending: str = "overrun") -> None:
-        self.windows = [tuple(own) for own in windows]
-        self._begins = [[begin for begin, _ in own] for own in windows]
-        self._idle = list(range(len(self.windows)))
-        self.ending = ending
-
-    def take(self, now: float, minutes: float) -> tuple[int, float] | None:
-        """See `Always`. The first idle server on duty takes the work."""
-        passed: list[int] = []
-        found = None
-        while self._idle and found is None:
-            server = heappop(self._idle)
-            place = bisect_right(self._begins[server], now) - 1
-            if place >= 0 and now < self.windows[server][place][1]:
-                finish = self._finish(server, place, now, minutes)
-                found = None if finish is None else (server, finish)
-            if found is None:
-                passed.append(server)
-        for server in passed:
-            heappush(self._idle, server)
-        return found
-
-    def _finish(self, server: int, place: int, now: float, minutes: float) -> float | None:
-        end = self.windows[server][place][1]
-        if now + minutes <= end or self.ending == "overrun":
-            return now + minutes
-        if self.ending == "fits":
-            return None
-        left = minutes - (end - now)
-        for begin, finish in self.windows[server][place + 1 :]:
-            if left <= finish - begin:
-                return begin + left
-            left -= finish - begin
-        return None
-
-    @property
-    def free(self) -> int:
-        """Servers without work, on duty or off."""
-        return len(self._idle)
-
-    def give(self, server: int) -> None:
-        """See `Always`."""
-        heappush(self._idle, server)
-
-    def next_on(self, now: float) -> float:
-        """See `Always`."""
-        soonest = NEVER
-        for server in self._idle:
-            begins = self._begins[server]
-            place = bisect_right(begins, now)
-            if place < len(begins):
-                soonest = min(soonest, begins[place])
-        return soonest
-
-    def until(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """See `Always`."""
-        pairs = [window for own in self.windows for window in own]
-        begins, ends = (np.array([pair[side] for pair in pairs]) for side in (0, 1))
-        return spent(times, np.maximum(begins, 0.0), np.maximum(ends, 0.0))
-
-
-def spent(
-    times: NDArray[np.float64], begins: NDArray[np.float64], ends: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Minutes of all stretches together that lie before each time; the order of the stretches is free."""
-    total = np.zeros(times.size)
-    for sign, edges in ((1, np.sort(begins)), (-1, np.sort(ends))):
-        sums = np.concatenate([[0.0], np.cumsum(edges)])
-        passed = np.searchsorted(edges, times, side="right")
-        total += sign * (times * passed - sums[passed])
-    return total
-
-
 @dataclass
 class Log:
     """What a station saw: for every part that started, when it came, when it started; when a batch ended."""
@@ -300,7 +190,7 @@ class Station:
         env: simpy.Environment,
         name: str,
         queue: Queue,
-        servers: Always | Rostered,
+        servers: Servers,
         times: Times,
         done: Callable[[Any], None],
         added: Callable[[Any], float] | None = None,

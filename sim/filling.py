@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler import FillRules, Line, judge
-from sim.engine import NEVER
+from sim.servers import NEVER
 
 LOOK = 5.0
 """Minutes after which somebody who waits for a plate to fill looks again."""

@@ -1,15 +1,16 @@
 """One replication of a forecast: the laboratory played on until every tube is reported."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import simpy
 
-from sim.engine import NEVER, Always, Lots, Station
+from sim.duty import DAY, Capacity, Level
+from sim.engine import Lots, Station
 from sim.filling import Filling, Firsts, Plate
+from sim.lines import Again, Lines
 from sim.now import (
     KINDS,
     POOL,
@@ -18,6 +19,7 @@ from sim.now import (
     Ints,
     left_of,
 )
+from sim.servers import NEVER, Always
 from sim.service import Times, stream
 from sim.starting import Start
 
@@ -30,56 +32,6 @@ ENDS = ("report", "recollect")
 """Courses with which the laboratory is done with a tube as soon as it is read."""
 
 NOBODY: Ints = np.empty(0, dtype=np.int64)
-
-
-@dataclass(slots=True)
-class Again:
-    """A job that is no first test, as `sim.filling` wants it."""
-
-    tid: int
-    priority: int
-    due: float
-    received: float
-    persons: int
-    test: str = "re-extract"
-
-
-class Lines:
-    """A line for each assay; the plate of the most urgent job that may close goes first."""
-
-    __slots__ = ("_lanes", "_next")
-
-    def __init__(self, lanes: Sequence[Filling]) -> None:
-        self._lanes, self._next = lanes, lanes[0]
-
-    def ready(self, now: float) -> float:
-        """See `sim.engine.Queue`."""
-        if len(self._lanes) == 1:
-            return self._next.ready(now)
-        soonest = NEVER
-        asked = [(lane.ready(now), lane) for lane in self._lanes if len(lane)]
-        for at, lane in sorted(asked, key=lambda pair: pair[1].head() or (NEVER,)):
-            if at <= now:
-                self._next = lane
-                return now
-            soonest = min(soonest, at)
-        return soonest
-
-    def take(self, now: float) -> tuple[list[Plate], Floats]:
-        """See `sim.engine.Queue`."""
-        return self._next.take(now)
-
-    def flush(self) -> None:
-        """See `sim.engine.Queue`."""
-        for lane in self._lanes:
-            lane.flush()
-
-    def put(self, lane: int, job: Again, now: float) -> None:
-        """Let a job wait."""
-        self._lanes[lane].put(job, now)
-
-    def __len__(self) -> int:
-        return sum(len(lane) for lane in self._lanes)
 
 
 class Played:
@@ -189,18 +141,42 @@ class Played:
         for number, step in enumerate(self.model.steps):
             queue: Any = Lots() if number else self.lines
             times = Times(step.name, step.service, self._stream(step.name))
-            servers = Always(step.servers or NO_LIMIT)
+            servers = self._servers(number)
             added = self._reading_positives(step.per_positive) if step.per_positive else None
             self.stations.append(
                 Station(self.env, step.name, queue, servers, times, self._passed(number), added)
             )
         before = [s.queue for s in self.stations[1 : self.reads_at + 1]]
-        for lane in self.lines._lanes:  # noqa: SLF001 - of this module
-            lane.queued = lambda: sum(len(queue) for queue in before)
+        self.lines.behind(lambda: sum(len(queue) for queue in before))
         self.controls = self._stream("controls")
-        last = self.model.steps[-1]
-        plain = len(self.model.steps) == self.reads_at + 2 and not last.servers and not last.per_positive
-        self.delayed = self.stations[-1].times if plain else None
+        self._delays()
+
+    def _servers(self, number: int) -> Always | Capacity:
+        """Who works at a step: all the time, or as many as are on duty or in service."""
+        step, duty, now = self.model.steps[number], self.start.duties[number], self.state.now
+        if not step.servers:
+            return Always(NO_LIMIT)
+        if duty is not None:
+            people = duty.people(now, self._stream(f"duty {step.name}"))
+            each = step.each or step.servers / max(duty.most, 1)
+            return Capacity(people.scaled(each, step.servers), step.servers)
+        if step.wear:
+            level = step.wear.level(step.servers, now, self.start.horizon, self._stream(f"wear {step.name}"))
+            return Capacity(level, step.servers)
+        return Always(step.servers)
+
+    def _delays(self) -> None:
+        """Review without a queue: minutes, by parts of the day, with somebody there."""
+        last, duty = self.model.steps[-1], self.start.duties[-1]
+        self.delays: list[Times] = []
+        self.there: Level | None = None
+        if len(self.model.steps) == self.reads_at + 2 and not last.servers and not last.per_positive:
+            self.delays = [self.stations[-1].times]
+        if self.delays and last.blocks:
+            parts = enumerate(last.blocks)
+            self.delays = [Times(last.name, own, self._stream(last.name, part)) for part, own in parts]
+        if self.delays and duty is not None:
+            self.there = duty.people(self.state.now, self._stream(f"duty {last.name}"))
 
     @staticmethod
     def _reading_positives(minutes: float) -> Any:
@@ -232,8 +208,15 @@ class Played:
                 self._finish(tid)
             return
         uniform = self._stream("review").random(self.size)[tubes]
-        left = left_of(self.start.seen[last], self.state.now - self.state.came[tubes], uniform)
+        now, came = self.state.now, self.state.came[tubes]
+        waited = now - came
+        if self.there is not None:
+            waited = np.array([self.there.worked(at, now) for at in came.tolist()])
+        left = left_of(self.start.seen[last], waited, uniform)
         for tid, minutes in zip(tubes.tolist(), left.tolist(), strict=True):
+            if self.delays:
+                self._leave([tid], minutes)
+                continue
             plate = Plate(-1, NOBODY, [], (0.0, 0.0), "in work", review=[tid])
             self.stations[last].resume([plate], minutes)
 
@@ -312,14 +295,17 @@ class Played:
         if self.reads_at == len(self.stations) - 1:
             for tid in review:
                 self._finish(tid)
-        elif review and self.delayed is not None:
-            self._later_done(review, self.env.now + self.delayed.take())
+        elif review and self.delays:
+            part = int(self.env.now % DAY * len(self.delays) / DAY)
+            self._leave(review, self.delays[part].take())
         elif review:
             plate.review = review
             self._pass_on(self.reads_at + 1, plate)
 
-    def _later_done(self, tubes: list[int], at: float) -> None:
-        """Tubes that leave after a delay in which nobody waits for anybody: no event is needed."""
+    def _leave(self, tubes: list[int], minutes: float) -> None:
+        """Tubes that leave after minutes in which nobody waits for anybody: no event is needed."""
+        now = self.env.now
+        at = now + minutes if self.there is None else self.there.after(now, minutes)
         for tid in tubes:
             self._finish(tid, at)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.duty import AHEAD_DAYS, BEHIND_DAYS, DAY, Duty, of_hours
 from sim.now import (
     COMING,
     IN_REVIEW,
@@ -17,6 +18,7 @@ from sim.now import (
     Ints,
     Model,
     State,
+    Step,
     seen_of,
 )
 from sim.service import stream
@@ -51,6 +53,7 @@ class Start:
     lane: list[int]
     kind: list[int]
     retested: list[bool]
+    duties: tuple[Duty | None, ...]
     courses: tuple[tuple[tuple[Course, ...], tuple[Course, ...], list[float]], ...]
 
     @classmethod
@@ -89,11 +92,21 @@ class Start:
             lane=state.lane.tolist(),
             kind=state.kind.tolist(),
             retested=state.again.tolist(),
+            duties=tuple(on_duty(step, state.now) for step in model.steps),
             courses=tuple(
                 (model.courses[f"{kind} first"], model.courses[f"{kind} again"], bounds[f"{kind} again"])
                 for kind in KINDS
             ),
         )
+
+
+def on_duty(step: Step, now: float) -> Duty | None:
+    """Who works at a step from now on: as planned, else in the hours in which anybody was seen."""
+    if step.duty is not None:
+        return step.duty.coming(now)
+    if not step.hours or all(step.hours):
+        return None
+    return of_hours(step.hours, np.floor(now / DAY) - BEHIND_DAYS, BEHIND_DAYS + AHEAD_DAYS)
 
 
 def horizon(model: Model, state: State) -> float:
@@ -103,4 +116,5 @@ def horizon(model: Model, state: State) -> float:
     limits = [step.service.average / step.servers for step in model.steps if step.servers]
     straight = sum(step.service.average for step in model.steps)
     last = float(np.max(state.came, initial=state.now)) - state.now
-    return min(max(1.5 * (plates * max(limits, default=0.0) + straight + last), 240.0), LONGEST)
+    night = DAY if any(on_duty(step, state.now) is not None for step in model.steps) else 0.0
+    return min(night + max(1.5 * (plates * max(limits, default=0.0) + straight + last), 240.0), LONGEST)

@@ -5,7 +5,8 @@ import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.engine import NEVER, Always, Items, Lots, Station
+from sim.engine import Items, Lots, Station
+from sim.servers import NEVER, Always
 from sim.service import Service, Times
 
 
