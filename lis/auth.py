@@ -52,6 +52,8 @@ PERMISSIONS: Final[dict[str, frozenset[Role]]] = {
     "amend": frozenset({Role.REVIEWER, Role.MANAGER}),
     "discard": frozenset({Role.REVIEWER, Role.MANAGER}),
     "quality": frozenset({Role.REVIEWER, Role.MANAGER}),
+    "duty": frozenset({Role.MANAGER, Role.ADMINISTRATOR}),
+    "attend": _BENCH,
     "simulate": frozenset({Role.MANAGER}),
     "export": frozenset({Role.MANAGER, Role.ADMINISTRATOR}),
     "accounts": frozenset({Role.ADMINISTRATOR}),

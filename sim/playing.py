@@ -45,11 +45,11 @@ class Played:
         self.tests: dict[int, int] = {}
         self.due_of: dict[int, float] = {}
         self.ended: set[int] = set()
+        self.left = int((self.state.kind != POOL).sum())
         self._chance()
         self._line()
         self._stations()
         self._in_hand()
-        self.left = int((self.state.kind != POOL).sum())
         self._play()
 
     def _stream(self, name: str, *place: int) -> np.random.Generator:

@@ -25,6 +25,7 @@ from lis.queries.devices import (
     last_event_at,
     open_codes,
 )
+from lis.queries.duty import Spell, absences, duty_acts, duty_plans, outages
 from lis.queries.evidence import (
     all_reports,
     misplaced_readings,
@@ -168,8 +169,10 @@ __all__ = [
     "Row",
     "RunTally",
     "Series",
+    "Spell",
     "Task",
     "Turnaround",
+    "absences",
     "account_row",
     "accounts",
     "actor_of",
@@ -189,6 +192,8 @@ __all__ = [
     "devices",
     "due_first",
     "dump",
+    "duty_acts",
+    "duty_plans",
     "dyes_seen",
     "enrolment_row",
     "event_counts",
@@ -237,6 +242,7 @@ __all__ = [
     "open_recalls",
     "open_tasks",
     "other_singles",
+    "outages",
     "outcomes_of",
     "past_facts",
     "past_plates",
