@@ -153,7 +153,7 @@ def _situation(lab: Laboratory, order: capacity.Order) -> capacity.Situation:
         if order.at is None:
             unit = Unit(conn, now, "forecast", Head(0, GENESIS))
             order = replace(order, ends={one.plate_id: one.ends_at for one in foreseen(unit, lab.rules)})
-        return capacity.look(conn, lab.rules, order, now)
+        return capacity.look(conn, lab.rules, order, now, lab.zone)
 
 
 def alarms(lab: Laboratory, conn: Connection, limit: int = queries.PAGE) -> list[dict[str, Any]]:

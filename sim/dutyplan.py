@@ -311,32 +311,22 @@ def _cut(windows: Sequence[Window], start: float, end: float) -> list[Window]:
     return cut
 
 
-def plan_of(
-    since: dt.date, title: str, staff: Mapping[str, tuple[str, Rota]], people: Mapping[tuple[str, int], int]
-) -> DutyPlan:
-    """A plan out of a proposed rota: day 0 of the rota is taken to be a Monday.
+def plan_of(since: dt.date, title: str, rotas: Mapping[str, Rota]) -> DutyPlan:
+    """A plan out of rotas.
 
     Args:
         since: first day.
         title: for people.
-        staff: role -> (name of the staff, its rota).
-        people: (shift, day of the week) -> people on duty.
+        rotas: station -> its rota; day 0 of the rota is taken to be a Monday.
     """
-    shifts = []
-    for role, (_, rota) in staff.items():
-        for shift in rota.shifts:
-            by_count: dict[int, list[int]] = {}
-            for day in range(7):
-                count = people.get((shift.name, day), 0)
-                by_count.setdefault(count, []).append(day)
-            rows = [(count, days) for count, days in sorted(by_count.items(), reverse=True) if count]
-            for number, (count, days) in enumerate(rows):
-                name = shift.name if len(rows) == 1 else f"{shift.name} {number + 1}"
-                breaks = tuple((round(a), round(b)) for a, b in shift.breaks)
-                shifts.append(
-                    PlannedShift(
-                        *(role, name, round(shift.start), round(shift.end), count, tuple(days), breaks),
-                        *(round(rota.spell), round(rota.rest)),
-                    )
-                )
+    shifts = [
+        PlannedShift(
+            *(role, one.name, round(one.start), round(one.end), one.people),
+            *(one.days or tuple(range(7)), tuple((round(a), round(b)) for a, b in one.breaks)),
+            *(round(rota.spell), round(rota.rest)),
+        )
+        for role, rota in rotas.items()
+        for one in rota.shifts
+        if one.people
+    ]
     return DutyPlan(since, tuple(shifts), title=title)

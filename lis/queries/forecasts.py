@@ -22,6 +22,7 @@ MOST_EVENTS: Final = 100_000
 STEPS: Final = (
     e.Sealed,
     e.Received,
+    e.Plated,
     e.Called,
     e.Concluded,
     e.RetestOrdered,
@@ -110,13 +111,14 @@ class Fact(NamedTuple):
     outcome: str
     priority: int
     due_at: datetime | None
+    actor: str = ""
 
 
 _FACTS: Final = Prepared(
     select(
         *(event.c[name] for name in ("tube_id", "kind", "at")),
         *(tube.c[name] for name in ("kind", "tier", "persons")),
-        *(event.c[name] for name in ("test", "reason", "outcome", "priority", "due_at")),
+        *(event.c[name] for name in ("test", "reason", "outcome", "priority", "due_at", "actor")),
     )
     .join(tube, tube.c.tube_id == event.c.tube_id)
     .where(
@@ -154,9 +156,10 @@ def _last_event(conn: Connection, until: datetime) -> int:
 
 
 def _fact(row: tuple[Any, ...]) -> Fact:
-    code, kind, at, tube_kind, tier, persons, test, reason, outcome, priority, due = row
+    code, kind, at, tube_kind, tier, persons, test, reason, outcome, priority, due, actor = row
     said = (test or "", reason or "", outcome or "", priority or 0)
-    return Fact(code, kind, from_text(at), tube_kind, tier, persons, *said, from_text(due) if due else None)
+    until = from_text(due) if due else None
+    return Fact(code, kind, from_text(at), tube_kind, tier, persons, *said, until, actor)
 
 
 def cyclers_used(conn: Connection, since: datetime) -> set[str]:

@@ -18,6 +18,7 @@ from lis.web import (
     api,
     api_admin,
     api_capacity,
+    api_duty,
     api_plates,
     api_pools,
     api_quality,
@@ -72,6 +73,7 @@ def create_app(
     app.include_router(api_pools.router)
     app.include_router(api_quality.router)
     app.include_router(api_capacity.router)
+    app.include_router(api_duty.router)
     app.include_router(api_simulations.router)
     app.include_router(api_admin.open_router)
     app.include_router(pages.router)

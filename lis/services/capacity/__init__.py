@@ -1,6 +1,7 @@
 """What the laboratory can still take, and when everybody will be told: forecasts from the live state."""
 
 from lis.services.capacity.admitting import MODES, Wish, admission_json, ask, check
+from lis.services.capacity.attending import by_hour
 from lis.services.capacity.foretelling import (
     FRESH,
     REPLICATIONS,
@@ -32,6 +33,7 @@ __all__ = [
     "Wish",
     "admission_json",
     "ask",
+    "by_hour",
     "check",
     "document",
     "fit_json",

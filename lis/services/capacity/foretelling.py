@@ -17,6 +17,7 @@ from sim.trials import advise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from zoneinfo import ZoneInfo
 
     from sqlalchemy import Connection
 
@@ -75,7 +76,7 @@ class Foretold:
     advice: tuple[Advice, ...]
 
 
-def look(conn: Connection, rules: Rulebook, order: Order, now: datetime) -> Situation:
+def look(conn: Connection, rules: Rulebook, order: Order, now: datetime, zone: ZoneInfo) -> Situation:
     """Gather what a forecast needs.
 
     Raises:
@@ -86,7 +87,7 @@ def look(conn: Connection, rules: Rulebook, order: Order, now: datetime) -> Situ
         raise Invalid("FORECAST_TIME", "A forecast begins now or in the past; give an earlier time.")
     state = situation(conn, rules, at, order.ends, rewound=order.at is not None)
     impatient = rules.fill(rules.template(), impatient=True)
-    return Situation(at, state, learned(conn, rules, at), impatient)
+    return Situation(at, state, learned(conn, rules, at, zone), impatient)
 
 
 def foretell(seen: Situation, order: Order) -> Foretold:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lis import queries
+from lis.services.capacity.attending import minute_of
 from lis.services.capacity.foretelling import SHARES
-from lis.services.capacity.gathering import midnight, minute_of
+from lis.services.capacity.gathering import midnight
 from sim.score import Score, score, together
 
 if TYPE_CHECKING:
