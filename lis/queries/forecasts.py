@@ -13,7 +13,18 @@ from lis.db import Prepared, among
 from lis.ledger import as_fact, as_tube
 from lis.queries.common import Row, all_rows, one_row, parts
 from lis.queries.tubes import UNREPORTED
-from lis.schema import device, event, forecast, forecast_advice, forecast_tube, plate, report, run, tube
+from lis.schema import (
+    device,
+    event,
+    forecast,
+    forecast_advice,
+    forecast_score,
+    forecast_tube,
+    plate,
+    report,
+    run,
+    tube,
+)
 from lis.tube import Tube, evolve
 
 MOST_EVENTS: Final = 100_000
@@ -209,6 +220,24 @@ def forecasts(conn: Connection, since: datetime | None = None) -> list[Row]:
     """All forecasts of moments from ``since`` on, oldest first."""
     found = select(forecast).order_by(forecast.c.at, forecast.c.forecast_id)
     return all_rows(conn, found if since is None else found.where(forecast.c.at >= since))
+
+
+def anybody_waits(conn: Connection) -> bool:
+    """Whether a tube is without its report."""
+    found = select(tube.c.tube_id).where(tube.c.state.in_(UNREPORTED)).limit(1)
+    return conn.execute(found).first() is not None
+
+
+def kept_scores(conn: Connection, since: datetime | None = None) -> list[Row]:
+    """Scores of forecasts that were deleted, of moments from ``since`` on, oldest first."""
+    found = select(forecast_score).order_by(forecast_score.c.at, forecast_score.c.forecast_id)
+    return all_rows(conn, found if since is None else found.where(forecast_score.c.at >= since))
+
+
+def delete_forecasts(conn: Connection, numbers: list[int]) -> None:
+    """Delete forecasts with everything that was foreseen in them."""
+    for table in (forecast_tube, forecast_advice, forecast):
+        conn.execute(table.delete().where(table.c.forecast_id.in_(numbers)))
 
 
 def outcomes_of(conn: Connection, forecast_id: int) -> list[Row]:

@@ -22,7 +22,7 @@ from lis.web.views import draw_plate, language_of, page
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 REVIEW_ROWS = 12
-LISTS = ("receive", "plate", "retest", "recollect", "review", "release", "hold", "quarantine")
+LISTS = ("receive", "plate", "retest", "recollect", "refer", "review", "release", "hold", "quarantine")
 
 After = Annotated[int, Query(ge=0, le=1_000_000)]
 
@@ -142,6 +142,8 @@ def worklist(request: Request, caller: Seen, name: str, after: After = 0) -> Res
         raise NotFound("WORKLIST_UNKNOWN", f"There is no worklist {name[:40]}. Known: {', '.join(LISTS)}.")
     if name == "quarantine":
         return instruments(request, caller)
+    if name == "refer":
+        return referrals(request, caller)
     recalls: list[dict[str, Any]] = []
     with caller.lab.database.read() as conn:
         tubes = queries.worklist(conn, name, limit=ROWS, after=after)
@@ -156,4 +158,16 @@ def worklist(request: Request, caller: Seen, name: str, after: After = 0) -> Res
         request, "worklist.html", caller.identity, name=name, tubes=tubes, recalls=recalls, after=after,
         rows=ROWS,
         total=sum(total.values()), may_person=caller.identity.may("person"),
+    )  # fmt: skip
+
+
+def referrals(request: Request, caller: Seen) -> Response:
+    """Persons without an answer whose specimens are used up: a clinician must decide."""
+    full = caller.identity.may("person")
+    with caller.lab.database.read() as conn:
+        found = queries.referrals(conn, caller.lab.database.clock.now())
+    people = [{**row, "name": row["name"] if full else masked_name(row["name"])} for row in found]
+    return page(
+        request, "worklist.html", caller.identity, name="refer", tubes=[], recalls=[], referrals=people,
+        after=0, rows=ROWS, total=len(people), may_person=full,
     )  # fmt: skip

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.benchmark
 CYCLERS = 4
 SEED = int(os.environ.get("TWIN_SEED", "3"))
 DONE = (0.25, 0.5, 0.75)
+TARGET_AT = 0.5
 KINDS = {
     "always": (a_laboratory(), False),
     "shifts, no plan": (with_shifts(policy="cost"), False),
@@ -63,6 +64,6 @@ def test_days(kind):
             f"\n{kind} | {share:.0%} | {one.mape:.1%} | {one.mape_left:.1%} | {one.cover80:.0%} | "
             f"{one.cover95:.1%} | {one.half_error:.1%}\n  {mape}\n  {cover}\n"
         )
-        if "no plan" not in kind:
+        if share == TARGET_AT and "no plan" not in kind:  # the target speaks of half of the work
             assert one.mape <= 0.074
-            assert 0.9 <= one.cover95 <= 0.98 or one.cover95 > 0.98
+            assert 0.9 <= one.cover95 <= 0.98

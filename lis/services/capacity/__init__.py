@@ -18,7 +18,7 @@ from lis.services.capacity.foretelling import (
 )
 from lis.services.capacity.gathering import learned, past, situation
 from lis.services.capacity.lateness import CAUSES, GATES, outlook
-from lis.services.capacity.scoring import scores
+from lis.services.capacity.scoring import forget, scores
 
 __all__ = [
     "CAUSES",
@@ -38,6 +38,7 @@ __all__ = [
     "document",
     "fit_json",
     "foretell",
+    "forget",
     "fresh",
     "keep",
     "learned",

@@ -39,6 +39,10 @@ FRESH: Final = timedelta(minutes=5)
 """A forecast no older than this is shown again instead of a new one."""
 
 
+SLOW: Final = timedelta(minutes=2)
+"""Whoever made a forecast of a moment longer ago than this asked for that moment."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What to forecast.
@@ -48,12 +52,14 @@ class Order:
         replications: how often the laboratory is played on.
         seed: of the chance.
         ends: plate -> when its live curves say it will be read.
+        workers: processes at most.
     """
 
     at: datetime | None = None
     replications: int = REPLICATIONS
     seed: int = 1
     ends: Mapping[str, datetime] = field(default_factory=dict)
+    workers: int = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +100,7 @@ def foretell(seen: Situation, order: Order) -> Foretold:
     """Play the laboratory on. Takes seconds, so nobody else may be kept waiting meanwhile."""
     model = seen.calibration.model
     much = len(seen.state.names) * order.replications >= MUCH
-    workers = min(os.cpu_count() or 1, 2) if much else 1
+    workers = min(os.cpu_count() or 1, order.workers) if much else 1
     found = forecast(model, seen.state, order.replications, order.seed, workers=workers)
     advice = advise(model, found, seen.impatient, order.seed) if found.backlog else []
     return Foretold(seen, order, found, tuple(advice))
@@ -168,10 +174,10 @@ def _advice(advice: Sequence[Advice], number: int) -> list[Row]:
 # -- what is shown ---------------------------------------------------------------------------------
 
 
-def fresh(conn: Connection, now: datetime) -> int | None:
-    """The number of a forecast made a moment ago of that moment, if there is one."""
+def fresh(conn: Connection, now: datetime, within: timedelta = FRESH) -> int | None:
+    """The number of a forecast made a moment ago of the moment of its making, if there is one."""
     row = queries.forecast_row(conn)
-    if row is None or row["at"] != row["made_at"] or now - row["made_at"] > FRESH:
+    if row is None or row["made_at"] - row["at"] > SLOW or now - row["made_at"] > within:
         return None
     return int(row["forecast_id"])
 
