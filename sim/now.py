@@ -29,6 +29,13 @@ COLUMNS = (
     *("kind", "again", "lane", "plate", "pool"),
 )
 NEXT = ("report", "review", "retest", "recollect")
+FORESEEN: Mapping[str, tuple[str, ...]] = {
+    "conclude": ("report", "review"),
+    "retest": ("retest",),
+    "test-singly": ("retest",),
+    "recollect": ("recollect",),
+}
+"""What the curves of a running plate let the rules do with a tube -> the courses that may be meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +196,7 @@ class State:
         plate: index into `plates`, -1 for none.
         pool: index of its pool, -1 for none.
         plates: plates on their way.
+        told: place -> a key of `FORESEEN`: what the curves of a running plate let the rules do with it.
     """
 
     now: float
@@ -205,6 +213,7 @@ class State:
     plate: Ints
     pool: Ints
     plates: tuple[InWork, ...] = ()
+    told: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         size = len(self.names)
@@ -224,7 +233,7 @@ class State:
         size = len(names)
         usual = {"where": WAITING, "came": now, "due": now + 1440.0, "priority": 0, "persons": 1, "kind": 0}
         usual |= {"again": False, "lane": 0, "plate": -1, "pool": -1}
-        made = {name: np.full(size, value) for name, value in usual.items()}
+        made: dict[str, Any] = {name: np.full(size, value) for name, value in usual.items()}
         for name in ("came", "due"):
             made[name] = made[name].astype(np.float64)
         for name in given.keys() - {"promised"}:

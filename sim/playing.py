@@ -11,14 +11,7 @@ from sim.duty import DAY, Capacity, Level
 from sim.engine import Lots, Station
 from sim.filling import Filling, Firsts, Plate
 from sim.lines import Again, Lines
-from sim.now import (
-    KINDS,
-    POOL,
-    Course,
-    Floats,
-    Ints,
-    left_of,
-)
+from sim.now import KINDS, POOL, Course, Floats, Ints, left_of
 from sim.servers import NEVER, Always
 from sim.service import Times, stream
 from sim.starting import Start
@@ -77,6 +70,9 @@ class Played:
                 self.choice[own] = found
                 ends = np.array([course.next in ENDS for course in courses])
                 self.leaves[own] = ends[found] & (kind != POOL)
+        for place, meant, shares in self.start.told:
+            self.choice[place] = meant[int(np.searchsorted(shares, uniform[place], side="right"))]
+            self.leaves[place] = self._first_course(place).next in ENDS and self.state.kind[place] != POOL
         self.stays = ~self.leaves
         self._later: list[Floats] = []
 
@@ -332,10 +328,15 @@ class Played:
         tested = self.tests.get(tid, 0)
         self.tests[tid] = tested + 1
         known = tid < self.size
-        first, again, bounds = self.start.courses[self.start.kind[tid] if known else 0]
         if not tested:
-            return (again if known and self.start.retested[tid] else first)[int(self.choice[tid])]
+            return self._first_course(tid)
+        _, again, bounds = self.start.courses[self.start.kind[tid] if known else 0]
         return again[bisect_right(bounds, self._chance_of(tid, tested))]
+
+    def _first_course(self, tid: int) -> Course:
+        known = tid < self.size
+        first, again, _ = self.start.courses[self.start.kind[tid] if known else 0]
+        return (again if known and self.start.retested[tid] else first)[int(self.choice[tid])]
 
     def _chance_of(self, tid: int, tested: int) -> float:
         """The uniform number of a later test of a tube."""

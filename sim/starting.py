@@ -1,6 +1,6 @@
 """What all replications of a forecast begin with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from sim.duty import AHEAD_DAYS, BEHIND_DAYS, DAY, Duty, of_hours
 from sim.now import (
     COMING,
+    FORESEEN,
     IN_REVIEW,
     KINDS,
     ON_PLATE,
@@ -54,6 +55,7 @@ class Start:
     kind: list[int]
     retested: list[bool]
     duties: tuple[Duty | None, ...]
+    told: tuple[tuple[int, Ints, Floats], ...]
     courses: tuple[tuple[tuple[Course, ...], tuple[Course, ...], list[float]], ...]
 
     @classmethod
@@ -92,12 +94,24 @@ class Start:
             lane=state.lane.tolist(),
             kind=state.kind.tolist(),
             retested=state.again.tolist(),
+            told=tuple(foreseen(model, state)),
             duties=tuple(on_duty(step, state.now) for step in model.steps),
             courses=tuple(
                 (model.courses[f"{kind} first"], model.courses[f"{kind} again"], bounds[f"{kind} again"])
                 for kind in KINDS
             ),
         )
+
+
+def foreseen(model: Model, state: State) -> Iterator[tuple[int, Ints, Floats]]:
+    """Of tubes whose curves tell: the place, the courses that are meant, and their shares, summed up."""
+    for place, word in state.told.items():
+        name = f"{KINDS[int(state.kind[place])]} {'again' if state.again[place] else 'first'}"
+        many = model.courses[name]
+        meant = [number for number, course in enumerate(many) if course.next in FORESEEN[word]]
+        shares = np.array([many[number].share for number in meant])
+        if shares.sum() > 0:
+            yield place, np.array(meant, dtype=np.int64), np.cumsum(shares) / shares.sum()
 
 
 def on_duty(step: Step, now: float) -> Duty | None:

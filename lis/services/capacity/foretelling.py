@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from sim.forecast import forecast
 from sim.trials import advise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from zoneinfo import ZoneInfo
 
     from sqlalchemy import Connection
@@ -43,6 +43,25 @@ SLOW: Final = timedelta(minutes=2)
 """Whoever made a forecast of a moment longer ago than this asked for that moment."""
 
 
+class Ahead(Protocol):
+    """A running plate whose curves are seen."""
+
+    @property
+    def plate_id(self) -> str:
+        """Barcode."""
+        ...
+
+    @property
+    def ends_at(self) -> datetime:
+        """When its run is likely to end."""
+        ...
+
+    @property
+    def tubes(self) -> Mapping[str, str]:
+        """Tube -> what the rules would do with it: a key of `sim.now.FORESEEN`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What to forecast.
@@ -52,6 +71,7 @@ class Order:
         replications: how often the laboratory is played on.
         seed: of the chance.
         ends: plate -> when its live curves say it will be read.
+        told: tube -> what its live curves would have the rules do with it.
         workers: processes at most.
     """
 
@@ -59,7 +79,14 @@ class Order:
     replications: int = REPLICATIONS
     seed: int = 1
     ends: Mapping[str, datetime] = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
     workers: int = 2
+
+    def knowing(self, ahead: Iterable[Ahead]) -> Order:
+        """The same with what running plates let foresee."""
+        many = tuple(ahead)
+        told = {tube: word for one in many for tube, word in one.tubes.items()}
+        return replace(self, ends={one.plate_id: one.ends_at for one in many}, told=told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +119,9 @@ def look(conn: Connection, rules: Rulebook, order: Order, now: datetime, zone: Z
     if at > now:
         raise Invalid("FORECAST_TIME", "A forecast begins now or in the past; give an earlier time.")
     state = situation(conn, rules, at, order.ends, rewound=order.at is not None)
+    place = {name: n for n, name in enumerate(state.names)}
+    told = {place[tube]: word for tube, word in order.told.items() if tube in place}
+    state = replace(state, told=told)
     impatient = rules.fill(rules.template(), impatient=True)
     return Situation(at, state, learned(conn, rules, at, zone), impatient)
 
