@@ -51,7 +51,7 @@ def rota_command(  # noqa: PLR0913 - every option is an argument
         print_json(rota_document(found))
         return
     if as_toml:
-        _print_plan(found)
+        print_plan(found)
         return
     if found.study is None:
         click.echo("No rota keeps up with the work: look for the bottleneck with lis plan.")
@@ -77,7 +77,7 @@ def rota_command(  # noqa: PLR0913 - every option is an argument
         )
 
 
-def _print_plan(found: Proposal) -> None:
+def print_plan(found: Proposal) -> None:
     """The rota as a duty plan from next Monday on, for the stations at which this staff works."""
     from datetime import UTC, datetime, timedelta
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from lis import laboratory, queries
-from lis.services import capacity, duty, reports
+from lis.services import capacity, duty, plates, reports
 from lis.services.capacity import Order
 from lis.tube import TubeState
 
@@ -33,7 +33,8 @@ def one_plate(bench, codes, positive=()):
     """Made, prepared, run, read; the positive ones are signed twice after a while."""
     plate = bench.plate(codes, load=False)
     bench.clock.advance(PREPARE)
-    bench.load(plate)
+    with bench.lab.database.write("anna") as unit:
+        plates.load(unit, plate, plate, "synthetic cycler")
     bench.clock.advance(RUN)
     bench.deliver(bench.table(plate, dict.fromkeys(positive, POSITIVE)), plate=plate)
     waiting = [code for code in codes if bench.tube(code).state is TubeState.IN_REVIEW]
