@@ -84,6 +84,7 @@ class AgentConfig:
     knock_s: float = 2.0
     ping_s: float = 10.0
     keep_days: float = 30.0
+    old_keys: tuple[Path, ...] = ()
 
     @property
     def health_file(self) -> Path:
@@ -883,7 +884,20 @@ class Agent:
     def _received(self, message: wire.Message) -> None:
         if message.type == wire.WELCOME:
             self.bridge_device = message.header["device"]
+            self._drop_old_keys()
         self._courier.received(message, time.time())
+
+    def _drop_old_keys(self) -> None:
+        """The bridge has just welcomed the key in use: those before it are worth nothing but to a thief."""
+        for path in self.config.old_keys:
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                LOG.warning("the old key %s could not be removed; remove it by hand (%s)", path, error)
+            else:
+                LOG.info("the key in use is welcome; the old one, %s, was removed", path)
 
     def _keep_alive(self, tick: float) -> None:
         """Ask for a sign of life when it is quiet; a link that stays deaf is built anew."""
@@ -1131,10 +1145,20 @@ def enrol_here(code_words: str, options: argparse.Namespace) -> str:
         "instrument": device,
         "server_key": z85.encode(code.server_key).decode("ascii"),
         "key_file": key_file.name,
+        "old_key_files": _outlived(before, key_file.name),
         "outbox": _plain(options.outbox) if options.outbox else before.get("outbox", "agent-outbox.db"),
     }
     _write_json(options.config, settings)
     return device
+
+
+def _outlived(before: dict[str, Any], key_file: str) -> list[str]:
+    """The keys made here for earlier codes; they are removed when the bridge has welcomed the new one."""
+    names = {before.get("key_file"), *before.get("old_key_files", ())} - {None, key_file}
+    return sorted(name for name in names if _OWN_KEY.match(name))
+
+
+_OWN_KEY = re.compile(r"nat-agent-[0-9a-f]{8}\.key_secret\Z")
 
 
 def _plain(value: Any) -> Any:
@@ -1244,6 +1268,7 @@ def _config(options: argparse.Namespace) -> AgentConfig:
     if secret is None:
         raise ValueError(f"{options.key_file} holds no secret key; give the file made by --new-key.")
     re.compile(options.plate_regex)
+    old_keys = getattr(options, "old_key_files", ())
     return AgentConfig(
         folder=options.folder,
         outbox=options.outbox,
@@ -1260,6 +1285,7 @@ def _config(options: argparse.Namespace) -> AgentConfig:
         health=options.health,
         settle_s=options.settle,
         poll_s=options.poll,
+        old_keys=tuple(options.config.resolve().parent / name for name in old_keys if _OWN_KEY.match(name)),
     )
 
 

@@ -13,18 +13,29 @@ import socket
 import tempfile
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 import zmq
-from zmq.utils.z85 import encode as z85
 
 from instruments import wire
-from instruments.desk import Allowance, Desk, Job, Outlet
+from instruments.admission import Admission
+from instruments.desk import Desk, Job, Outlet
 from instruments.door import ENROLMENTS, Door
+from instruments.flood import (
+    BUSY_POINTS,
+    PING_POINTS,
+    UNREADABLE_POINTS,
+    Allowance,
+    Penalties,
+    cost_of,
+    hang_up,
+)
 from instruments.intake import BridgeEvent, Intake, PartFolders, Receipt, Refused, Shipment
+from instruments.notices import Notices
+from instruments.sockets import KeyPair, listen, new_keypair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,39 +54,14 @@ __all__ = [
 
 LOG = logging.getLogger("instruments.bridge")
 
-_ZAP_ENDPOINT = "inproc://zeromq.zap.01"
-_ZAP_DOMAIN = b"nat-lis"
-_QUIET_AUDIT_S = 60.0
-_ROUTER_OPTIONS = {
-    zmq.ROUTER_MANDATORY: 1,  # an answer nobody can receive is an error, not a silence
-    zmq.ROUTER_HANDOVER: 1,  # the newest connection of a device is the living one
-    zmq.SNDHWM: 256,
-    zmq.RCVHWM: 64,
-    zmq.MAXMSGSIZE: 8 * 1024 * 1024,
-    zmq.HANDSHAKE_IVL: 5_000,
-    zmq.HEARTBEAT_IVL: 2_000,
-    zmq.HEARTBEAT_TIMEOUT: 6_000,
-    zmq.HEARTBEAT_TTL: 10_000,
-    zmq.BACKLOG: 100,
-    zmq.TCP_KEEPALIVE: 1,
-    zmq.TCP_KEEPALIVE_IDLE: 60,
-    zmq.TCP_KEEPALIVE_INTVL: 10,
-    zmq.TCP_KEEPALIVE_CNT: 3,
-    zmq.CURVE_SERVER: 1,
-    zmq.ZAP_ENFORCE_DOMAIN: 1,  # without this a dead authenticator would let everybody in
-}
+_TURN_S = 0.002
+"""For so long at most messages are taken before the answers to earlier ones go out."""
 
-
-class KeyPair(NamedTuple):
-    """A CURVE key pair, both keys as Z85 text in bytes (40 each)."""
-
-    public: bytes
-    secret: bytes
-
-
-def new_keypair() -> KeyPair:
-    """Make a fresh CURVE key pair."""
-    return KeyPair(*zmq.curve_keypair())
+_FLOODING = "more came at once than any cycler sends; what is too much is passed over unread"
+_CUT_OFF = (
+    "it sent on from {} after all it may send; its connection was shut down and its key is refused for "
+    "{:.0f} s. Stop the program there, or revoke the device"
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +91,8 @@ class Limits:
         file_bytes: largest file taken.
         burst: points one key may spend at once: a message costs one, and one more for every 64 KiB.
         a_second: points it gets back a second; the largest file costs about 1,200.
+        patience: points of what was passed over after which a key is cut off.
+        penalty_s: seconds for which it is refused then; twice as long each time, 15 minutes at most.
     """
 
     spool: Path | None = None
@@ -114,9 +102,8 @@ class Limits:
     file_bytes: int = wire.MAX_FILE_BYTES
     burst: float = 4_000.0
     a_second: float = 400.0
-
-
-BYTES_A_POINT = 64 * 1024
+    patience: float = 600.0
+    penalty_s: float = 10.0
 
 
 class Bridge:
@@ -156,14 +143,13 @@ class Bridge:
         self._on_event = on_event or (lambda _event: None)
         self._on_reads = on_reads or (lambda _reads: None)
         self._limits = limits or Limits()
-        self._metrics: Counter[str] = Counter()
-        self._counting = threading.Lock()
+        self._notices = Notices(self._tell)
+        self._penalties = Penalties(self._limits.penalty_s)
+        self._admission = Admission(enrolled, door, self._notices, self._penalties)
         self._stop = threading.Event()
         self._replies: deque[tuple[bytes, wire.Message]] = deque()
-        self._auditing = threading.Lock()
-        self._audited: OrderedDict[tuple[str, bytes], float] = OrderedDict()
         self._resources = contextlib.ExitStack()
-        self._allowance = Allowance(self._limits.burst, self._limits.a_second)
+        self._allowance = Allowance(self._limits.burst, self._limits.a_second, self._limits.patience)
         self._loop: threading.Thread | None = None
 
     # ------------------------------------------------------------------ life
@@ -182,7 +168,7 @@ class Bridge:
         self._loop = threading.Thread(target=self._run, name="bridge", daemon=True)
         for thread in (*self._crew, self._loop):
             thread.start()
-        self._event("started", None, f"listening on {self.endpoint}")
+        self._notices.event("started", None, f"listening on {self.endpoint}")
         return self
 
     def _open(self, opened: contextlib.ExitStack) -> None:
@@ -191,27 +177,18 @@ class Bridge:
         spool = self._limits.spool or Path(
             opened.enter_context(tempfile.TemporaryDirectory(prefix="nat-lis-parts-"))
         )
-        context = zmq.Context()
-        opened.callback(context.term)
-        self._zap = opened.enter_context(context.socket(zmq.REP))
-        self._zap.linger = 0
-        self._zap.bind(_ZAP_ENDPOINT)
-        self._router = opened.enter_context(context.socket(zmq.ROUTER))
-        self._router.linger = 1_000
-        for option, value in _ROUTER_OPTIONS.items():
-            self._router.setsockopt(option, value)
-        self._router.curve_publickey = self._keys.public
-        self._router.curve_secretkey = self._keys.secret
-        self._router.zap_domain = _ZAP_DOMAIN
-        self._router.bind(self.endpoint)
+        self._zap, self._router = listen(opened, self.endpoint, self._keys)
         self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        self._port = int(self.endpoint.rpartition(":")[2])
         self._bell, self._waker = (opened.enter_context(end) for end in socket.socketpair())
         self._bell.setblocking(False)
         self._waker.setblocking(False)
         self._events = Outlet("bridge-events", self._on_event, 10_000)
         self._reads = Outlet("bridge-reads", self._on_reads, self._limits.reads)
         self._desk = Desk(self._limits.queue)
-        self._intake = Intake(self._handler, PartFolders(spool), self._report, self._limits.file_bytes)
+        self._intake = Intake(
+            self._handler, PartFolders(spool), self._notices.report, self._limits.file_bytes
+        )
         self._crew = [
             threading.Thread(target=self._work, name=f"bridge-worker-{number}", daemon=True)
             for number in range(self._limits.workers)
@@ -233,7 +210,7 @@ class Bridge:
         self._loop.join()
         self._loop = None
         self._resources.close()
-        self._event("stopped", None, f"no longer listening on {self.endpoint}")
+        self._notices.event("stopped", None, f"no longer listening on {self.endpoint}")
         self._events.close(seconds)
         self._reads.close(seconds)
 
@@ -246,41 +223,13 @@ class Bridge:
     # ------------------------------------------------------------------ figures and events
     def snapshot(self) -> dict[str, int]:
         """Counters since the start, by name; a name that never happened is absent."""
-        with self._counting:
-            figures = dict(self._metrics)
+        figures = self._notices.figures()
         figures["reads_dropped"] = self._reads.dropped
         figures["events_dropped"] = self._events.dropped
         return figures
 
-    def _count(self, name: str) -> None:
-        with self._counting:
-            self._metrics[name] += 1
-
-    def _report(self, event: BridgeEvent) -> None:
-        LOG.info("%s %s: %s", event.kind, event.device or "", event.detail)
-        self._count(f"event_{event.kind}")
+    def _tell(self, event: BridgeEvent) -> None:
         self._events.put(event)
-
-    def _event(self, kind: str, device: str | None, detail: str, key: bytes = b"") -> None:
-        self._report(BridgeEvent(kind, device, detail, key))
-
-    def _event_once(self, kind: str, device: str | None, detail: str, key: bytes, about: bytes = b"") -> None:
-        """The same complaint about the same key at most once a minute: a flood must not drown the audit."""
-        self._count(kind)
-        if self._first_in_a_while((kind, key + about)):
-            self._event(kind, device, detail, key)
-
-    def _first_in_a_while(self, same: tuple[str, bytes]) -> bool:
-        now = time.monotonic()
-        with self._auditing:
-            before = self._audited.get(same)
-            if before is not None and now - before < _QUIET_AUDIT_S:
-                return False
-            self._audited[same] = now
-            self._audited.move_to_end(same)
-            if len(self._audited) > 1024:
-                self._audited.popitem(last=False)
-        return True
 
     # ------------------------------------------------------------------ the loop, only user of the sockets
     def _run(self) -> None:
@@ -296,86 +245,79 @@ class Bridge:
                     self._receive()
                 self._answer_all()
             except Exception:
-                self._count("loop_errors")
+                self._notices.count("loop_errors")
                 LOG.exception("the bridge went over an error in its loop")
         self._answer_all()
 
     def _admit(self) -> None:
-        """Answer one request of ZeroMQ's authentication protocol (RFC 27)."""
-        frames = self._zap.recv_multipart()
-        status, text, user = b"400", b"not enrolled", b""
-        try:
-            _version, _request, domain, address, _identity, mechanism, raw = frames
-            key = z85(raw)
-            admitted = (domain, mechanism) == (_ZAP_DOMAIN, b"CURVE") and self._admits(key, address.decode())
-            if admitted:
-                status, text, user = b"200", b"OK", key
-                self._count("admitted")
-            elif admitted is None:
-                status, text = b"300", b"too many unknown keys; later"
-        except Exception:
-            # RFC 27: a temporary failure. The device tries again by itself; after 400 it would not.
-            status, text = b"300", b"the enrolment could not be read"
-            self._count("loop_errors")
-            LOG.exception("a device could not be admitted")
-        self._zap.send_multipart([b"1.0", frames[1], status, text, user, b""])
-
-    def _admits(self, key: bytes, address: str) -> bool | None:
-        """Whether a key may connect: a device's, or that of a code; None: it may ask again later."""
-        if self._device(key) is not None:
-            return True
-        admitted = self._door.admits(key, address) if self._door else False
-        if admitted is None:
-            detail = f"too many unknown keys knocked within a minute, the last from {address}"
-            self._event_once("too-many-keys", None, detail, b"")
-        elif not admitted:
-            self._event_once("key-refused", None, f"a key that is not enrolled knocked from {address}", key)
-        return admitted
-
-    def _device(self, key: bytes) -> str | None:
-        return self._enrolled(key)
+        self._zap.send_multipart(self._admission.answer(self._zap.recv_multipart()))
 
     def _receive(self) -> None:
         """Take what has arrived, but not so much at once that answers wait."""
-        for _ in range(64):
+        end = time.monotonic() + _TURN_S
+        while time.monotonic() < end:
             try:
                 frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            self._count("messages")
+            self._notices.count("messages")
             try:
                 self._message(frames)
             except Exception:
-                self._count("loop_errors")
+                self._notices.count("loop_errors")
                 LOG.exception("a message was passed over; its sender will send it again")
 
     def _message(self, frames: list[zmq.Frame]) -> None:
-        routing_id = frames[0].bytes
-        key = str(frames[-1].get("User-Id")).encode()
+        routing_id, sender = frames[0].bytes, frames[-1]
+        key, now = str(sender.get("User-Id")).encode(), time.monotonic()
+        if self._penalties.bars(key, now):
+            self._hang_up(sender)  # what was under way when it was cut off, or another connection of it
+            return
+        if not self._allowance.takes(key, cost_of(frames), now):
+            self._pass_over(key, sender, now)
+            return
         if not (routing_id[:1] == b"\0" or routing_id == wire.routing_id(key)):
             # Not answered: the answer would travel to the device this address belongs to.
-            self._event_once("stolen-address", None, "a device used the address of another", key)
-            return
-        if not self._allowance.takes(key, 1 + sum(map(len, frames)) / BYTES_A_POINT, time.monotonic()):
-            detail = "more came at once than any cycler sends; what is too much is passed over unread"
-            self._event_once("flooding", self._device(key), detail, key)
+            self._allowance.charge(key, UNREADABLE_POINTS, now)
+            self._notices.once("stolen-address", None, "a device used the address of another", key)
             return
         pieces = [frame.bytes for frame in frames[1:]]
         try:
             message = wire.decode(pieces)
         except wire.WireError as error:
+            self._allowance.charge(key, UNREADABLE_POINTS, now)
             self._bad_frames(routing_id, key, error)
             return
         if message.type == wire.ENROL:
-            self._queue_enrolment(Job(routing_id, ENROLMENTS, message, key, _peer(frames[-1])))
+            self._queue_enrolment(Job(routing_id, ENROLMENTS, message, key, _peer(sender)))
             return
         device = self._device_now(routing_id, key, message.message_id)
         if device is not None:
             self._dispatch(Job(routing_id, device, message), key)
 
+    def _pass_over(self, key: bytes, sender: zmq.Frame, now: float) -> None:
+        """Leave a message unread; a key of which this is said too often is cut off."""
+        self._notices.once("flooding", self._name_of(key), _FLOODING, key)
+        if self._allowance.floods(key):
+            seconds = self._penalties.impose(key, now)
+            detail = _CUT_OFF.format(_peer(sender) or "an unknown address", seconds)
+            self._notices.count("cut-off")
+            self._notices.event("cut-off", self._name_of(key), detail, key)
+            self._hang_up(sender)
+
+    def _hang_up(self, sender: zmq.Frame) -> None:
+        self._notices.count("hung_up" if hang_up(sender, self._port, _peer(sender)) else "passed_over")
+
+    def _name_of(self, key: bytes) -> str | None:
+        try:
+            return self._enrolled(key)
+        except Exception:
+            LOG.exception("the enrolment could not be read")
+            return None
+
     def _queue_enrolment(self, job: Job) -> None:
         """A request to enrol counts only with the key of a code; the laboratory decides in a worker."""
-        if self._door is None or self._device(job.key) is not None or not self._door.knows(job.key):
+        if self._door is None or self._enrolled(job.key) is not None or not self._door.knows(job.key):
             sentence = "Enrolment is asked for with a code; ask the administrator for one."
             self._send(job.routing_id, wire.nack(job.message.message_id, wire.PERMANENT, "no-code", sentence))
         elif self._desk.put(job) == "full":
@@ -386,7 +328,7 @@ class Bridge:
         device = self._device_now(routing_id, key, error.message_id)
         if device is None:
             return
-        self._event_once(error.code, device, error.sentence, key)
+        self._notices.once(error.code, device, error.sentence, key)
         # A newer protocol is not the file's fault: it may come again when this side was updated.
         status = wire.PERMANENT if error.supported is None else wire.RETRYABLE
         self._send(
@@ -396,15 +338,15 @@ class Bridge:
     def _device_now(self, routing_id: bytes, key: bytes, message_id: bytes) -> str | None:
         """The device behind the key at this moment; otherwise the sender is told to keep its files."""
         try:
-            device = self._device(key)
+            device = self._enrolled(key)
         except Exception:
-            self._count("enrolment_errors")
+            self._notices.count("enrolment_errors")
             LOG.exception("the enrolment could not be read")
             sentence = "The bridge cannot read its list of devices now; keep the file and send it again."
             self._send(routing_id, wire.nack(message_id, wire.RETRYABLE, "enrolment-unreadable", sentence))
             return None
         if device is None:
-            self._event_once("key-revoked", None, "a key that is no longer enrolled sent a message", key)
+            self._notices.once("key-revoked", None, "a key that is no longer enrolled sent a message", key)
             sentence = "This device is not enrolled any more. Ask the laboratory's administrator."
             self._send(routing_id, wire.nack(message_id, wire.RETRYABLE, "not-enrolled", sentence))
         return device
@@ -413,12 +355,13 @@ class Bridge:
         message = job.message
         match message.type:
             case wire.RUN_FILE:
-                self._queue_file(job)
+                self._queue_file(job, key)
             case wire.PING:
+                self._allowance.charge(key, PING_POINTS, time.monotonic())
                 self._send(job.routing_id, wire.pong(message.message_id))
             case wire.HELLO:
                 agent = str(message.header["agent"])
-                self._event_once("hello", job.device, agent, key, agent.encode())
+                self._notices.once("hello", job.device, agent, key, agent.encode())
                 self._send(job.routing_id, wire.welcome(message.message_id, job.device))
             case wire.READS:
                 self._show_reads(job)
@@ -428,9 +371,11 @@ class Bridge:
                     job.routing_id, wire.nack(message.message_id, wire.PERMANENT, "wrong-way", sentence)
                 )
 
-    def _queue_file(self, job: Job) -> None:
+    def _queue_file(self, job: Job, key: bytes) -> None:
         outcome = self._desk.put(job)
-        self._count(f"parts_{outcome}")
+        self._notices.count(f"parts_{outcome}")
+        if outcome != "taken":
+            self._allowance.charge(key, BUSY_POINTS, time.monotonic())
         if outcome == "full":
             sentence = "Too many parts of this device wait already; send this one again later."
             self._send(job.routing_id, wire.nack(job.message.message_id, wire.RETRYABLE, "busy", sentence))
@@ -438,11 +383,11 @@ class Bridge:
     def _show_reads(self, job: Job) -> None:
         header = job.message.header
         if header["instrument"] != job.device:
-            self._event(
+            self._notices.event(
                 "wrong-instrument", job.device, f"live readings claim to be of {header['instrument']}"
             )
             return
-        self._count("reads")
+        self._notices.count("reads")
         values = wire.values_of(job.message)
         self._reads.put(
             Reads(job.device, header["run"], header["cycle"], header["dye"], values, header["plate"])
@@ -457,11 +402,11 @@ class Bridge:
 
     def _send(self, routing_id: bytes, message: wire.Message) -> None:
         """Answer if the device is still there; a lost answer is asked for by the resend."""
-        self._count(f"sent_{message.type.lower()}_{message.header.get('status', '')}".rstrip("_"))
+        self._notices.count(f"sent_{message.type.lower()}_{message.header.get('status', '')}".rstrip("_"))
         try:
             self._router.send_multipart([routing_id, *wire.encode(message)], zmq.NOBLOCK)
         except zmq.ZMQError as error:
-            self._count("answers_lost")
+            self._notices.count("answers_lost")
             LOG.info("an answer found nobody: %s", error)
 
     # ------------------------------------------------------------------ the workers
@@ -470,7 +415,7 @@ class Bridge:
             try:
                 self._replies.append((job.routing_id, self._take(job)))
             except Exception:
-                self._count("loop_errors")
+                self._notices.count("loop_errors")
                 LOG.exception("a part was passed over; its sender will send it again")
             self._desk.done(job)
             self._wake()
@@ -481,7 +426,7 @@ class Bridge:
         return self._intake.take(job.device, job.message)
 
     def _code_refused(self, event: BridgeEvent) -> None:
-        self._event_once(event.kind, event.device, event.detail, event.public_key)
+        self._notices.once(event.kind, event.device, event.detail, event.public_key)
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: the loop is about to wake; closed: it has ended

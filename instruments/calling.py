@@ -58,7 +58,17 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["ATYPICAL", "FLAT", "METHODS", "SIGMOID", "CurveCalls", "Method", "call_curves"]
+__all__ = [
+    "ATYPICAL",
+    "FLAT",
+    "METHODS",
+    "SIGMOID",
+    "CurveCalls",
+    "Method",
+    "Upright",
+    "call_curves",
+    "upright",
+]
 
 Method = Literal["abi", "cfx", "threshold", "sdm", "5pl", "linregpcr"]
 METHODS: tuple[Method, ...] = ("abi", "cfx", "threshold", "sdm", "5pl", "linregpcr")
@@ -150,6 +160,33 @@ def call_curves(
         amplitude=stood.amplitude,
         noise=stood.noise,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Upright:
+    """Curves on their own automatic baselines, and what their shapes say; no Cq is called.
+
+    Attributes:
+        corrected: curves x cycles, baseline-corrected fluorescence.
+        verdict: as :attr:`CurveCalls.verdict`.
+    """
+
+    corrected: Floats
+    verdict: NDArray[np.str_]
+
+
+def upright(fluorescence: ArrayLike) -> Upright:
+    """Take the automatic baseline off each curve and judge its shape, as :func:`call_curves` does.
+
+    Args:
+        fluorescence: curves x cycles (or one curve); Rn or raw units.
+
+    Raises:
+        InstrumentError: BAD_CURVES as :func:`call_curves`.
+    """
+    values, _ = _curves(fluorescence, None)
+    stood = _blockwise(values, None, subtracted=False)
+    return Upright(stood.corrected, verdicts(stood.reason))
 
 
 def _curves(fluorescence: ArrayLike, cycles: ArrayLike | None) -> tuple[Floats, int]:

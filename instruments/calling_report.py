@@ -153,7 +153,8 @@ def _own_baseline(runs: dict[str, RunFile]) -> Table:
         if run.method == "crt" or not run.readings or integrity.flags(run):
             continue
         matched = paired(run)
-        for curves, values, _ in stacks(run):
+        for stack in stacks(run):
+            curves, values = stack.curves, stack.values
             used = [
                 (i, matched.get((c.well, c.target, c.dye))) for i, c in enumerate(curves) if c.kind == "rn"
             ]
@@ -232,8 +233,8 @@ def _rated_run(run: RunFile, ratings: Sequence[tuple[str, bool]]) -> tuple[Any, 
     marks = {(canonical_well(label[:3], 96), _plain(label)): mark for label, mark in ratings}
     found = verdicts(run)
     values, positive, sigmoid = [], [], []
-    for curves, stacked, _ in stacks(run):
-        for curve, row in zip(curves, stacked, strict=True):
+    for stack in stacks(run):
+        for curve, row in zip(stack.curves, stack.values, strict=True):
             mark = [m for (w, text), m in marks.items() if w == curve.well and _plain(curve.target) in text]
             if len(mark) == 1:
                 values.append(row)
@@ -263,8 +264,9 @@ def _forecast(folder: Path, runs: dict[str, RunFile]) -> Table:
     sets = [(values, positive) for _, values, positive, _ in _judged(folder, runs)]
     for run in runs.values():
         matched = paired(run) if run.readings and not integrity.flags(run) else {}
-        for curves, values, _ in stacks(run):
-            rows = [(i, matched.get((c.well, c.target, c.dye))) for i, c in enumerate(curves)]
+        for stack in stacks(run):
+            curves, values = stack.curves, stack.values
+            rows = [(i, matched.get(key)) for i, key in enumerate(stack.keys)]
             used = [(i, r.cq is not None) for i, r in rows if r is not None and curves[i].kind == "rn"]
             if used:
                 sets.append((values[[i for i, _ in used]], np.array([mark for _, mark in used])))

@@ -7,22 +7,55 @@ is used, since ΔRn already rests on the instrument's baseline.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from instruments.calling import METHODS, CurveCalls, Method, call_curves
+from instruments.calling import METHODS, CurveCalls, Method, Upright, call_curves, upright
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
     from instruments.model import Curve, Reading, RunFile
+
+    Floats = NDArray[np.float64]
 
 Key = tuple[str, str, str]
 _RANK = {"rn": 0, "rfu": 1, "drn": 2}
 _SHORTEST = 10  # cycles below which a curve says nothing: a run still going, or a pre-read
 
 
-def stacks(run: RunFile) -> list[tuple[list[Curve], Any, Any]]:
-    """The curves of a run in groups of equal cycles: (curves, values array, cycle numbers)."""
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Curves of equal cycles.
+
+    Attributes:
+        curves: as the file has them.
+        values: curves x cycles.
+        cycles: their numbers.
+    """
+
+    curves: list[Curve]
+    values: Floats
+    cycles: NDArray[np.int64]
+
+    @cached_property
+    def keys(self) -> list[Key]:
+        """(well, target, dye) of each curve."""
+        return [(curve.well, curve.target, curve.dye) for curve in self.curves]
+
+    @cached_property
+    def upright(self) -> Upright:
+        """The curves on their own baselines, with the verdicts on their shapes."""
+        return upright(self.values)
+
+
+def stacks(run: RunFile) -> list[Stack]:
+    """The curves of a run in groups of equal cycles; of several of one reaction the least processed."""
     best: dict[Key, Curve] = {}
     for curve in run.curves:
         key = (curve.well, curve.target, curve.dye)
@@ -34,12 +67,23 @@ def stacks(run: RunFile) -> list[tuple[list[Curve], Any, Any]]:
             groups[curve.kind, int(curve.cycles[0]), len(curve.values)].append(curve)
     found = []
     for many in groups.values():
-        values, cycles = np.stack([c.values for c in many]), np.stack([c.cycles for c in many])
+        values = _piled([c.values for c in many])
+        cycles = _piled([c.cycles for c in many])
         whole = np.isfinite(values).all(axis=1) & (np.diff(cycles, axis=1) == 1).all(axis=1)
-        if whole.any():
+        if whole.all():
+            found.append(Stack(many, values, many[0].cycles))
+        elif whole.any():
             kept = [curve for curve, good in zip(many, whole, strict=True) if good]
-            found.append((kept, values[whole], kept[0].cycles))
+            found.append(Stack(kept, values[whole], kept[0].cycles))
     return found
+
+
+_Number = TypeVar("_Number", np.float64, np.int64)
+
+
+def _piled(arrays: Sequence[NDArray[_Number]]) -> NDArray[_Number]:
+    """Arrays of one length as the rows of one; many are put end to end faster than stacked."""
+    return np.concatenate(arrays).reshape(len(arrays), -1)
 
 
 def verdicts(run: RunFile) -> dict[Key, str]:
@@ -47,15 +91,17 @@ def verdicts(run: RunFile) -> dict[Key, str]:
 
     Under the curve's own names, and under those of its reading where they differ.
     """
+    return verdicts_of(stacks(run), paired(run))
+
+
+def verdicts_of(piles: Iterable[Stack], matched: Mapping[Key, Reading]) -> dict[Key, str]:
+    """The same for curves that were stacked and paired already."""
     found: dict[Key, str] = {}
-    matched = paired(run)
-    for curves, values, cycles in stacks(run):
-        calls = call_curves(values, cycles, "threshold")
-        for curve, verdict in zip(curves, calls.verdict, strict=True):
-            key = (curve.well, curve.target, curve.dye)
-            found[key] = str(verdict)
+    for stack in piles:
+        for key, verdict in zip(stack.keys, stack.upright.verdict.tolist(), strict=True):
+            found[key] = verdict
             if key in matched:
-                found[matched[key].key] = str(verdict)
+                found[matched[key].key] = verdict
     return found
 
 
@@ -66,6 +112,9 @@ def paired(run: RunFile) -> dict[Key, Reading]:
     curve: some exports name a target otherwise on the results sheet than with the curves.
     """
     exact = {reading.key: reading for reading in run.readings}
+    shown = dict.fromkeys((curve.well, curve.target, curve.dye) for curve in run.curves)
+    if shown.keys() <= exact.keys():  # as a rule the names agree
+        return {key: exact[key] for key in shown}
     by_dye = {(r.well, r.dye): r for r in run.readings if r.dye}
     readings: dict[str, set[Key]] = defaultdict(set)
     curves: dict[str, set[Key]] = defaultdict(set)
@@ -94,12 +143,12 @@ def call_run(run: RunFile, method: Method | None = None) -> dict[str, Any]:
     wells: list[dict[str, Any]] = []
     used: set[str] = set()
     thresholds: dict[str, float] = {}
-    for curves, values, cycles in stacks(run):
-        chosen: Method = method or ("cfx" if curves[0].kind == "rfu" else "abi")
+    for stack in stacks(run):
+        chosen: Method = method or ("cfx" if stack.curves[0].kind == "rfu" else "abi")
         used.add(chosen)
-        found = [matched.get((c.well, c.target, c.dye)) for c in curves]
-        calls = _call(values, cycles, chosen, found, [c.target or c.dye for c in curves])
-        for i, (curve, reading) in enumerate(zip(curves, found, strict=True)):
+        found = [matched.get(key) for key in stack.keys]
+        calls = _call(stack.values, stack.cycles, chosen, found, [c.target or c.dye for c in stack.curves])
+        for i, (curve, reading) in enumerate(zip(stack.curves, found, strict=True)):
             thresholds.setdefault(curve.target or curve.dye, float(calls.threshold[i]))
             wells.append(_well(curve, reading, calls, i))
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
@@ -28,32 +28,6 @@ class Job(NamedTuple):
     message: wire.Message
     key: bytes = b""
     address: str = ""
-
-
-class Allowance:
-    """What each key may send: so much at once, so much a second after that; the rest is passed over unread.
-
-    A cycler sends a file an hour. Whoever sends more than any cycler could is broken or hostile, and costs
-    the others time with every message that is looked at.
-    """
-
-    def __init__(self, burst: float, a_second: float, keys: int = 1024) -> None:
-        """Remember at most ``keys`` keys; the one silent for longest is forgotten first, which favours it."""
-        self._burst = burst
-        self._a_second = a_second
-        self._keys = keys
-        self._left: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
-
-    def takes(self, key: bytes, cost: float, now: float) -> bool:
-        """Whether this may be looked at; ``now`` in seconds of a clock that never jumps."""
-        left, since = self._left.get(key, (self._burst, now))
-        left = min(self._burst, left + (now - since) * self._a_second)
-        good = left >= cost
-        self._left[key] = (left - cost if good else left, now)
-        self._left.move_to_end(key)
-        if len(self._left) > self._keys:
-            self._left.popitem(last=False)
-        return good
 
 
 class Outlet(Generic[T]):

@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
 from instruments import wire
+from instruments.disk import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,24 +108,13 @@ class _PartFolder:
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(self._root / str(part))
-        _sync_folder(self._root)
+        sync_folder(self._root)
 
     def get(self, part: int) -> bytes:
         return (self._root / str(part)).read_bytes()
 
     def clear(self) -> None:
         shutil.rmtree(self._root, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A renamed file survives a power failure only when its folder was synced too."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class PartFolders:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from instruments import calling_crossing as crossing
-from instruments.calling import FLAT, SIGMOID, CurveCalls, call_curves
+from instruments.calling import FLAT, SIGMOID, Upright
 from instruments.calling_baseline import subtract_baseline
-from instruments.checking import paired, stacks
+from instruments.checking import Key, Stack, paired, stacks, verdicts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -55,7 +55,7 @@ class Checked:
         exact: whether the instrument's method was reproduced on this target.
     """
 
-    key: tuple[str, str, str]
+    key: Key
     verdict: Verdict
     cq: float | None
     instrument_cq: float | None
@@ -83,9 +83,13 @@ def check(run: RunFile) -> tuple[Checked, ...]:
     A way of calling that reproduces one target of the run exactly is the way of its instrument, and
     holds for the other targets too where the file gives their thresholds.
     """
-    found: dict[tuple[str, str, str], Checked] = {}
+    return _checked(run, stacks(run), paired(run))
+
+
+def _checked(run: RunFile, piles: Sequence[Stack], matched: Mapping[Key, Reading]) -> tuple[Checked, ...]:
+    found: dict[Key, Checked] = {}
     if run.method != "crt":  # a relative threshold is not in the file: nothing to compare with
-        groups = [(group, _attempts(group)) for group in _groups(run)]
+        groups = [(group, _attempts(group)) for group in _groups(run, piles, matched)]
         proven = {a.name for _, attempts in groups for a in attempts if a.certain and not a.blind}
         for group, attempts in groups:
             found |= {one.key: one for one in _check_group(group, attempts, proven)}
@@ -94,14 +98,24 @@ def check(run: RunFile) -> tuple[Checked, ...]:
     )
 
 
-def flags(run: RunFile) -> dict[tuple[str, str, str], str]:
+def flags(run: RunFile) -> dict[Key, str]:
     """(well, target, dye) -> flag, for the readings that their curve contradicts."""
     return {one.key: one.flag for one in check(run) if one.flag}
 
 
 def flagged(run: RunFile) -> RunFile:
     """The run with an integrity flag on every reading that its curve contradicts."""
-    found = flags(run)
+    return _with_flags(run, flags(run))
+
+
+def judged(run: RunFile) -> tuple[RunFile, dict[Key, str]]:
+    """:func:`flagged` and :func:`instruments.checking.verdicts`, for which the curves are looked at once."""
+    piles, matched = stacks(run), paired(run)
+    found = {one.key: one.flag for one in _checked(run, piles, matched) if one.flag}
+    return _with_flags(run, found), verdicts_of(piles, matched)
+
+
+def _with_flags(run: RunFile, found: Mapping[Key, str]) -> RunFile:
     if not found:
         return run
     readings = [replace(r, flags=(*r.flags, found[r.key])) if r.key in found else r for r in run.readings]
@@ -117,16 +131,12 @@ class _Group:
     corrected: Sequence[Curve | None]
     values: Floats
     first: int
+    calls: Upright
 
     @cached_property
     def claimed(self) -> Floats:
         """Instrument Cq in columns, NaN where there is none."""
         return np.array([np.nan if r.cq is None else r.cq for r in self.readings]) - self.first
-
-    @cached_property
-    def calls(self) -> CurveCalls:
-        """This package's own view of the curves."""
-        return call_curves(self.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,23 +155,23 @@ class _Attempt:
     blind: bool
 
 
-def _groups(run: RunFile) -> Iterator[_Group]:
+def _groups(run: RunFile, piles: Iterable[Stack], matched: Mapping[Key, Reading]) -> Iterator[_Group]:
     """The curves of a run by target, those that have a reading which counts."""
-    matched = paired(run)
     corrected = {(c.well, c.target, c.dye): c for c in run.curves if c.kind == "drn"}
-    for curves, values, cycles in stacks(run):
+    for stack in piles:
         members: dict[str, list[int]] = defaultdict(list)
-        keys = [(curve.well, curve.target, curve.dye) for curve in curves]
-        for i, key in enumerate(keys):
+        for i, key in enumerate(stack.keys):
             if key in matched and "OMIT" not in matched[key].flags:
                 members[key[1] or key[2]].append(i)
         for rows in members.values():
+            calls = Upright(stack.upright.corrected[rows], stack.upright.verdict[rows])
             yield _Group(
-                curves[rows[0]].kind,
-                [matched[keys[i]] for i in rows],
-                [corrected.get(keys[i]) for i in rows],
-                values[rows],
-                int(cycles[0]),
+                stack.curves[rows[0]].kind,
+                [matched[stack.keys[i]] for i in rows],
+                [corrected.get(stack.keys[i]) for i in rows],
+                stack.values[rows],
+                int(stack.cycles[0]),
+                calls,
             )
 
 
@@ -176,14 +186,13 @@ def _check_group(group: _Group, attempts: Sequence[_Attempt], proven: set[str]) 
     gap, nearest = gaps.min(axis=0), called[gaps.argmin(axis=0), np.arange(called.shape[1])]
     coarse = None if exact else _BLIND if used.blind else _COARSE
     limit = _limits(used.cq, group.values.shape[1], coarse=coarse)
-    shown = np.where(gap <= limit, nearest, used.cq)
-    checked = []
-    for i, reading in enumerate(group.readings):
-        own = None if np.isnan(shown[i]) else float(shown[i]) + group.first
-        shape = str(group.calls.verdict[i])
-        verdict = _judge(own, reading.cq, shape, near=bool(gap[i] <= limit[i]), exact=exact)
-        checked.append(Checked(reading.key, verdict, own, reading.cq, exact))
-    return checked
+    shown = np.where(gap <= limit, nearest, used.cq) + group.first
+    own = [None if cq != cq else cq for cq in shown.tolist()]  # noqa: PLR0124 - NaN
+    told = zip(group.readings, own, group.calls.verdict.tolist(), (gap <= limit).tolist(), strict=True)
+    return [
+        Checked(reading.key, _judge(cq, reading.cq, shape, near=near, exact=exact), cq, reading.cq, exact)
+        for reading, cq, shape, near in told
+    ]
 
 
 def _attempts(group: _Group) -> list[_Attempt]:

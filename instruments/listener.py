@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 from instruments.desk import Outlet
 from instruments.dialects.talks import Answer, AstmTalk, Dialect, Hl7Talk, Talk, Transmission
 from instruments.intake import BridgeEvent, Receipt, Refused, Shipment
+from instruments.notices import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +31,10 @@ LOG = logging.getLogger("instruments.listener")
 CONNECTIONS = 8
 """Connections of one device at a time; a further one ends the oldest, which a cut cable may have left."""
 
-QUIET_AUDIT_S = 60.0
+_REST_LOST = (
+    "{0}, and what had come could not be kept: {1}. Look whether the instrument sends its last results "
+    "again; if not, order that at the instrument."
+)
 _TALKS: dict[Dialect, type[AstmTalk | Hl7Talk]] = {"astm": AstmTalk, "hl7": Hl7Talk}
 
 
@@ -130,7 +134,7 @@ class _Desk:
         self._turn = threading.Lock()
         self._guard = threading.Lock()
         self._open: dict[socket.socket, threading.Thread] = {}
-        self._told: dict[tuple[str, str], float] = {}
+        self._quiet: Quiet[tuple[str, str]] = Quiet()
         self._stopping = False
         family = socket.AF_INET6 if ":" in station.host else socket.AF_INET
         self._socket = socket.create_server((station.host, station.port), family=family, backlog=16)
@@ -206,8 +210,9 @@ class _Desk:
         finally:
             try:
                 talk.close()
-            except Exception:
+            except Exception as error:
                 LOG.exception("%s: the rest of a conversation could not be kept", self.endpoint)
+                self.tell("rest-lost", _REST_LOST.format(f"it broke off at {self.endpoint}", repr(error)))
             connection.close()
             with self._guard:
                 self._open.pop(connection, None)
@@ -217,9 +222,11 @@ class _Desk:
         """Hand a transmission to the handler and say what became of it."""
         with self._turn:
             answer = self._kept(made)
-        if made.fault:
+        if made.fault and answer.committed:
             detail = f"{made.name}: {made.fault}. What came is kept, and yields no result."
             self.tell("transmission-incomplete", detail)
+        elif made.fault:
+            self.tell("rest-lost", _REST_LOST.format(f"{made.name}: {made.fault}", answer.sentence))
         return answer
 
     def _kept(self, made: Transmission) -> Answer:
@@ -252,13 +259,8 @@ class _Desk:
 
     def tell(self, kind: str, detail: str, about: str = "") -> None:
         """Report an event, the same about the same at most once a minute."""
-        now = time.monotonic()
-        before = self._told.get((kind, about))
-        if before is not None and now - before < QUIET_AUDIT_S:
+        if not self._quiet.is_news((kind, about), time.monotonic()):
             return
-        if len(self._told) > 1000:
-            self._told.clear()
-        self._told[kind, about] = now
         LOG.warning("%s %s: %s", kind, self.station.device, detail)
         self._report(BridgeEvent(kind, self.station.device, detail))
 

@@ -78,6 +78,7 @@ def canonical_well(text: str, block: int) -> str:
     raise _impossible(text, block)
 
 
+@lru_cache(maxsize=4096)
 def well_index(well: str, block: int) -> int:
     """Position of a well from 0, row by row; the reverse of :func:`well_name`.
 

@@ -56,10 +56,19 @@ PERMISSIONS: Final[dict[str, frozenset[Role]]] = {
     "attend": _BENCH,
     "simulate": frozenset({Role.MANAGER}),
     "export": frozenset({Role.MANAGER, Role.ADMINISTRATOR}),
+    "lots": _BENCH,
+    "override-lot": frozenset({Role.MANAGER}),
+    "correct": _BENCH,
+    "wall": frozenset({Role.MANAGER, Role.ADMINISTRATOR}),
     "accounts": frozenset({Role.ADMINISTRATOR}),
     "devices": frozenset({Role.ADMINISTRATOR}),
 }
 """Action -> roles that may do it."""
+
+WALL: Final = "wall"
+"""Purpose of a key that opens the wall and nothing else."""
+
+WALL_DAYS: Final = 365
 
 COMMON: Final = frozenset(
     [
@@ -188,6 +197,20 @@ def open_token(unit: Unit, name: str, *, days: int) -> SignIn:
     return _ticket(unit, name, "token", timedelta(days=days))
 
 
+def open_wall(unit: Unit, name: str) -> tuple[SignIn, datetime]:
+    """A key with which a monitor shows the wall, and when it ends. It opens nothing else.
+
+    Raises:
+        NotSignedIn: no such account.
+    """
+    return _ticket(unit, name, WALL, timedelta(days=WALL_DAYS)), unit.now + timedelta(days=WALL_DAYS)
+
+
+def close_walls(unit: Unit) -> int:
+    """End the keys of all monitors; how many there were."""
+    return queries.delete_rows(unit.conn, "ticket", {"purpose": WALL})
+
+
 def _ticket(unit: Unit, name: str, purpose: str, life: timedelta) -> SignIn:
     row = queries.account_row(unit.conn, name)
     if row is None or not row["active"]:
@@ -211,11 +234,32 @@ def identify(conn: Connection, secret: str, now: datetime) -> Identity:
     Raises:
         NotSignedIn: unknown, expired or revoked, or the account was closed.
     """
+    found = _holder(conn, secret, now)
+    if found.purpose == WALL:
+        raise _stranger()
+    return found
+
+
+def identify_wall(conn: Connection, secret: str, now: datetime) -> Identity:
+    """The monitor that holds this key.
+
+    Raises:
+        NotSignedIn: as :func:`identify`, or the secret is no monitor's.
+    """
+    found = _holder(conn, secret, now)
+    if found.purpose != WALL:
+        raise _stranger()
+    return found
+
+
+def _stranger() -> NotSignedIn:
+    return NotSignedIn("SIGN_IN", "You are not signed in, or too long ago. Sign in again; nothing was lost.")
+
+
+def _holder(conn: Connection, secret: str, now: datetime) -> Identity:
     row = queries.ticket_row(conn, digest(secret)) if secret else None
     if row is None or not row["active"] or row["expires_at"] <= now:
-        raise NotSignedIn(
-            "SIGN_IN", "You are not signed in, or too long ago. Sign in again; nothing was lost."
-        )
+        raise _stranger()
     return Identity(row["account"], row["full_name"], Role(row["role"]), row["csrf"], row["purpose"])
 
 

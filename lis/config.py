@@ -24,6 +24,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from instruments.disk import sync_folder
 from lis.errors import LisError
 
 KEY_BYTES = 32
@@ -228,15 +229,4 @@ def keep_secret(path: Path, text: str) -> None:
             path.hardlink_to(own)
     finally:
         own.unlink()
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new name survives a power failure only when its folder was synced too."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

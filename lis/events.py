@@ -260,6 +260,15 @@ class PersonRecalled:
 
 
 @dataclass(frozen=True, slots=True)
+class ContactTried:
+    """Somebody tried to reach a person who is called back: how it went, and a note as ``reason``."""
+
+    person_id: str
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PersonRecollected:
     """This person's new specimen ``other_tube`` has been reported; the person's task is closed."""
 
@@ -343,6 +352,53 @@ class Discarded:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReceiptWithdrawn:
+    """The receipt was a mistake and is taken back; ``due_at`` is provisional again."""
+
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PersonUnbound:
+    """The person bound last was the wrong one: place ``place`` is free again."""
+
+    person_id: str
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class AliquotWithdrawn:
+    """The confirmation of the aliquot of ``other_tube`` is taken back; it is awaited again."""
+
+    other_tube: str
+    place: int
+    well: str
+
+
+@dataclass(frozen=True, slots=True)
+class WellConfirmed:
+    """The tube was scanned and seen to go into ``well`` of ``plate_id``."""
+
+    plate_id: str
+    well: str
+
+
+@dataclass(frozen=True, slots=True)
+class WellWithdrawn:
+    """The confirmation that the tube went into ``well`` of ``plate_id`` is taken back."""
+
+    plate_id: str
+    well: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The tube was taken out of the place where it had been put away."""
+
+    reason: str
+
+
 Event = (
     Registered
     | PersonBound
@@ -368,6 +424,7 @@ Event = (
     | RetestOrdered
     | RecollectionOrdered
     | PersonRecalled
+    | ContactTried
     | PersonRecollected
     | Concluded
     | Resolved
@@ -378,6 +435,12 @@ Event = (
     | Amended
     | Stored
     | Discarded
+    | ReceiptWithdrawn
+    | PersonUnbound
+    | AliquotWithdrawn
+    | WellConfirmed
+    | WellWithdrawn
+    | Fetched
 )
 
 

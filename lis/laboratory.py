@@ -6,7 +6,9 @@ negatives are released) the chain stands here.
 
 from __future__ import annotations
 
+import gc
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,7 +16,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import make_url
 
-from instruments import InstrumentError, RunFile, read
+from instruments import InstrumentError
+from instruments.apart import read_and_judge
 from lis import config, ledger, queries, rulebook
 from lis.clock import Clock, SystemClock, to_text
 from lis.config import Settings
@@ -29,7 +32,7 @@ from pooling import policy_from_toml
 from retest import AssayRules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -185,14 +188,11 @@ class Handled:
 
 def parse(lab: Laboratory, name: str, data: bytes) -> Parsed:
     """Read a cycler's file without touching the laboratory; a Cq that its curve contradicts is flagged."""
-    from instruments import integrity
-    from instruments.checking import verdicts
-
     try:
-        run: RunFile = integrity.flagged(read(name, data, lab.rules.tables, zone=lab.zone))
-        return Parsed(run, curves=verdicts(run))
+        run, curves = read_and_judge(name, data, lab.rules.tables, zone=lab.zone)
     except InstrumentError as error:
         return Parsed.failed(error)
+    return Parsed(run, curves=curves)
 
 
 def keep(lab: Laboratory, delivery: Delivery) -> Stored:
@@ -201,15 +201,37 @@ def keep(lab: Laboratory, delivery: Delivery) -> Stored:
         return inbox.accept(unit, delivery)
 
 
-def process(lab: Laboratory, file_id: str, actor: str) -> tuple[Ingested, Issued, tuple[Held, ...]]:
-    """Read a kept file, decide its tubes, release what the rules release. Safe to repeat."""
+def process(
+    lab: Laboratory, file_id: str, actor: str, parsed: Parsed | None = None
+) -> tuple[Ingested, Issued, tuple[Held, ...]]:
+    """Read a kept file, decide its tubes, release what the rules release. Safe to repeat.
+
+    ``parsed`` is the file where somebody read it before; it is read here if not.
+    """
+    with _uncollected():
+        found = parsed or parse(lab, *_kept(lab, file_id))
+        with lab.database.write(actor) as unit:
+            return settle(unit, lab.rules, file_id, found)
+
+
+def _kept(lab: Laboratory, file_id: str) -> tuple[str, bytes]:
     with lab.database.read() as conn:
         row = queries.file_row(conn, file_id)
     if row is None:
         raise NotFound("FILE_UNKNOWN", "No such file was received.")
-    parsed = parse(lab, row["name"], row["content"])
-    with lab.database.write(actor) as unit:
-        return settle(unit, lab.rules, file_id, parsed)
+    return row["name"], row["content"]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """A plate is tens of thousands of objects and no cycle; Python would look for cycles again and again."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def settle(
@@ -222,7 +244,8 @@ def settle(
     pools.settle_pools(unit, rules, ingested.pools, ingested.undecided)
     members = queries.pool_members(unit.conn, ingested.pools)
     concerned = {*ingested.tubes, *(tube for many in members.values() for tube in many)}
-    issued, held = reports.release_ready(unit, rules, concerned)
+    known = {} if ingested.pools else ingested.after  # the decoding of pools moves tubes again
+    issued, held = reports.release_ready(unit, rules, concerned, known)
     return ingested, issued, held
 
 

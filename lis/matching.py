@@ -104,9 +104,10 @@ def match(
             used[reading.well].append(reading)
     _same_wells(plate_id, set(used), set(plan))
     measured: dict[str, tuple[Measured, ...]] = {}
+    names: dict[tuple[str, str], str] = {}
     for well, readings in used.items():
         _same_content(plan[well], readings)
-        measured[well] = _targets(plan[well], readings, assay, curves)
+        measured[well] = _targets(plan[well], readings, assay, (names, curves))
     _complete(run, plan, measured)
     return measured
 
@@ -201,8 +202,9 @@ def _same_wells(plate_id: str, used: set[str], loaded: set[str]) -> None:
 
 def _same_content(plan: LoadedWell, readings: Sequence[FileReading]) -> None:
     for reading in readings:
-        looks_like_tube = TUBE.regex.fullmatch(reading.sample) or POOL.regex.fullmatch(reading.sample)
-        if looks_like_tube and reading.sample != plan.tube:
+        if reading.sample != plan.tube and (
+            TUBE.regex.fullmatch(reading.sample) or POOL.regex.fullmatch(reading.sample)
+        ):
             raise Mismatch(
                 "SAMPLE_MISMATCH",
                 f"Well {plan.well} holds {plan.tube or 'control ' + plan.control}, but the file calls it "
@@ -220,11 +222,14 @@ def _targets(
     plan: LoadedWell,
     readings: Sequence[FileReading],
     assay: AssayRules,
-    curves: Mapping[tuple[str, str, str], str],
+    file: tuple[dict[tuple[str, str], str], Mapping[tuple[str, str, str], str]],
 ) -> tuple[Measured, ...]:
+    """What a well says; ``file``: the names of targets that were understood so far, and the curves."""
+    names, curves = file
     found: dict[str, Measured] = {}
     for reading in readings:
-        name = _target_name(reading, assay)
+        written = reading.target, reading.dye
+        name = names.get(written) or names.setdefault(written, _target_name(reading, assay))
         if name in found:
             raise Mismatch("TARGET_TWICE", f"Well {plan.well} has target {name} twice in the file.")
         found[name] = Measured(
@@ -233,7 +238,7 @@ def _targets(
             dye=reading.dye,
             cq=reading.cq,
             raw_cq=reading.raw_cq,
-            curve=curves.get((reading.well, reading.target, reading.dye), ""),
+            curve=curves.get((reading.well, *written), ""),
             call=reading.call,
             flags=reading.flags,
             sample=reading.sample,
@@ -268,6 +273,8 @@ def _target_name(reading: FileReading, assay: AssayRules) -> str:
 def _complete(
     run: RunFile, plan: Mapping[str, LoadedWell], measured: Mapping[str, tuple[Measured, ...]]
 ) -> None:
+    if run.complete:  # by itself; and what is asked for below is what it holds
+        return
     reactions = {
         (reading.well, reading.target or reading.dye) for reading in run.readings if reading.well in plan
     }

@@ -150,10 +150,11 @@ tube = Table(
     Column("signatures", Integer, nullable=False),
     Column("open_recalls", Integer, nullable=False),
     Column("open_aliquots", Integer, nullable=False),
+    Column("stored_at", Moment),
     Column("updated_at", Moment, nullable=False),
     _one_of("kind", [kind.value for kind in TubeKind]),
     _one_of("state", [state.value for state in TubeState]),
-    Index("ix_tube_state_due", "state", "due_at"),
+    Index("ix_tube_state_due", "state", "due_at", "tier", "promised_at", "kind"),
     Index("ix_tube_plate_id", "plate_id"),
     Index("ix_tube_pool_id", "pool_id"),
     Index("ix_tube_rack", "rack", "position"),
@@ -174,6 +175,7 @@ person = Table(
     Column("phone_sealed", LargeBinary, nullable=False),
     Column("phone_masked", String(24), nullable=False),
     Column("created_at", Moment, nullable=False),
+    Index("ix_person_name", "name"),
 )
 
 tube_person = Table(
@@ -665,10 +667,82 @@ duty_exception = Table(
 )
 """Another number of people for one shift on one day. Append-only."""
 
+# -- lists that were taken out, reagent lots, corrective actions ------------------------------------
+
+export_act = Table(
+    "export_act",
+    metadata,
+    Column("act_id", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("act", String(16), nullable=False),
+    Column("what", String(40), nullable=False),
+    Column("form", String(8), nullable=False),
+    Column("filters", Text, nullable=False),
+    Column("row_count", Integer, nullable=False),
+    Column("persons", Boolean, nullable=False),
+    _one_of("act", ["export", "person-search", "wall-opened", "wall-ended"]),
+    Index("ix_export_act_at", "at"),
+)
+"""Who took which list out (``form`` csv or xlsx), how many rows, whether persons could be read in it; who
+looked for a person; who opened a wall. Append-only."""
+
+lot = Table(
+    "lot",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("number", String(80), primary_key=True),
+    Column("assay", Text, nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("opened_at", Moment),
+    Column("opened_by", String(80), nullable=False, default=""),
+    Column("finished_at", Moment),
+    _one_of("kind", ["kit", "extraction", "control"]),
+)
+"""The reagent register: what ``lot_act`` says of each lot now. ``expires_at`` is the first moment at which
+it must not be used; ``assay`` is empty where a lot serves every assay."""
+
+lot_act = Table(
+    "lot_act",
+    metadata,
+    Column("act_id", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("number", String(80), nullable=False),
+    Column("act", String(16), nullable=False),
+    Column("plate_id", String(40), nullable=False, default=""),
+    Column("detail", Text, nullable=False),
+    _one_of("act", ["received", "opened", "finished", "used", "overridden"]),
+    Index("ix_lot_act_lot", "kind", "number", "act_id"),
+    Index("ix_lot_act_plate_id", "plate_id"),
+)
+"""Who did what with a lot; ``used`` and ``overridden`` name the plate. Append-only."""
+
+corrective_note = Table(
+    "corrective_note",
+    metadata,
+    Column("action_id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("act", String(16), nullable=False),
+    Column("about", String(16), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("detail", Text, nullable=False),
+    _one_of("act", ["opened", "noted", "effect", "closed", "reopened"]),
+    _one_of("about", ["point", "run", "plate", "alarm", "lot"]),
+    Index("ix_corrective_note_subject", "about", "subject"),
+)
+"""What was done about a chart point, run, plate, alarm or lot, note by note; a second person closes it.
+Append-only."""
+
 EVIDENCE: Final = (
     *("event", "file", "reading", "report", "rulebook"),
     *("quality_point", "quality_target", "device_act"),
     *("forecast_score", "duty_act", "duty_shift", "duty_break", "duty_exception"),
+    *("export_act", "lot_act", "corrective_note"),
 )
 """Tables whose rows are never changed and never deleted."""
 

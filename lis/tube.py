@@ -50,9 +50,12 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.ABSENT, e.PoolFormed): S.RECEIVED,
     (S.ON_HOLD_UNKNOWN, e.Registered): S.REGISTERED,
     (S.ON_HOLD_UNKNOWN, e.Rejected): S.REJECTED,
+    (S.REGISTERED, e.Registered): S.REGISTERED,
     (S.REGISTERED, e.PersonBound): S.REGISTERED,
+    (S.REGISTERED, e.PersonUnbound): S.REGISTERED,
     (S.REGISTERED, e.Sealed): S.SEALED,
     (S.SEALED, e.Received): S.RECEIVED,
+    (S.RECEIVED, e.ReceiptWithdrawn): S.SEALED,
     (S.SEALED, e.HeldDamaged): S.ON_HOLD_DAMAGED,
     (S.RECEIVED, e.HeldDamaged): S.ON_HOLD_DAMAGED,
     (S.AWAITING_RETEST, e.HeldDamaged): S.ON_HOLD_DAMAGED,
@@ -63,6 +66,7 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.REJECTED, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
     (S.RECEIVED, e.JoinedPool): S.POOLED,
     (S.RECEIVED, e.AliquotConfirmed): S.RECEIVED,
+    (S.RECEIVED, e.AliquotWithdrawn): S.RECEIVED,
     (S.RECEIVED, e.VolumeMeasured): S.RECEIVED,
     (S.POOLED, e.VolumeMeasured): S.POOLED,
     (S.AWAITING_RETEST, e.VolumeMeasured): S.AWAITING_RETEST,
@@ -81,6 +85,8 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.RESULTED, e.HeldForPool): S.RESULTED,
     (S.RECEIVED, e.Plated): S.PLATED,
     (S.AWAITING_RETEST, e.Plated): S.PLATED,
+    (S.PLATED, e.WellConfirmed): S.PLATED,
+    (S.PLATED, e.WellWithdrawn): S.PLATED,
     (S.PLATED, e.RunStarted): S.RUNNING,
     (S.RUNNING, e.LoadingCorrected): S.RUNNING,
     (S.PLATED, e.Called): S.RESULTED,
@@ -95,6 +101,7 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.IN_REVIEW, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
     (S.AWAITING_RETEST, e.RecollectionOrdered): S.AWAITING_RECOLLECTION,
     (S.AWAITING_RECOLLECTION, e.PersonRecalled): S.AWAITING_RECOLLECTION,
+    (S.AWAITING_RECOLLECTION, e.ContactTried): S.AWAITING_RECOLLECTION,
     (S.AWAITING_RECOLLECTION, e.PersonRecollected): S.AWAITING_RECOLLECTION,
     (S.AWAITING_RECOLLECTION, e.Resolved): S.RESOLVED,
     (S.RESULTED, e.Concluded): S.IN_REVIEW,
@@ -108,6 +115,24 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.RELEASED, e.Stored): S.STORED,
     (S.RESOLVED, e.Stored): S.STORED,
     (S.REJECTED, e.Stored): S.STORED,
+    (S.RECEIVED, e.Stored): S.RECEIVED,
+    (S.RECEIVED, e.Fetched): S.RECEIVED,
+    (S.POOLED, e.Stored): S.POOLED,
+    (S.POOLED, e.Fetched): S.POOLED,
+    (S.PLATED, e.Stored): S.PLATED,
+    (S.PLATED, e.Fetched): S.PLATED,
+    (S.RUNNING, e.Stored): S.RUNNING,
+    (S.RUNNING, e.Fetched): S.RUNNING,
+    (S.RESULTED, e.Stored): S.RESULTED,
+    (S.RESULTED, e.Fetched): S.RESULTED,
+    (S.AWAITING_RETEST, e.Stored): S.AWAITING_RETEST,
+    (S.AWAITING_RETEST, e.Fetched): S.AWAITING_RETEST,
+    (S.AWAITING_RECOLLECTION, e.Stored): S.AWAITING_RECOLLECTION,
+    (S.AWAITING_RECOLLECTION, e.Fetched): S.AWAITING_RECOLLECTION,
+    (S.IN_REVIEW, e.Stored): S.IN_REVIEW,
+    (S.IN_REVIEW, e.Fetched): S.IN_REVIEW,
+    (S.STORED, e.Stored): S.STORED,
+    (S.STORED, e.Fetched): S.STORED,
     (S.STORED, e.AmendmentProposed): S.STORED,
     (S.STORED, e.AmendmentWithdrawn): S.STORED,
     (S.STORED, e.Amended): S.STORED,
@@ -120,9 +145,12 @@ PEOPLE: Final = frozenset({TubeKind.SINGLE, TubeKind.MIXED})
 ONE: Final = frozenset({TubeKind.SINGLE})
 KIND_RULES: Final[dict[type, frozenset[TubeKind]]] = {
     e.PersonBound: PEOPLE,
+    e.PersonUnbound: PEOPLE,
     e.Sealed: PEOPLE,
+    e.ReceiptWithdrawn: PEOPLE,
     e.JoinedPool: ONE,  # a mixed tube, or a pool, is never pooled again
     e.AliquotConfirmed: frozenset({TubeKind.POOL}),
+    e.AliquotWithdrawn: frozenset({TubeKind.POOL}),
     e.VolumeMeasured: ONE,
     e.Lost: ONE,
     e.Found: ONE,
@@ -130,6 +158,7 @@ KIND_RULES: Final[dict[type, frozenset[TubeKind]]] = {
     e.HeldForPool: ONE,
     e.RecollectionOrdered: PEOPLE,
     e.PersonRecalled: PEOPLE,
+    e.ContactTried: PEOPLE,
     e.PersonRecollected: PEOPLE,
     e.Concluded: PEOPLE,  # a pool has no result of its own: its members do
     e.Reviewed: PEOPLE,
@@ -179,6 +208,7 @@ class Tube(NamedTuple):
         due_at: deadline of the next step of work, never later than the promise.
         open_recalls: persons of this tube whose new specimen is still awaited.
         open_aliquots: aliquots of this pool that are still to be confirmed by scan.
+        stored_at: since when it lies put away in ``rack`` at ``position``; None if it is not in store.
     """
 
     tube_id: str
@@ -210,6 +240,7 @@ class Tube(NamedTuple):
     signatures: int = 0
     open_recalls: int = 0
     open_aliquots: int = 0
+    stored_at: datetime | None = None
     updated_at: datetime | None = None
 
 
@@ -269,7 +300,14 @@ def _kind_sentence(tube: Tube, kind: type) -> str:
 
 
 def _registered(tube: Tube, event: e.Registered, at: datetime) -> dict[str, object]:
-    del tube, at
+    del at
+    if tube.persons:  # a tube that was begun as the wrong kind is begun anew, but only while it is empty
+        raise IllegalMove(
+            "TUBE_IN_USE",
+            f"Tube {tube.tube_id} holds {tube.persons} of {tube.capacity} persons already. Take a new tube.",
+            tube=tube.tube_id,
+            state=tube.state,
+        )
     return {
         "kind": event.tube_kind,
         "capacity": event.capacity,
@@ -300,6 +338,18 @@ def _bound(tube: Tube, event: e.PersonBound, at: datetime) -> dict[str, object]:
     return {"persons": tube.persons + 1}
 
 
+def _unbound(tube: Tube, event: e.PersonUnbound, at: datetime) -> dict[str, object]:
+    del at
+    if event.place != tube.persons:
+        raise IllegalMove(
+            "COUNT_MISMATCH",
+            f"Place {event.place} of tube {tube.tube_id} cannot be freed; the last one taken is "
+            f"{tube.persons}. Read the tube again.",
+            tube=tube.tube_id,
+        )
+    return {"persons": tube.persons - 1}
+
+
 def _sealed(tube: Tube, event: e.Sealed, at: datetime) -> dict[str, object]:
     del at
     if event.count != tube.persons or not event.count:
@@ -321,6 +371,12 @@ def _received(tube: Tube, event: e.Received, at: datetime) -> dict[str, object]:
         "promised_at": event.due_at,
         "due_at": event.due_at,
     }
+
+
+def _receipt_withdrawn(tube: Tube, event: e.ReceiptWithdrawn, at: datetime) -> dict[str, object]:
+    del tube, at
+    gone = {"received_at": None, "rack": "", "position": ""}
+    return {**gone, "promised_at": event.due_at, "due_at": event.due_at}
 
 
 def _held_unknown(tube: Tube, event: e.HeldUnknown, at: datetime) -> dict[str, object]:
@@ -352,6 +408,11 @@ def _confirmed(tube: Tube, event: e.AliquotConfirmed, at: datetime) -> dict[str,
             tube=tube.tube_id,
         )
     return {"open_aliquots": tube.open_aliquots - 1}
+
+
+def _aliquot_withdrawn(tube: Tube, event: e.AliquotWithdrawn, at: datetime) -> dict[str, object]:
+    del event, at
+    return {"open_aliquots": tube.open_aliquots + 1}
 
 
 def _joined(tube: Tube, event: e.JoinedPool, at: datetime) -> dict[str, object]:
@@ -471,8 +532,31 @@ def _result(tube: Tube, event: e.Released | e.Amended, at: datetime) -> dict[str
 
 
 def _stored(tube: Tube, event: e.Stored, at: datetime) -> dict[str, object]:
-    del tube, at
-    return {"rack": event.rack, "position": event.position}
+    del tube
+    return {"rack": event.rack, "position": event.position, "stored_at": at}
+
+
+NOWHERE: Final = {"rack": "", "position": "", "stored_at": None}
+
+
+def _fetched(tube: Tube, event: e.Fetched, at: datetime) -> dict[str, object]:
+    del event, at
+    if tube.stored_at is None:
+        raise IllegalMove(
+            "NOT_STORED",
+            f"Tube {tube.tube_id} is not in store; it cannot be taken out. Look where it was seen last.",
+            tube=tube.tube_id,
+        )
+    return dict(NOWHERE)
+
+
+def _discarded(tube: Tube, event: e.Discarded, at: datetime) -> dict[str, object]:
+    del at
+    if "positive" in {tube.result, tube.outcome}:
+        raise IllegalMove(
+            "KEEP_POSITIVE", f"Tube {tube.tube_id} is positive and must be kept.", tube=tube.tube_id
+        )
+    return {"reason": event.reason, **NOWHERE}
 
 
 def _reason(tube: Tube, event: e.Rejected | e.HeldDamaged, at: datetime) -> dict[str, object]:
@@ -515,6 +599,7 @@ _CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
     e.RetestOrdered: _retest,
     e.RecollectionOrdered: _recollection,
     e.PersonRecalled: _recalled,
+    e.ContactTried: _nothing,
     e.PersonRecollected: _recollected,
     e.Concluded: _concluded,
     e.Resolved: _resolved,
@@ -524,7 +609,13 @@ _CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
     e.AmendmentWithdrawn: _nothing,
     e.Amended: _result,
     e.Stored: _stored,
-    e.Discarded: _reason,
+    e.Discarded: _discarded,
+    e.ReceiptWithdrawn: _receipt_withdrawn,
+    e.PersonUnbound: _unbound,
+    e.AliquotWithdrawn: _aliquot_withdrawn,
+    e.WellConfirmed: _nothing,
+    e.WellWithdrawn: _nothing,
+    e.Fetched: _fetched,
 }
 """Event -> what it changes besides the state."""
 
@@ -553,6 +644,8 @@ READS: Final[dict[type, tuple[str, ...]]] = {
     e.Amended: ("result",),
     e.Stored: ("rack", "position"),
     e.Discarded: ("reason",),
+    e.ReceiptWithdrawn: ("due_at",),
+    e.PersonUnbound: ("place",),
 }
 """Event -> its fields that a move reads; of events not listed, none. Whoever reads a million rows back
 need not ask for the others, and asking for one that is not here fails at once."""

@@ -4,7 +4,7 @@ The same rules as `retest.interpret` and `retest.decide`, element by element; a 
 two together. Nothing here is a second set of rules: bands, decision table and policy are those of the files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, TypeVar
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from retest.bands import Bands, Interval
 from retest.decide import Case, CaseRules, Decision, Finding, decide
-from retest.outcome import ReadingError
+from retest.outcome import Outcome, ReadingError
 from retest.rules import AssayRules
 from retest.words import (
     ABSENT,
@@ -104,6 +104,24 @@ def interpret_many(
         joined = _control(wells, there[:, at]) if target.is_control else _replicates(wells, there[:, at])
         states[:, at] = np.where(there[:, at].sum(axis=1) < rules.replicates, _MISSING, joined)
     return _called(states, rules)
+
+
+def outcomes_of(batch: Batch, rules: AssayRules) -> list[Outcome]:
+    """The outcome of each specimen, as `retest.interpret` makes it; those that are alike are one object."""
+    names = [target.name for target in rules.targets]
+    made: dict[tuple[int, ...], Outcome] = {}
+    found = []
+    read = zip(batch.calls.tolist(), batch.rules.tolist(), batch.states.tolist(), strict=True)
+    for call, ruled, states in read:
+        key = (call, ruled, *states)
+        if key not in made:
+            rule = batch.rule_ids[ruled]
+            shown = tuple((name, STATES[state]) for name, state in zip(names, states, strict=True))
+            made[key] = Outcome(
+                CALLS[call], rule, rules.nexts[rule], rules.id, rules.version, rules.digest, shown
+            )
+        found.append(made[key])
+    return found
 
 
 def _shaped(values: NDArray[np.float64], rules: AssayRules) -> NDArray[np.float64]:
@@ -258,6 +276,28 @@ def decide_many(
         _first_decision(batch, rules, tiers, [int(column[at]) for column in columns]) for at in first
     )
     return inverse, decisions
+
+
+def decide_each(cases: Iterable[Case], rules: CaseRules) -> list[Decision]:
+    """What happens next with each case, as `retest.decide` says; it is asked once for all that are alike.
+
+    Two first findings are alike if they differ in nothing but the names of specimen and run, and the
+    minutes that they have waited.
+    """
+    asked: dict[object, Decision] = {}
+    found = []
+    for case in cases:
+        if len(case.findings) != 1 or case.earlier:
+            found.append(decide(case, rules))
+            continue
+        (one,) = case.findings
+        about = (one.call, one.rule, one.test, one.curve, one.kit, one.material)
+        key = (*about, case.material, case.persons, case.tier, case.residual, case.evidence)
+        whole = (*key, int(case.waited_hours))
+        if whole not in asked:
+            asked[whole] = decide(case, rules)
+        found.append(asked[whole])
+    return found
 
 
 def _column(given: ArrayLike | None, n: int, default: int) -> NDArray[np.int64]:

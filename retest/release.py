@@ -29,6 +29,7 @@ The TOML format (`retest/policies/release.toml`)
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from retest.checked import Section, digest, load
@@ -165,6 +166,14 @@ class ReleaseRules:
         """The rules that are switched off, to be shown beside those that are on."""
         return tuple(rule for rule in self.rules if not rule.on)
 
+    @cached_property
+    def checks(self) -> "tuple[tuple[Blocked, Callable[..., bool], float | None], ...]":
+        """The rules that are on: what each says when it holds a result back, and how that is found out."""
+        known: Mapping[str, Callable[..., bool]] = {**_ALWAYS_ON, **_SWITCHED, **_LIMITED}
+        return tuple(
+            (Blocked(rule.id, rule.en, rule.zh), known[rule.id], rule.limit) for rule in self.rules if rule.on
+        )
+
     @classmethod
     def from_toml(cls, text: str, name: str = "") -> "ReleaseRules":
         """Load from TOML text; `name` (a file name) appears in errors. Raises `RulesError`."""
@@ -225,14 +234,10 @@ def auto_verify(facts: ReleaseFacts, rules: ReleaseRules) -> tuple[Blocked, ...]
     Only a negative can come out empty.
     """
     return tuple(
-        Blocked(rule.id, rule.en, rule.zh) for rule in rules.rules if rule.on and _holds_back(rule, facts)
+        blocked
+        for blocked, check, limit in rules.checks
+        if (check(facts) if limit is None else check(facts, limit))
     )
-
-
-def _holds_back(rule: ReleaseRule, facts: ReleaseFacts) -> bool:
-    if rule.limit is not None:
-        return _LIMITED[rule.id](facts, rule.limit)
-    return (_ALWAYS_ON.get(rule.id) or _SWITCHED[rule.id])(facts)
 
 
 def signatures_needed(result: str, material: Material | str, rules: ReleaseRules) -> int:

@@ -20,13 +20,18 @@ def report(floor: "Floor") -> Report:
     names = tuple(groups)
     place = np.array([names.index((source.tier, source.mode)) for source in scenario.streams])
     arrived = np.concatenate([tubes.arrival, [tube.arrived for tube in more]])
-    done = np.concatenate([floor.done, [tube.done for tube in more]])
-    due = np.concatenate([floor.due, [_own_due(floor, tube) for tube in more]])
-    last = np.full(len(more), names.index((floor.lab.recall.tier, "re-collected")), dtype=np.int64)
-    group = np.concatenate([place[tubes.stream], last])
-    reported = np.concatenate([floor.reported, np.array([tube.reported for tube in more], dtype=np.bool_)])
-    persons = np.concatenate([tubes.persons, np.ones(len(more), dtype=np.int64)])
     order = np.argsort(arrived, kind="stable")
+    last = np.full(len(more), names.index((floor.lab.recall.tier, "re-collected")), dtype=np.int64)
+    again_reported = np.array([tube.reported for tube in more], dtype=np.bool_)
+    # one column after the other, so that only one is held twice
+    turnaround = np.concatenate([floor.done, [tube.done for tube in more]])
+    turnaround -= arrived
+    turnaround = turnaround[order]
+    arrived = arrived[order]
+    due = np.concatenate([floor.due, [_own_due(floor, tube) for tube in more]])[order]
+    group = np.concatenate([place[tubes.stream], last])[order]
+    reported = np.concatenate([floor.reported, again_reported])[order]
+    persons = np.concatenate([tubes.persons, np.ones(len(more), dtype=np.int64)])[order]
     logs = [
         *floor.logs,
         *(StationLog.of(s, "tube" if s is floor.stations[0] else "plate") for s in floor.stations),
@@ -49,12 +54,12 @@ def report(floor: "Floor") -> Report:
     return Report(
         scenario=scenario.name,
         seed=floor.seed,
-        arrived=arrived[order],
-        turnaround=(done - arrived)[order],
-        due=due[order],
-        group=group[order],
-        reported=reported[order],
-        persons=persons[order],
+        arrived=arrived,
+        turnaround=turnaround,
+        due=due,
+        group=group,
+        reported=reported,
+        persons=persons,
         groups=names,
         stations={log.name: log for log in logs},
         counts=counts,

@@ -88,9 +88,8 @@ def _case(reading: _Reading, tube: int, material: Material, tier: str, found: di
         test = decision.kind if isinstance(decision, Retest) else "re-extract"
         if test != "re-amplify":
             shift = float(reading.rng.normal(0, reading.noise))
-        values = (reading.tubes.viral[tube], reading.tubes.control[tube], shift)
-        viral, control, moved = (np.array([float(value)]) for value in values)
-        code = int(reading.verdicts.classify(reading.reader.read(viral, control, moved, reading.rng))[0])
+        viral, control = float(reading.tubes.viral[tube]), float(reading.tubes.control[tube])
+        code = reading.verdicts.classify_one(reading.reader.read_one(viral, control, shift, reading.rng))
 
 
 def _pools(reading: _Reading, own: np.ndarray, tier: str, size: int, found: dict[str, Found]) -> None:

@@ -1,5 +1,6 @@
 """The charts of the page for managers."""
 
+import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -20,6 +21,17 @@ SEEN = 0.05
 """A station that was never busier than this share of a stretch has no chart."""
 
 
+def figure(chart: Chart) -> str:
+    """A chart on a page: the drawing, and what a script needs to put a live one in its place."""
+    live = json.dumps(chart.figure(), ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return f"<figure class='chart'>{chart.svg()}<script type='application/json'>{live}</script></figure>"
+
+
+def key(kind: str, words: str) -> str:
+    """A colour and what it means."""
+    return f"<span class='key {kind}'></span>{escape(words)}"
+
+
 def shares(lines: Sequence[tuple[str, NDArray[np.float64]]], targets: Sequence[int], words: Words) -> str:
     """Share of tubes done by turnaround, one line a scenario."""
     top = _reach([line for _, line in lines], targets)
@@ -30,12 +42,9 @@ def shares(lines: Sequence[tuple[str, NDArray[np.float64]]], targets: Sequence[i
     last = round(top * BINS_PER_HOUR)
     for number, (_, line) in enumerate(lines):
         points = [(0.0, 0.0)] + [((n + 1) * BIN_HOURS, float(line[n])) for n in range(last)]
-        chart.line(points, COLOURS[number % len(COLOURS)])
-    keys = "".join(
-        f'<span class="key" style="background:{COLOURS[n % len(COLOURS)]}"></span>{escape(name)}'
-        for n, (name, _) in enumerate(lines)
-    )
-    return f"{chart.svg()}<p class='soft'>{keys}</p>"
+        chart.line(points, COLOURS[number % len(COLOURS)], name=lines[number][0])
+    keys = "".join(key(f"c{n % len(COLOURS)}", name) for n, (name, _) in enumerate(lines))
+    return f"{figure(chart)}<p class='soft'>{keys}</p>"
 
 
 def _reach(lines: Sequence[NDArray[np.float64]], targets: Sequence[int]) -> float:
@@ -50,7 +59,7 @@ def _hours(top: float) -> list[tuple[float, str]]:
     return [(float(hour), str(hour)) for hour in range(0, int(top) + 1, step)]
 
 
-def distribution(study: Study, targets: Sequence[int], words: Words) -> str:
+def distribution(study: Study, targets: Sequence[int], words: Words) -> Chart:
     """How long tubes took, against the targets."""
     total = np.sum([run["histogram"] for run in study.runs], axis=0)
     reached = np.cumsum(total) / max(int(total.sum()), 1)
@@ -70,10 +79,10 @@ def distribution(study: Study, targets: Sequence[int], words: Words) -> str:
         if hours <= top:
             share = f"{reached[round(hours * BINS_PER_HOUR) - 1]:.1%}"
             chart.upright(hours, words("done_in", hours=hours, share=share))
-    return chart.svg()
+    return chart
 
 
-def by_hour(traces: Sequence[Mapping[str, Any]], words: Words) -> str:
+def by_hour(traces: Sequence[Mapping[str, Any]], words: Words) -> Chart:
     """On-time share by hour of arrival, with its interval over replications."""
     tubes = np.array([trace["hour_tubes"] for trace in traces], dtype=float)
     late = np.array([trace["hour_late"] for trace in traces], dtype=float)
@@ -93,32 +102,35 @@ def by_hour(traces: Sequence[Mapping[str, Any]], words: Words) -> str:
         _, low, high = interval(1 - late[there, hour] / tubes[there, hour])
         if there.sum() > 1:
             chart.whisker(hour + 0.5, max(low, 0.0), min(high, 1.0))
-    return chart.svg()
+    return chart
 
 
-def waterfall(found: Mapping[str, Any], words: Words) -> str:
-    """Waiting and working of every station, one after the other."""
+def waterfall(found: Mapping[str, Any], words: Words) -> Chart:
+    """Waiting and working of every station, one after the other; the line is the mean turnaround."""
     rows = [(name, one["wait_h_mean"], one["work_h_mean"]) for name, one in found["stations"].items()]
     rows = [row for row in rows if row[0] != "re-reception"]
     mean = found["tat_hours"]["mean"]
     top = max(sum(wait + work for _, wait, work in rows), mean) * 1.12 or 1.0
     chart = Chart(WIDE, 60 + 26 * len(rows), (0, top), (0, 1), words("time_goes"), headed=False, left=130)
     chart.axes(_hours(top) if top > 3 else [(v, plain(v)) for v in ticks(0, top)], [], words("hours"))
-    chart.line([(mean, 0), (mean, 1)], LATE, 1.4, "5 3")
+    chart.upright(mean, "", LATE)
     reached = 0.0
     for number, (name, wait, work) in enumerate(rows):
         level = 26.0 + 26 * number
         chart.text(122, level + 13, words.name(name), "end")
-        chart.stretch(reached, wait, level, 18, WAIT, f"{words('waiting')} {wait:.2f}")
-        chart.stretch(reached + wait, work, level, 18, WORK, f"{words('working')} {work:.2f}")
+        title = words.name(name)
+        chart.stretch(reached, wait, level, 18, WAIT, f"{words('waiting')} {wait:.2f}", title)
+        chart.stretch(reached + wait, work, level, 18, WORK, f"{words('working')} {work:.2f}", title)
         reached += wait + work
         chart.text(chart.at(reached, 0)[0] + 5, level + 13, f"{wait:.2f} + {work:.2f}", "start")
-    keys = "".join(
-        f'<span class="key" style="background:{colour}"></span>{words(name)}'
-        for name, colour in (("waiting", WAIT), ("working", WORK))
-    )
-    keys += f'<span class="key" style="background:{LATE}"></span>{words("mean_tat", hours=f"{mean:.2f}")}'
-    return f"{chart.svg()}<p class='soft'>{keys}</p>"
+    return chart
+
+
+def waterfall_keys(found: Mapping[str, Any], words: Words) -> str:
+    """What the colours of the waterfall mean."""
+    mean = words("mean_tat", hours=f"{found['tat_hours']['mean']:.2f}")
+    keys = key("wait", words("waiting")) + key("work", words("working")) + key("late", mean)
+    return f"<p class='soft'>{keys}</p>"
 
 
 def over_time(traces: Sequence[Mapping[str, Any]], units: Mapping[str, str], words: Words) -> str:
@@ -154,8 +166,8 @@ def _banded(
     )
     chart.band(low5, high95, WORK, 0.15)
     chart.band(low25, high75, WORK, 0.35)
-    chart.line(middle, WORK, 1.4)
-    return chart.svg()
+    chart.line(middle, WORK, 1.4, name=title)
+    return figure(chart)
 
 
 def _days(hours: float, words: Words) -> list[tuple[float, str]]:

@@ -1,11 +1,11 @@
 """What waits for a plate, and the next plate: `scheduler.judge` decides when, urgency decides who.
 
-Tubes that wait for their first test have keys that never change, so they are ranked once and wait as plain
-numbers in a sorted list. Retests, pools and re-collected tubes wait beside them with their keys. A test holds
-this queue against `scheduler.fill_plate` on the same jobs.
+Tubes that wait for their first test have keys that never change, so they are ranked once and wait as marks
+on their ranks. Retests, pools and re-collected tubes wait beside them with their keys. A test holds this
+queue against `scheduler.fill_plate` on the same jobs.
 """
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -21,12 +21,10 @@ LOOK = 5.0
 """Minutes after which somebody who waits for a plate to fill looks again."""
 
 SOON = 1e-6
-FEW = 500
-"""So many tubes are put into the line one by one; more are sorted in together."""
-
 DAY = 1440.0
 FULL = "full"
 Floats = NDArray[np.float64]
+NOBODY: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -89,48 +87,46 @@ class Firsts:
         return np.lexsort(received if policy == "fifo-full" else urgent)
 
 
-NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-
-
 class Ranks:
-    """Ascending numbers: a long sorted array that is used up from its head, and the few that came later."""
+    """Which of the numbers 0, 1, ... wait: a mark for each, so that nothing is ever sorted or moved."""
 
-    __slots__ = ("_at", "_new", "_old")
+    __slots__ = ("_count", "_high", "_low", "_there")
 
-    def __init__(self) -> None:
-        self._old = NONE
-        self._at = 0
-        self._new: list[int] = []
+    def __init__(self, size: int) -> None:
+        self._there = np.zeros(size, dtype=np.bool_)
+        self._count = 0
+        # nothing below the one waits, nothing from the other on
+        self._low, self._high = size, 0
 
     def add(self, came: NDArray[np.int64]) -> None:
-        """Put numbers where they belong."""
-        if came.size + len(self._new) > FEW:
-            self._old = np.sort(np.concatenate([self._old[self._at :], self._new, came]).astype(np.int64))
-            self._at, self._new = 0, []
-            return
-        for rank in came.tolist():
-            insort(self._new, rank)
+        """Let numbers wait that do not yet."""
+        self._there[came] = True
+        self._count += came.size
+        self._low = min(self._low, int(came.min()))
+        self._high = max(self._high, int(came.max()) + 1)
 
     def least(self, count: int) -> NDArray[np.int64]:
         """The smallest `count` numbers, ascending; fewer when there are fewer."""
-        found = self._old[self._at : self._at + count]
-        if not self._new:
-            return found
-        return np.sort(np.concatenate([found, np.array(self._new[:count], dtype=np.int64)]))[:count]
+        wanted = min(count, self._count)
+        if not wanted:
+            return NOBODY
+        self._low += int(self._there[self._low : self._high].argmax())
+        width = 2 * wanted
+        while True:
+            found = self._there[self._low : min(self._low + width, self._high)].nonzero()[0]
+            if found.size >= wanted:
+                return found[:wanted] + self._low
+            width *= 4
 
     def drop(self, taken: NDArray[np.int64]) -> None:
-        """Remove what `least` has given."""
-        if not taken.size:
-            return
-        if not self._new:
-            self._at += taken.size
-            return
-        new = bisect_right(self._new, taken[-1])
-        del self._new[:new]
-        self._at += taken.size - new
+        """Remove numbers that are the smallest."""
+        if taken.size:
+            self._there[taken] = False
+            self._count -= taken.size
+            self._low = int(taken[-1]) + 1
 
     def __len__(self) -> int:
-        return self._old.size - self._at + len(self._new)
+        return self._count
 
 
 class Filling:
@@ -150,8 +146,10 @@ class Filling:
             self._entry = rank[firsts.by_came]
         self._times = self._came[self._entry]
         self._seen = 0
-        self._first = Ranks()
+        self._first = Ranks(order.size)
         self._again: list[tuple[tuple[float, ...], Any, float]] = []
+        # earliest due and first received of all that wait, while known: kept up as jobs come, lost as they go
+        self._pressing: tuple[float, float] | None = None
         self._flushed = False
         self._code = ""
         self.made = 0
@@ -163,6 +161,9 @@ class Filling:
         if self._rules.policy == "fifo-full":
             key = (job.received, -job.priority, job.due, job.tid)
         heappush(self._again, (key, job, now))
+        if self._pressing is not None:
+            due, came = self._pressing
+            self._pressing = min(due, job.due), min(came, job.received)
 
     def __len__(self) -> int:
         return self._times.size - self._seen + len(self._first) + len(self._again)
@@ -209,6 +210,7 @@ class Filling:
             heapify(others)
         plate, entered = self._fill(others)
         plate.formed = now
+        self._pressing = None
         if later:
             self._again = [*others, *later]
             heapify(self._again)
@@ -216,38 +218,37 @@ class Filling:
 
     def _fill(self, others: list[tuple[tuple[float, ...], Any, float]]) -> tuple[Plate, Floats]:
         room = min(self._room, len(self._first) + len(others))
-        own = self._first.least(room)
-        again, entered = self._urgent(others, own, room) if others else ([], [])
-        if again:
-            own = own[: room - len(again)]
+        ranks = self._first.least(room)
+        again, entered = self._urgent(others, ranks.tolist(), room) if others else ([], [])
+        own = ranks[: room - len(again)]
         self._first.drop(own)
-        key = min([(-job.priority, job.due) for job in again], default=(NEVER, NEVER))
+        keys = [(-job.priority, job.due) for job in again]
         if own.size:
-            key = min(key, (-float(self._priority[own].max()), float(self._due[own].min())))
-        plate = Plate(self.made, self._ids[own], again, key, self._code or "end")
+            keys.append((-float(self._priority[own].max()), float(self._due[own].min())))
+        plate = Plate(self.made, self._ids[own], again, min(keys), self._code or "end")
         self.made += 1
         came = self._came[own]
         return plate, np.concatenate([came, entered]) if entered else came
 
     def _urgent(
-        self, others: list[tuple[tuple[float, ...], Any, float]], ranks: NDArray[np.int64], room: int
+        self, others: list[tuple[tuple[float, ...], Any, float]], ranks: list[int], room: int
     ) -> tuple[list[Any], list[float]]:
         """The other jobs that come onto a plate beside first tests, and when each came."""
         again: list[Any] = []
         entered: list[float] = []
-        taken, asked, size = 0, -1, ranks.size
+        taken, asked = 0, -1
         following: tuple[float, ...] = ()
         while others and taken + len(again) < room:
             key = others[0][0]
-            if taken < size and asked != taken:
-                asked, following = taken, self._key(int(ranks[taken]))
-            if taken == size or key <= following:
+            if taken < len(ranks) and asked != taken:
+                asked, following = taken, self._key(ranks[taken])
+            if taken == len(ranks) or key <= following:
                 _, job, at = heappop(others)
                 again.append(job)
                 entered.append(at)
             else:
                 # all first tests that go before this job
-                last = min(room - len(again), size)
+                last = min(room - len(again), len(ranks))
                 taken = bisect_left(ranks, key, taken + 1, last, key=self._key)
         return again, entered
 
@@ -269,7 +270,14 @@ class Filling:
         if self._seen >= self._times.size or self._times[self._seen] > until:
             return
         last = int(np.searchsorted(self._times, until, side="right"))
-        self._first.add(self._entry[self._seen : last])
+        came = self._entry[self._seen : last]
+        self._first.add(came)
+        if self._pressing is not None:
+            due, first = self._pressing
+            self._pressing = (
+                min(due, float(self._due[came].min())),
+                min(first, float(self._times[self._seen])),
+            )
         self._seen = last
 
     def _next_arrival(self, now: float) -> float:
@@ -284,27 +292,32 @@ class Filling:
         return at - minute + min((wave for wave in waves if wave >= minute), default=waves[0] + DAY)
 
     def _line(self, count: int, now: float) -> Line:
-        waiting = self._first.least(len(self._first))
-        others = self._again
-        due = min(
-            float(self._due[waiting].min(initial=NEVER)), min((j.due for _, j, _ in others), default=NEVER)
-        )
-        came = min(
-            float(self._came[waiting].min(initial=NEVER)),
-            min((j.received for _, j, _ in others), default=NEVER),
-        )
+        if count == self._room and self._rules.policy != "waves":
+            return Line(count, count, 0.0, 0.0, now % DAY, None, tuple)
+        due, came = self._most_pressing()
 
         def each() -> Sequence[tuple[float, float]]:
+            waiting = self._first.least(len(self._first))
             firsts = zip((self._due[waiting] - now).tolist(), self._persons[waiting].tolist(), strict=True)
-            return [
-                *firsts,
-                *((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in others),
-            ]
+            again = ((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in self._again)
+            return [*firsts, *again]
 
         weighs = self._rules.policy == "cost"
         queued = self.queued() if weighs else 0
         rate = self._rate(now) if weighs else None
         return Line(count, self._room, due - now, now - came, now % DAY, rate, each, queued)
+
+    def _most_pressing(self) -> tuple[float, float]:
+        """The earliest due time, and when the first was received, of all that wait."""
+        if self._pressing is None:
+            waiting, others = self._first.least(len(self._first)), self._again
+            due = min((job.due for _, job, _ in others), default=NEVER)
+            came = min((job.received for _, job, _ in others), default=NEVER)
+            self._pressing = (
+                min(float(self._due[waiting].min(initial=NEVER)), due),
+                min(float(self._came[waiting].min(initial=NEVER)), came),
+            )
+        return self._pressing
 
     def _rate(self, now: float) -> float | None:
         """Tubes that came a minute in the last hour, unless the rules state a rate."""

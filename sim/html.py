@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
@@ -43,12 +44,15 @@ table { border-collapse: collapse; font-size: .9rem; margin: .4rem 0 .8rem; }
 th, td { padding: .2rem .7rem .2rem 0; text-align: right; border-bottom: 1px solid #ddd;
   font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child { text-align: left; } th { color: #444; font-weight: 600; }
-svg { display: block; width: 100%; height: auto; margin: .3rem 0 .6rem; }
+.chart { margin: .3rem 0 .6rem; min-width: 0; } .chart > svg { display: block; width: 100%; height: auto; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 0 1rem; }
 pre { font-size: .8rem; line-height: 1.45; white-space: pre-wrap; background: #f7f7f7; padding: .6rem; }
 mark { padding: 0 .2em; color: inherit; }
 mark.assumed { background: #ffe3b3; } mark.stated { background: #d5ecdc; }
 .key { display: inline-block; width: .8em; height: .8em; margin: 0 .3em 0 1em; }
+.c0, .work { background: #0072B2; } .c1 { background: #D55E00; } .c2 { background: #009E73; }
+.c3 { background: #CC79A7; } .c4, .wait { background: #E69F00; } .c5 { background: #56B4E9; }
+.late { background: #B3261E; }
 .scroll { overflow-x: auto; }
 @page { margin: 14mm; }
 @media print { body { max-width: none; margin: 0; font-size: 11px; } .screen { display: none; }
@@ -60,6 +64,8 @@ mark.assumed { background: #ffe3b3; } mark.stated { background: #d5ecdc; }
 def page(studies: Sequence[Study], *, language: Language = "zh", made_at: str = "") -> str:
     """One self-contained HTML page about one study or several.
 
+    Its charts are drawings; where scripts may run, plotly (inside the page) makes them live.
+
     Args:
         studies: the first is what the others are compared with; all of one seed.
         language: `zh` or `en`.
@@ -68,6 +74,12 @@ def page(studies: Sequence[Study], *, language: Language = "zh", made_at: str = 
     Raises:
         ScenarioError: `BAD_STUDY` when there is nothing, or studies of several seeds.
     """
+    names = " / ".join(study.scenario.name for study in studies)
+    return whole(content(studies, language=language, made_at=made_at), names, language)
+
+
+def content(studies: Sequence[Study], *, language: Language = "zh", made_at: str = "") -> str:
+    """What the page says, to be put into a page; raises what :func:`page` raises."""
     if not studies or len({study.seed for study in studies}) > 1:
         raise ScenarioError("BAD_STUDY", "A page needs one study or more, all of one seed.")
     words = Words(language)
@@ -75,13 +87,27 @@ def page(studies: Sequence[Study], *, language: Language = "zh", made_at: str = 
     if len(studies) > 1:
         body.append(_compared(studies, words))
     body += [_scenario(study, words) for study in studies]
-    names = " / ".join(study.scenario.name for study in studies)
+    return "".join(body)
+
+
+def whole(content: str, names: str, language: Language) -> str:
+    """A page around the content that names its scenarios."""
+    words = Words(language)
     return (
         f'<!doctype html>\n<html lang="{"zh-CN" if language == "zh" else "en"}">\n<head>\n'
         '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(words('title'))} - {escape(names)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n{''.join(body)}\n</body>\n</html>\n"
+        f"<body>\n{content}\n<script>{plotly()}</script>\n<script>{LIVE}</script>\n</body>\n</html>\n"
     )
+
+
+def plotly() -> str:
+    """The program that makes the charts live, from the installed package."""
+    return files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+
+
+LIVE = files("sim").joinpath("charts.js").read_text(encoding="utf-8")
+"""Puts a live chart in the place of every drawing."""
 
 
 def _head(studies: Sequence[Study], words: Words, made_at: str) -> str:
@@ -180,13 +206,14 @@ def _scenario(study: Study, words: Words) -> str:
         f"<h3>{words('figures')}</h3>",
         _figures(study, words),
         f"<h3>{words('turnaround')}</h3>",
-        drawings.distribution(study, TARGETS, words),
+        drawings.figure(drawings.distribution(study, TARGETS, words)),
     ]
     if lab is not None and traces:
-        parts += [f"<h3>{words('by_hour')}</h3>", drawings.by_hour(traces, words)]
+        parts += [f"<h3>{words('by_hour')}</h3>", drawings.figure(drawings.by_hour(traces, words))]
     parts += [
         f"<h3>{words('time_goes')}</h3><p class='soft'>{words('time_note')}</p>",
-        drawings.waterfall(found, words),
+        drawings.figure(drawings.waterfall(found, words)),
+        drawings.waterfall_keys(found, words),
     ]
     if traces:
         parts.append(f"<h3>{words('over_time')}</h3><p class='soft'>{words('band_note')}</p>")

@@ -8,15 +8,15 @@ more changes when things happen and nothing else.
 import gc
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, assert_never
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 from simpy.events import Timeout
 
-from retest import Call, Conclude, Decision, Material, Recollect, Retest, TestSingly
-from retest.void import priority_of_void, repeat_of_void
+from retest import Call, Conclude, Material
 from sim import pools
 from sim.account import report
 from sim.chain import given_draws
@@ -24,7 +24,8 @@ from sim.crew import crew
 from sim.engine import Lots, Station, run_dry
 from sim.fifo import fifo, fifo_rostered
 from sim.filling import Filling, Firsts, Plate
-from sim.recall import recall, received
+from sim.judging import judge, void
+from sim.recall import received
 from sim.refusal import ScenarioError
 from sim.report import PlateLog, Report, StationLog
 from sim.scenario import DAY, Scenario
@@ -36,7 +37,6 @@ from sim.tube import Tube
 from sim.verdicts import Verdicts
 
 DRAIN_DAYS = 20
-MOST_TESTS = 60
 
 
 class Floor:
@@ -75,14 +75,20 @@ class Floor:
     # -- what is known before the first event -----------------------------------------------------
 
     def _tiers(self) -> None:
-        """Due time and priority of every tube, by the tier of its stream."""
+        """Tier and priority of every tube, by its stream."""
+        tiers = [self.lab.tiers.tier(source.tier) for source in self.scenario.streams]
+        self.tier = [tier.id for tier in tiers]
+        self.priority = np.array([tier.priority for tier in tiers])[self.tubes.stream]
+
+    def _due_by_tier(self) -> NDArray[np.float64]:
+        """Due time of every tube: its tier's hours from receipt, or from sampling."""
         streams, index = self.scenario.streams, self.tubes.stream
         tiers = [self.lab.tiers.tier(source.tier) for source in streams]
-        self.tier = [tier.id for tier in tiers]
-        self.priority = np.array([tier.priority for tier in tiers])[index]
-        self.hours = np.array([tier.hours for tier in tiers])[index]
-        self.by_receipt = np.array([tier.clock == "receipt" for tier in tiers])[index]
-        self.delay = np.array([source.delay for source in streams])[index]
+        by_receipt = np.array([tier.clock == "receipt" for tier in tiers])[index]
+        delay = np.array([source.delay for source in streams])[index]
+        clock = np.where(by_receipt, self.came, self.tubes.arrival - delay)
+        due: NDArray[np.float64] = clock + 60 * np.array([tier.hours for tier in tiers])[index]
+        return due
 
     def _reception(self) -> None:
         """Reception is solved directly: nothing comes back to it."""
@@ -95,13 +101,14 @@ class Floor:
             starts = fifo(at, minutes, bench.servers)
         servers: Always | Rostered = on if bench.staff else Always(bench.servers)
         self.came = starts + minutes
-        clock = np.where(self.by_receipt, self.came, at - self.delay)
-        self.due = clock + 60 * self.hours
+        self.due = self._due_by_tier()
         self.logs.append(StationLog.direct(bench.name, at, starts, minutes, servers, "tube"))
 
     def _first_tests(self) -> None:
         """What every first test will say, and which of them end with it."""
         self.codes = self.verdicts.classify(self.tubes.readings)
+        # what was read is known by its outcome from here on
+        self.tubes = replace(self.tubes, readings=np.empty((0, 0)))
         plain = np.zeros((len(self.scenario.streams), len(self.verdicts.outcomes)), dtype=np.bool_)
         for number, source in enumerate(self.scenario.streams):
             material = Material.mixed if source.places > 1 else Material.single
@@ -198,7 +205,7 @@ class Floor:
         """A run broke off: its tubes queue again and the machine is out for repair."""
         self.counts["lost_runs"] += 1
         for plate in plates:
-            self._void(plate)
+            void(self, plate)
         station = self.stations[number - 1]
         taken = station.servers.take(self.env.now, bench.repair)
         if taken is not None:
@@ -235,16 +242,16 @@ class Floor:
             )
         if not verdict.run_valid:
             self.counts["failed_plates"] += 1
-            self._void(plate)
+            void(self, plate)
             return
         now, plain = self.env.now, self.plain[plate.first]
         review: list[Tube] = []
         for tid in plate.first[~plain].tolist():
             tube = self.special_tube(tid)
             tube.code = int(self.codes[tid])
-            self._judge(tube, review)
+            judge(self, tube, review)
         for tube in plate.again:
-            self._judge(tube, review)
+            judge(self, tube, review)
         if self.record is not None:
             plainly = plate.first[plain].tolist()
             self.record += [(now, tid, "first", int(self.codes[tid]), "Conclude") for tid in plainly]
@@ -304,92 +311,13 @@ class Floor:
             )
         return self.special[tid]
 
-    def _judge(self, tube: Tube, review: list[Tube]) -> None:
-        """Add the finding, ask the policy, do what it says."""
-        tube.past = (*tube.past, (tube.specimen, tube.code, tube.test))
-        if len(tube.past) > MOST_TESTS:
-            raise ScenarioError(
-                "NEVER_ENDS", f"Tube {tube.tid} is tested again without end under these rules."
-            )
-        waited = int((self.env.now - tube.received) // 60)
-        decision = self.verdicts.decide(
-            tube.material, tube.past, tube.persons, tube.tier, tube.earlier, waited
-        )
-        if self.record is not None:
-            self.record.append((self.env.now, tube.tid, tube.test, tube.code, type(decision).__name__))
-        if tube.material is Material.pool:
-            self._resolve(tube, decision, review)
-            return
-        match decision:
-            case Conclude():
-                if tube.past == ((tube.specimen, tube.code, "first"),) and self._leaves(tube):
-                    self.finish(tube, reported=True)
-                else:
-                    review.append(tube)
-            case Retest():
-                self._again(tube, decision.kind, decision.reason, decision.priority, decision.hours)
-            case TestSingly():
-                self._again(tube, "re-extract", decision.reason, decision.priority, decision.hours)
-            case Recollect():
-                recall(self, tube)
-            case _:
-                assert_never(decision)
-
-    def _leaves(self, tube: Tube) -> bool:
-        return self.lab.auto_release and self.verdicts.outcomes[tube.code].call is Call.negative
-
-    def _again(self, tube: Tube, test: str, reason: str, priority: int, hours: float) -> None:
-        """Queue a tube for another test; what that will say is keyed by tube and number of the test."""
-        self.retests[reason] += 1
-        tier = self.lab.tiers.tier(tube.tier).priority
-        tube.priority = max(priority, tier)
-        tube.due = min(tube.due, self.env.now + 60 * hours) if hours > 0 else tube.due
-        tube.test = test
-        rng = stream(self.seed, self.replication, "retest", *tube.path, len(tube.past))
-        if test != "re-amplify":
-            tube.shift = float(rng.normal(0, self.scenario.chemistry.extraction_noise))
-        viral, control, shift = (np.array([value]) for value in (tube.viral, tube.control, tube.shift))
-        tube.code = int(self.verdicts.classify(self.reader.read(viral, control, shift, rng))[0])
-        self.queue(tube)
-
     def queue(self, tube: Tube) -> None:
         """Let a tube wait for a plate."""
         self.filling.put(tube, self.env.now)
 
-    def _void(self, plate: Plate) -> None:
-        """The run does not count: everything on it is tested again, ahead of others."""
-        policy = self.lab.rules.policy
-        for tube in [*(self.special_tube(tid) for tid in plate.first.tolist()), *plate.again]:
-            if tube.code < 0:
-                tube.code = int(self.codes[tube.tid])
-            tube.test = repeat_of_void("run", tube.test)
-            owed = priority_of_void(policy, tube.persons, tube.tier)
-            tube.priority = max(tube.priority, owed, self.tier_priority(tube))
-            self.retests["run-failed"] += 1
-            self.queue(tube)
-        if self.counts["failed_plates"] + self.counts["lost_runs"] > MOST_TESTS * (self.size + 1):
-            raise ScenarioError("NEVER_ENDS", "Plates fail without end; lower control_failure or failure.")
-
     def tier_priority(self, tube: Tube) -> int:
         """The priority of the tube's tier."""
         return self.lab.tiers.tier(tube.tier).priority
-
-    def _resolve(self, pool: Tube, decision: Decision, review: list[Tube]) -> None:
-        """A decided pool hands its members on: negative ones are concluded, all others tested singly."""
-        negative = isinstance(decision, Conclude) and decision.result == "negative"
-        pool.done = self.env.now
-        for tid in pool.members:
-            tube = self.special_tube(tid)
-            if negative:
-                if self.lab.auto_release:
-                    self.finish(tube, reported=True)
-                else:
-                    tube.past = ((tube.specimen, pool.code, "first"),)
-                    review.append(tube)
-            elif isinstance(decision, (TestSingly, Retest)):
-                self._again(tube, "singly", decision.reason, decision.priority, decision.hours)
-            else:
-                self._again(tube, "singly", decision.reason, tube.priority, 0.0)
 
 
 def run_laboratory(

@@ -120,6 +120,10 @@ NAMES: Final[dict[str, str]] = {
     "single": "单采",
     "mixed": "混采",
     "re-collected": "重采",
+    "laboratory": "实验室",
+    "day": "白班",
+    "evening": "中班",
+    "night": "夜班",
 }
 """Names that scenarios use -> Chinese."""
 

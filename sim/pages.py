@@ -113,7 +113,7 @@ def pictures(name: str) -> dict[str, str]:
         f"{name}-turnaround.svg": drawings.distribution(study, (6, 12, 24), words),
         f"{name}-time.svg": drawings.waterfall(document(study), words),
     }
-    return {file: text[: text.index("</svg>") + 6] + "\n" for file, text in drawn.items()}
+    return {file: f"{chart.svg()}\n" for file, chart in drawn.items()}
 
 
 def main(arguments: Sequence[str]) -> None:

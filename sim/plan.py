@@ -5,10 +5,10 @@
 3. By pilots of few replications: more where the waiting is, until the target is met; then less, the
    dearest first, by bisection. Common random numbers make neighbours comparable.
 4. By all replications: the set found must meet the target, and every set with one less of anything must
-   miss it, else the search goes on from there.
+   miss it, else the search goes on from there. One that misses by far is left after fewer replications.
 5. Fresh replications of another seed are the proof. A proof that fails sends the search on with twice the
-   replications, a few times. What is claimed holds with a stated probability: one
-   minus the sum of the one-sided doubts (t-tests, Bonferroni) that the set meets and each smaller one
+   replications, a few times. What is claimed holds with a stated probability: one minus the sum of the
+   one-sided doubts (t-tests, Bonferroni, also over the looks) that the set meets and each smaller one
    misses. Smaller sets that could not be told from the target are named and not claimed.
 """
 
@@ -42,6 +42,7 @@ class Plan:
     """The outcome of a search: the document of `lis plan`.
 
     Attributes:
+        replications: of a set and of a worse world, as asked for; a failed proof doubles those of the sets.
         bound: what the work alone needs.
         best: the set found, by the replications of the search; None when the target cannot be met.
         proof: the same set in replications that were not used for the search.
@@ -61,6 +62,7 @@ class Plan:
     levers: tuple[Lever, ...]
     custom: Custom
     try_ways: bool = False
+    replications: int = 10
     bound: Levels = field(default_factory=dict)
     best: Verdict | None = None
     proof: Verdict | None = None
@@ -145,7 +147,8 @@ def plan(  # noqa: PLR0913 - the options of one search, by keyword
         )
     found = levers(laboratory_of(scenario))
     search = Search(scenario, target_hours, percentile, replications, seed, say, found, workers)
-    made = Plan(scenario, target_hours, percentile, found, custom_of(scenario), try_ways)
+    custom = custom_of(scenario)
+    made = Plan(scenario, target_hours, percentile, found, custom, try_ways, replications)
     with search.open():
         for step in (_bounded, _way_chosen, *(_searched, _proved) * PROOFS, _tested):
             try:
@@ -250,7 +253,7 @@ def _tested(search: Search, made: Plan) -> Plan:
         return made
     found: dict[str, Verdict] = {}
     for name, world in worlds(search.scenario).items():
-        found[name] = search.fresh(world, made.best.levels, made.proof_seed)
+        found[name] = search.fresh(world, made.best.levels, made.proof_seed, made.replications)
         search.say(f"{name}: {found[name].mean:.2f} h")
     return replace(made, sensitivity=found)
 

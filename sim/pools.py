@@ -55,8 +55,8 @@ def _make_pools(floor: "Floor", groups: list[tuple[int, ...]]) -> None:
     if not groups:
         return
     tubes, now = floor.tubes, floor.env.now
-    loads = np.where(np.isnan(tubes.viral), 0.0, np.exp2(-tubes.viral))
-    load = np.array([loads[list(group)].sum() for group in groups])
+    cqs = [tubes.viral[list(group)] for group in groups]
+    load = np.array([np.where(np.isnan(cq), 0.0, np.exp2(-cq)).sum() for cq in cqs])
     sizes = np.array([len(group) for group in groups])
     with np.errstate(divide="ignore"):
         viral = np.where(load > 0, np.log2(sizes) - np.log2(load), np.nan)

@@ -25,7 +25,11 @@ def recall(floor: "Floor", tube: Tube) -> None:
     viral[: len(tube.cq)] = tube.cq
     control = chemistry.draw_controls(count, rng)
     shift = rng.normal(0, chemistry.extraction_noise, count)
-    codes = floor.verdicts.classify(floor.reader.read(viral, control, shift, rng))
+    readings = floor.reader.read(viral, control, shift, rng)
+    # drawn last, so that whose extraction fails changes no other number
+    failed = rng.uniform(size=count) < floor.lab.invalid
+    readings[:, failed], shift[failed] = np.nan, np.nan
+    codes = floor.verdicts.classify(readings)
     floor.counts["recollections"] += int(shown.sum())
     floor.counts["no_shows"] += int(count - shown.sum())
     earlier = (*tube.earlier, *tube.past) if tube.material is Material.single else ()

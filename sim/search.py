@@ -2,7 +2,8 @@
 
 A pilot of few replications leads the way; only what the answer rests on gets all replications. A set is
 given up as soon as it is certain: turnaround is never negative, so when the hours so far, spread over
-all replications to come, already exceed the target, no luck can save it.
+all replications to come, already exceed the target, no luck can save it. What a smaller set misses by far
+is claimed after fewer replications, at looks laid down before; the doubt is multiplied by their number.
 """
 
 import math
@@ -10,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sim.levers import Levels, Lever, laboratory_of, with_levels
 from sim.refusal import ScenarioError
@@ -23,7 +26,14 @@ from sim.scenario import Scenario
 from sim.statistics import interval, t_share
 
 Say = Callable[[str], None]
+Stop = Callable[[Sequence[Mapping[str, Any]]], bool]
 PILOT = 3
+LOOK = 5
+"""Replications before the first look at a set that may miss the target by far; each look doubles them."""
+
+SURE = 0.001
+"""Doubt at which a look ends the replications of a set."""
+
 IDLE = 6
 """Raises in a row that may bring less than 1 % before the search for more gives up."""
 
@@ -37,6 +47,7 @@ class Verdict:
         meets: whether the whole 95 % interval of the mean lies at or below the target.
         waits: mean wait of every station, in hours of a part times parts: where time is lost.
         busy: server-minutes of work at every station.
+        looks: how often the replications might have been ended; it multiplies the doubt that the set misses.
     """
 
     levels: Levels
@@ -47,6 +58,7 @@ class Verdict:
     meets: bool
     waits: Mapping[str, float]
     busy: Mapping[str, float]
+    looks: int = 1
 
     @property
     def mean(self) -> float:
@@ -54,16 +66,28 @@ class Verdict:
         return float(np.mean(self.hours))
 
     def doubt(self, target: float, *, meets: bool) -> float:
-        """Chance of so much or more evidence if the claim (meets, or misses) were false: one-sided t-test."""
+        """Chance of so much or more evidence if the claim (meets, or misses) were false: one-sided t-test.
+
+        That a set misses is tested on logarithms: turnaround is skewed to the right, and a mean is never
+        below its geometric mean (Jensen), so what shows the one above the target shows the other.
+        """
         if not all(map(math.isfinite, self.hours)):
             return 1.0 if meets else 0.0
         if len(self.hours) < 2:
             return 1.0
-        error = float(np.std(self.hours, ddof=1)) / math.sqrt(len(self.hours))
-        gap = (target - self.mean) if meets else (self.mean - target)
-        if error == 0:
-            return 0.0 if gap > 0 else 1.0
-        return 1 - t_share(gap / error, len(self.hours) - 1)
+        if meets or min(self.hours) <= 0:
+            return _doubt(self.hours, target, above=not meets)
+        return min(self.looks * _doubt(np.log(self.hours), math.log(target), above=True), 1.0)
+
+
+def _doubt(values: ArrayLike, target: float, *, above: bool) -> float:
+    """One-sided t-test of the claim that the mean lies above, or below, the target."""
+    found = np.asarray(values)
+    error = float(np.std(found, ddof=1)) / math.sqrt(found.size)
+    gap = (float(np.mean(found)) - target) * (1 if above else -1)
+    if error == 0:
+        return 0.0 if gap > 0 else 1.0
+    return 1 - t_share(gap / error, found.size - 1)
 
 
 @dataclass
@@ -115,39 +139,57 @@ class Search:
         """Of all levels, for one day."""
         return sum(lever.cost * levels[lever.name] for lever in self.levers)
 
-    def ask(self, levels: Levels, most: int = 0, *, patient: bool = False) -> Verdict:
-        """A pilot of this set, or up to `most` replications; fewer when all is lost, unless `patient`."""
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Numbers of replications at which those of a smaller set may end; the last are all of them."""
+        first = [LOOK * 2**n for n in range(20) if LOOK * 2**n < self.replications]
+        return (*first, self.replications)
+
+    def ask(self, levels: Levels, most: int = 0, *, patient: bool = False, brisk: bool = False) -> Verdict:
+        """A pilot of this set, or up to `most` replications; fewer when all is lost.
+
+        Args:
+            levels: of all levers.
+            most: replications; 0 for a pilot.
+            patient: fewer only when a look shows that the set misses by far.
+            brisk: fewer as soon as the mean of so many is known to miss the target.
+        """
         key = tuple(levels[lever.name] for lever in self.levers)
         wanted = min(most or PILOT, self.replications)
         runs = self.runs.setdefault(key, [])
-        if len(runs) < wanted and (patient or not self._hopeless(runs)):
-            self._play(with_levels(self.scenario, levels), self.seed, wanted, runs, patient=patient)
-            self.seen[key] = self._verdict(levels, runs)
+        stop = (
+            self._settled if patient else partial(self._hopeless, of=wanted if brisk else self.replications)
+        )
+        before = len(runs)
+        self._play(with_levels(self.scenario, levels), self.seed, wanted, runs, stop)
+        if len(runs) > before or key not in self.seen or patient:
+            self.seen[key] = replace(self._verdict(levels, runs), looks=len(self.looks))
+        if len(runs) > before:
             self._tell(self.seen[key])
         return self.seen[key]
 
-    def fresh(self, scenario: Scenario, levels: Levels, seed: int) -> Verdict:
-        """All replications of a set with another seed or in another world; nothing of it is remembered."""
+    def fresh(self, scenario: Scenario, levels: Levels, seed: int, replications: int = 0) -> Verdict:
+        """Replications of a set with another seed or in another world; nothing of it is remembered."""
         runs: list[Mapping[str, Any]] = []
-        self._play(with_levels(scenario, levels), seed, self.replications, runs, patient=True)
+        wanted = replications or self.replications
+        self._play(with_levels(scenario, levels), seed, wanted, runs, lambda _: False)
         return self._verdict(levels, runs)
 
     def _play(
-        self,
-        scenario: Scenario,
-        seed: int,
-        wanted: int,
-        runs: list[Mapping[str, Any]],
-        *,
-        patient: bool = False,
+        self, scenario: Scenario, seed: int, wanted: int, runs: list[Mapping[str, Any]], stop: Stop
     ) -> None:
-        while len(runs) < wanted and (patient or not self._hopeless(runs)):
+        while len(runs) < wanted and not stop(runs):
             batch = range(len(runs), min(len(runs) + self.workers, wanted))
+            found: Sequence[Mapping[str, Any]]
             if self._pool is None:
-                runs += [play(scenario, seed, number, self.percentile) for number in batch]
+                found = [play(scenario, seed, number, self.percentile) for number in batch]
             else:
-                runs += self._together(scenario, seed, batch)
+                found = self._together(scenario, seed, batch)
             self.played += len(batch)
+            # as if played one by one: how many processes there are must not change the answer
+            for run in found:
+                if not stop(runs):
+                    runs.append(run)
 
     def _together(self, scenario: Scenario, seed: int, batch: range) -> list[Mapping[str, Any]]:
         """A batch in the worker processes; when one dies, here."""
@@ -158,8 +200,16 @@ class Search:
             self._pool = None
             return [play(scenario, seed, n, self.percentile) for n in batch]
 
-    def _hopeless(self, runs: Sequence[Mapping[str, Any]]) -> bool:
-        return math.fsum(run["hours"] for run in runs) > self.target * self.replications
+    def _hopeless(self, runs: Sequence[Mapping[str, Any]], of: int) -> bool:
+        """Whether the mean of so many replications is above the target whatever those to come bring."""
+        return math.fsum(run["hours"] for run in runs) > self.target * of
+
+    def _settled(self, runs: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether this is the number of replications of a look, and it shows that the set misses by far."""
+        if len(runs) not in self.looks:
+            return False
+        found = self._verdict({lever.name: 0 for lever in self.levers}, runs)
+        return replace(found, looks=len(self.looks)).doubt(self.target, meets=False) <= SURE
 
     def _verdict(self, levels: Levels, runs: Sequence[Mapping[str, Any]]) -> Verdict:
         hours = tuple(run["hours"] for run in runs)
@@ -185,7 +235,7 @@ class Search:
 
     def likely(self, levels: Levels) -> bool:
         """Whether the pilot's mean keeps the target: enough to find the way, not to stay."""
-        return self.ask(levels).mean <= self.target
+        return self.ask(levels, brisk=True).mean <= self.target
 
     def more(self, start: Levels, *, surely: bool = False) -> dict[str, int] | None:
         """Add where tubes wait longest until the target is met (`surely`: by all replications).

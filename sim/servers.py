@@ -69,26 +69,35 @@ class Always:
 class Rostered:
     """Servers that are on in windows; `ending` says what happens to work when a window ends."""
 
-    __slots__ = ("_begins", "_idle", "ending", "windows")
+    __slots__ = ("_begins", "_idle", "_resting", "ending", "windows")
 
     def __init__(self, windows: Sequence[Sequence[tuple[float, float]]], ending: str = "overrun") -> None:
         self.windows = [tuple(own) for own in windows]
         self._begins = [[begin for begin, _ in own] for own in windows]
         self._idle = list(range(len(self.windows)))
+        # idle servers that were found off duty wait here by the begin of their next window
+        self._resting: list[tuple[float, int]] = []
         self.ending = ending
 
     def take(self, now: float, minutes: float) -> tuple[int, float] | None:
         """See `Always`. The first idle server on duty takes the work."""
+        while self._resting and self._resting[0][0] <= now:
+            heappush(self._idle, heappop(self._resting)[1])
         passed: list[int] = []
         found = None
         while self._idle and found is None:
             server = heappop(self._idle)
-            place = bisect_right(self._begins[server], now) - 1
+            begins = self._begins[server]
+            place = bisect_right(begins, now) - 1
             if place >= 0 and now < self.windows[server][place][1]:
                 finish = self._finish(server, place, now, minutes)
-                found = None if finish is None else (server, finish)
-            if found is None:
-                passed.append(server)
+                if finish is None:
+                    passed.append(server)
+                else:
+                    found = (server, finish)
+            else:
+                following = begins[place + 1] if place + 1 < len(begins) else NEVER
+                heappush(self._resting, (following, server))
         for server in passed:
             heappush(self._idle, server)
         return found
@@ -109,7 +118,7 @@ class Rostered:
     @property
     def free(self) -> int:
         """Servers without work, on duty or off."""
-        return len(self._idle)
+        return len(self._idle) + len(self._resting)
 
     def give(self, server: int) -> None:
         """See `Always`."""
@@ -117,7 +126,7 @@ class Rostered:
 
     def next_on(self, now: float) -> float:
         """See `Always`."""
-        soonest = NEVER
+        soonest = self._resting[0][0] if self._resting else NEVER
         for server in self._idle:
             begins = self._begins[server]
             place = bisect_right(begins, now)

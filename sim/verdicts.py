@@ -5,7 +5,8 @@
 controls. Nothing here knows what a positive is.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +32,8 @@ Past = tuple[tuple[int, int, str], ...]
 """Findings so far: (number of the specimen, outcome, test), oldest first."""
 
 SIGNALS = ("grey", "detected", "partial")
+FEW = 16
+"""So many tubes are classified one by one."""
 
 
 @dataclass
@@ -46,10 +49,19 @@ class Verdicts:
     rules: CaseRules
     outcomes: list[Outcome] = field(default_factory=list)
     examples: list[tuple[float, ...]] = field(default_factory=list)
+    _edges: list[list[float]] = field(init=False)
     _codes: dict[int, int] = field(default_factory=dict)
     _curves: list[str | None] = field(default_factory=list)
     _numbers: dict[tuple[str, str, str | None], int] = field(default_factory=dict)
     _decided: dict[tuple[object, ...], Decision] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        bands = self.rules.assay.bands("", "")
+        self._edges = []
+        for target in self.rules.assay.targets:
+            band = bands[target.name]
+            parts = [band.detected] + ([band.grey] if band.grey else [])
+            self._edges.append(sorted({edge for part in parts for edge in (part.low, part.high)}))
 
     def classify(self, readings: NDArray[np.float64]) -> NDArray[np.int64]:
         """Outcome of every tube from its Cq values; shape (targets, tubes) in, (tubes,) out.
@@ -57,21 +69,38 @@ class Verdicts:
         Two tubes whose Cq values lie in the same stretches between the edges of the assay's bands (an edge
         itself being a stretch of its own) are the same to the policy.
         """
+        if readings.shape[1] <= FEW:
+            return self._classify_few(readings)
         key = np.zeros(readings.shape[1], dtype=np.int64)
-        bands = self.rules.assay.bands("", "")
-        for row, target in enumerate(self.rules.assay.targets):
-            band = bands[target.name]
-            parts = [band.detected] + ([band.grey] if band.grey else [])
-            edges = np.unique([edge for part in parts for edge in (part.low, part.high)])
-            cq = readings[row]
+        for edges, cq in zip(self._edges, readings, strict=True):
             place = np.searchsorted(edges, cq, side="left") + np.searchsorted(edges, cq, side="right")
-            key = key * (2 * edges.size + 2) + np.where(np.isnan(cq), 2 * edges.size + 1, place)
+            key = key * (2 * len(edges) + 2) + np.where(np.isnan(cq), 2 * len(edges) + 1, place)
         kinds, example, inverse = np.unique(key, return_index=True, return_inverse=True)
         codes = [self._code(int(kind), readings[:, at]) for kind, at in zip(kinds, example, strict=True)]
         found: NDArray[np.int64] = np.array(codes, dtype=np.int64)[inverse] if codes else inverse
         return found
 
-    def _code(self, kind: int, cqs: NDArray[np.float64]) -> int:
+    def _classify_few(self, readings: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The same without the cost of arrays; new outcomes are numbered in the same order."""
+        tubes = readings.T.tolist()
+        keys = [self._kind(tube) for tube in tubes]
+        for kind in sorted(set(keys)):
+            self._code(kind, tubes[keys.index(kind)])
+        return np.array([self._codes[kind] for kind in keys], dtype=np.int64)
+
+    def classify_one(self, cqs: Sequence[float]) -> int:
+        """Outcome of one tube from its Cq values, in the order of the assay's targets."""
+        return self._code(self._kind(cqs), cqs)
+
+    def _kind(self, cqs: Sequence[float]) -> int:
+        kind = 0
+        for edges, cq in zip(self._edges, cqs, strict=True):
+            nothing = cq != cq  # noqa: PLR0124 - NaN
+            place = 2 * len(edges) + 1 if nothing else bisect_left(edges, cq) + bisect_right(edges, cq)
+            kind = kind * (2 * len(edges) + 2) + place
+        return kind
+
+    def _code(self, kind: int, cqs: Iterable[float]) -> int:
         if kind not in self._codes:
             self._codes[kind] = self.ask(cqs)
         return self._codes[kind]

@@ -111,7 +111,7 @@ def test_the_demo_command_serves_a_day_and_stops_cleanly(tmp_path: Path, environ
         lines = []
         for line in process.stderr:
             lines.append(line)
-            if "reception: rack R003" in line:
+            if "reception: rack R001" in line:
                 break
         address = re.search(r"http://127\.0\.0\.1:\d+", "".join(lines))
         assert address, "".join(lines)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from instruments.errors import InstrumentError
 from instruments.formats import cells
@@ -21,9 +22,10 @@ from instruments.formats.places import contradictions
 from instruments.model import Curve, FlagScope, Reading, RunFile, canonical_well
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from instruments.formats.grid import Grid
     from instruments.formats.source import Cell, Source
 
 # Roles of columns and their names, folded (cells.fold), best first.
@@ -79,8 +81,8 @@ class Section:
     """A table: column names, rows of cells, the line of its first row, and how it ended.
 
     ``closed`` is true when something follows the table in the file (another section, a footer):
-    then no cut can have taken rows off its end. ``columns`` are the rows turned, for long tables
-    that are cheaper to take apart that way.
+    then no cut can have taken rows off its end. ``grid`` stands in the place of rows where a long
+    table of text has as many cells in each.
     """
 
     header: tuple[str, ...]
@@ -88,7 +90,7 @@ class Section:
     first_line: int
     closed: bool
     footer: tuple[str, ...] = ()
-    columns: Sequence[Sequence[Cell]] | None = None
+    grid: Grid | None = None
 
     def find(self, names: Iterable[str]) -> int | None:
         """Index of the first column among ``names`` (folded) that the table has."""
@@ -234,48 +236,110 @@ def _readings(source: Source, export: Export, block: int, faults: list[str]) -> 
     raised = [(i, name) for i, name, any_row in table.flags if any_row]
     needed = max([i for i in columns.values() if i is not None] + [i for i, *_ in table.flags])
     calls = _target_calls(source, export, block)
-    readings = []
-    for line, row in enumerate(table.rows, table.first_line):
-        if len(row) <= needed:
-            faults.append(f"line {line} stops before column '{table.header[len(row)]}'")
-            row = [*row, *[""] * (needed + 1 - len(row))]  # noqa: PLW2901 - the row, filled up
-        try:
-            reading = _reading(row, columns, raised, block)
-        except InstrumentError as exc:
-            raise exc.at(source.name, line) from exc
+    rows = _filled(table, needed, faults)
+    try:
+        readings = _by_columns(rows, columns, raised, block)
+    except InstrumentError:
+        _blame_row(source, table, rows, columns["well"], block)
+        raise
+    for line, reading in enumerate(readings, table.first_line):
         if cells.UNREAD_CQ in reading.flags:
             faults.append(f"line {line}: '{reading.raw_cq}' is neither a Cq nor a known spelling of none")
-        readings.append(_with_call(reading, calls))
     faults += _twins(readings)
     if not readings:
         faults.append("the results table has no rows")
-    return tuple(readings)
+    return tuple(_with_call(reading, calls) for reading in readings) if calls else tuple(readings)
 
 
-def _reading(
-    row: Sequence[Cell], columns: Mapping[str, int | None], raised: list[tuple[int, str]], block: int
-) -> Reading:
-    said = {role: "" if index is None else row[index] for role, index in columns.items()}
-    value, doubt = cells.cq(said["cq"])
-    flags = [name for index, name in raised if cells.text(row[index]) == "Y"]
-    flags += [doubt] if doubt else []
-    flags += ["OMIT"] if cells.text(said["omit"]).lower() == "true" else []
-    status = cells.text(said["status"]).upper().replace(" ", "_")
-    flags += [status] if status not in ("", "AMP") else []
-    flags += _listed(said["quality"]) + _listed(said["curve"])
-    return Reading(
-        well=canonical_well(cells.text(said["well"]), block),
-        sample=cells.text(said["sample"]),
-        task=cells.task(said["task"]),
-        target=cells.text(said["target"]),
-        dye=cells.text(said["dye"]),
-        cq=value,
-        raw_cq=str(said["cq"]).strip(),
-        call=cells.text(said["call"]),
-        flags=tuple(dict.fromkeys(flags)),
-        threshold=cells.number(said["threshold"]),
-        baseline=_baseline(said["start"], said["end"]),
+def _filled(table: Section, needed: int, faults: list[str]) -> list[Sequence[Cell]]:
+    """The rows, each as wide as the last column that is needed; ``faults`` says which were not."""
+    rows = list(table.rows)
+    for at, row in enumerate(rows):
+        if len(row) <= needed:
+            faults.append(f"line {table.first_line + at} stops before column '{table.header[len(row)]}'")
+            rows[at] = [*row, *[""] * (needed + 1 - len(row))]
+    return rows
+
+
+def _blame_row(
+    source: Source, table: Section, rows: Sequence[Sequence[Cell]], well: int | None, block: int
+) -> None:
+    """Raise for the first row that names no well of the block."""
+    for line, row in enumerate(rows, table.first_line):
+        try:
+            canonical_well(cells.text(row[well or 0]), block)
+        except InstrumentError as exc:
+            raise exc.at(source.name, line) from exc
+
+
+def _by_columns(
+    rows: Sequence[Sequence[Cell]],
+    columns: Mapping[str, int | None],
+    raised: list[tuple[int, str]],
+    block: int,
+) -> list[Reading]:
+    """A reading of each row. A column says the same few things again and again: each is read once."""
+    nothing = [""] * len(rows)
+
+    def said(role: str) -> list[Cell]:
+        index = columns[role]
+        return nothing if index is None else [row[index] for row in rows]
+
+    cqs = _each(cells.cq, said("cq"))
+    marks = [[row[index] for row in rows] for index, _ in raised]
+    about = (said(role) for role in ("omit", "status", "quality", "curve"))
+    names = [name for _, name in raised]
+    told = list(zip((doubt for _, doubt in cqs), *about, *marks, strict=True))
+    wells = _each(lambda cell: canonical_well(cells.text(cell), block), said("well"))
+    fields = (
+        wells,
+        _each(cells.text, said("sample")),
+        _each(cells.task, said("task")),
+        _each(cells.text, said("target")),
+        _each(cells.text, said("dye")),
+        (value for value, _ in cqs),
+        _each(lambda cell: str(cell).strip(), said("cq")),
+        _each(cells.text, said("call")),
+        _each(lambda row: _flags(names, *row), told),
+        _each(cells.number, said("threshold")),
+        _each(lambda row: _baseline(*row), list(zip(said("start"), said("end"), strict=True))),
     )
+    return list(map(Reading, *fields))
+
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+def _each(step: Callable[[_In], _Out], values: Sequence[_In]) -> list[_Out]:
+    """``step`` of each value, done once for all that are equal and of one type (1 and True are equal too)."""
+    keys: Sequence[Any] = values if _texts(values) else [_typed(value) for value in values]
+    known = dict(zip(keys, values, strict=True))
+    done = {key: step(value) for key, value in known.items()}
+    return [done[key] for key in keys]
+
+
+def _texts(values: Sequence[Any]) -> bool:
+    """Whether these are texts, or tuples of texts."""
+    inner = chain.from_iterable(values) if values and isinstance(values[0], tuple) else values
+    return set(map(type, inner)) <= {str}
+
+
+def _typed(value: object) -> object:
+    return tuple(map(_typed, value)) if isinstance(value, tuple) else (type(value), value)
+
+
+def _flags(
+    names: Sequence[str], doubt: str, omit: Cell, status: Cell, quality: Cell, curve: Cell, *marks: Cell
+) -> tuple[str, ...]:
+    """Every flag of a reading, once."""
+    flags = [name for name, cell in zip(names, marks, strict=True) if cells.text(cell) == "Y"]
+    flags += [doubt] if doubt else []
+    flags += ["OMIT"] if cells.text(omit).lower() == "true" else []
+    said = cells.text(status).upper().replace(" ", "_")
+    flags += [said] if said not in ("", "AMP") else []
+    flags += _listed(quality) + _listed(curve)
+    return tuple(dict.fromkeys(flags))
 
 
 def _baseline(start: Cell, end: Cell) -> tuple[int, int] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect, bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
 from operator import ne, or_
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,7 +15,7 @@ from instruments.formats import cells
 from instruments.model import Curve, CurveKind, canonical_well
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -39,13 +42,12 @@ def floats(column: Sequence[Cell]) -> NDArray[np.float64]:
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def _cycles(column: Sequence[Cell]) -> NDArray[np.int64]:
+def _cycles(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """A column of cycles, which are numbers or the curves cannot be put together.
 
     Raises:
         InstrumentError: BAD_CELL.
     """
-    values = floats(column)
     if not (np.abs(values) < _MOST_CYCLES).all():  # false for NaN too
         raise InstrumentError(
             "BAD_CELL", "The amplification table has a cycle that is no number. Export the results again."
@@ -64,31 +66,65 @@ def curves_of(table: Section, block: int, dyes: Mapping[tuple[str, str], str]) -
     if well is None or cycle is None or target is None:
         return ()
     kinds = [(kind, column) for kind in _KINDS if (column := index[kind]) is not None]
-    columns = _filled(table, [well, cycle, target], [column for _, column in kinds])
-    if not columns:
+    taken = _from_grid(table, well, cycle, target, kinds) or _from_rows(table, well, cycle, target, kinds)
+    if taken is None:
         return ()
-    cycles = _frozen(_cycles(columns[cycle]))
-    falls = np.append(np.diff(cycles) <= 0, False)
-    values = {kind: _frozen(floats(columns[column])) for kind, column in kinds}
+    cycles, values, groups = taken
+    order = _Order(cycles, groups.values())
     curves: dict[CurveKind, list[Curve]] = {kind: [] for kind, _ in kinds}
-    for (place, name), where in _groups(columns[well], columns[target], falls).items():
+    for (place, name), where in groups.items():
         at = canonical_well(cells.text(place), block)
         label = cells.text(name)
         dye = dyes.get((at, label), "")
-        rows = _rows(cycles, falls, where)
+        rows = order.rows(where)
+        shared = _frozen(cycles[rows])
         for kind, found in curves.items():
-            found.append(Curve(at, label, dye, kind, _frozen(cycles[rows]), _frozen(values[kind][rows])))
+            found.append(Curve(at, label, dye, kind, shared, _frozen(values[kind][rows])))
     return tuple(curve for found in curves.values() for curve in found)
+
+
+_Named = Sequence[tuple[CurveKind, int]]
+_Taken = tuple[
+    "NDArray[np.int64]", dict[CurveKind, "NDArray[np.float64]"], dict[tuple["Cell", "Cell"], list[slice]]
+]
+"""Cycles, values of each kind, and where the rows of each (well, target) stand."""
+
+
+def _from_grid(table: Section, well: int, cycle: int, target: int, kinds: _Named) -> _Taken | None:
+    """The table where its numbers are plainly written in every row, None where any is not."""
+    grid = table.grid
+    if grid is None or not kinds:
+        return None
+    counted, starts = grid.numbers(cycle), grid.changes([well, target])
+    found = {kind: grid.numbers(column) for kind, column in kinds}
+    values = {kind: _frozen(one) for kind, one in found.items() if one is not None}
+    if counted is None or starts is None or len(values) < len(kinds):
+        return None
+    groups: dict[tuple[Cell, Cell], list[slice]] = {}
+    named = zip(grid.column(well, starts), grid.column(target, starts), strict=True)
+    for name, (start, end) in zip(named, pairwise([*starts.tolist(), grid.height]), strict=True):
+        groups.setdefault(name, []).append(slice(start, end))
+    return _frozen(_cycles(counted)), values, groups
+
+
+def _from_rows(table: Section, well: int, cycle: int, target: int, kinds: _Named) -> _Taken | None:
+    """The table cell by cell, None where it has no value."""
+    columns = _filled(table, [well, cycle, target], [column for _, column in kinds])
+    if not columns:
+        return None
+    cycles = _frozen(_cycles(floats(columns[cycle])))
+    values = {kind: _frozen(floats(columns[column])) for kind, column in kinds}
+    return cycles, values, _groups(columns[well], columns[target])
 
 
 def _filled(table: Section, names: list[int], values: list[int]) -> dict[int, Sequence[Cell]]:
     """Columns of the rows that hold any value; {} when there are none."""
-    if not values or not table.rows:
+    if not values:
         return {}
     needed = sorted({*names, *values})
     width = needed[-1] + 1
-    if table.columns is not None:
-        columns: Sequence[Sequence[Cell]] = table.columns
+    if table.grid is not None:
+        columns: Sequence[Sequence[Cell]] = [table.grid.column(i) for i in range(table.grid.width)]
     else:
         columns = list(zip(*(row[:width] for row in table.rows if len(row) >= width), strict=True))
     if not columns:
@@ -107,36 +143,31 @@ def _frozen(values: _Array) -> _Array:
     return values
 
 
-def _groups(
-    wells: Sequence[Cell], targets: Sequence[Cell], falls: NDArray[np.bool_]
-) -> dict[tuple[Cell, Cell], list[slice]]:
-    """Where the rows of each (well, target) stand, as runs of rows."""
+def _groups(wells: Sequence[Cell], targets: Sequence[Cell]) -> dict[tuple[Cell, Cell], list[slice]]:
+    """Where the rows of each (well, target) stand, as stretches of rows."""
+    changes = map(or_, map(ne, wells[1:], wells), map(ne, targets[1:], targets))
+    starts = [0, *(i for i, changed in enumerate(changes, 1) if changed), len(wells)]
     groups: dict[tuple[Cell, Cell], list[slice]] = {}
-    for start, end in _runs(wells, targets, falls):
+    for start, end in pairwise(starts):
         groups.setdefault((wells[start], targets[start]), []).append(slice(start, end))
     return groups
 
 
-def _runs(wells: Sequence[Cell], targets: Sequence[Cell], falls: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Stretches of rows of one well and target; as a rule one ends where the cycles begin anew."""
-    likely = [*(np.flatnonzero(falls[:-1]) + 1).tolist(), len(wells)]
-    runs = list(zip([0, *likely[:-1]], likely, strict=True))
-    if all(
-        wells[start:end].count(wells[start]) == targets[start:end].count(targets[start]) == end - start
-        for start, end in runs
-    ):
-        return runs
-    changes = map(or_, map(ne, wells[1:], wells), map(ne, targets[1:], targets))
-    ends = [*(i for i, changed in enumerate(changes, 1) if changed), len(wells)]
-    return list(zip([0, *ends[:-1]], ends, strict=True))
+class _Order:
+    """Rows of the curves by cycle."""
 
+    def __init__(self, cycles: NDArray[np.int64], groups: Iterable[list[slice]]) -> None:
+        self._cycles = cycles
+        falling = np.flatnonzero(np.diff(cycles) <= 0) + 1
+        # As a rule the cycles fall only where the next curve begins.
+        starts = {part.start for where in groups for part in where}
+        self._inside = [row for row in falling.tolist() if row not in starts]
 
-def _rows(
-    cycles: NDArray[np.int64], falls: NDArray[np.bool_], where: list[slice]
-) -> slice | NDArray[np.int64]:
-    """Rows of one curve in order of cycle; a slice when they already stand so."""
-    if len(where) == 1 and not falls[where[0].start : where[0].stop - 1].any():
-        return where[0]
-    rows = np.concatenate([np.arange(part.start, part.stop) for part in where])
-    ordered: NDArray[np.int64] = rows[np.argsort(cycles[rows], kind="stable")]
-    return ordered
+    def rows(self, where: list[slice]) -> slice | NDArray[np.int64]:
+        """Rows of one curve in order of cycle; a slice when they already stand so."""
+        start, stop = where[0].start, where[0].stop
+        if len(where) == 1 and bisect(self._inside, start) == bisect_left(self._inside, stop):
+            return where[0]
+        rows = np.concatenate([np.arange(part.start, part.stop) for part in where])
+        ordered: NDArray[np.int64] = rows[np.argsort(self._cycles[rows], kind="stable")]
+        return ordered

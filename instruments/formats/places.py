@@ -36,7 +36,7 @@ def contradictions(table: Section, block: int, what: str) -> list[str]:
     if number is None or position is None:
         return []
     widths = _WIDTHS.get(block, _ANY_WIDTH)
-    wrong = {pair for pair in set(_pairs(table, number, position)) if _contradict(*pair, widths)}
+    wrong = {pair for pair in _different(table, number, position) if _contradict(*pair, widths)}
     if not wrong:
         return []
     rows = [
@@ -49,10 +49,18 @@ def contradictions(table: Section, block: int, what: str) -> list[str]:
 
 def _pairs(table: Section, number: int, position: int) -> Iterator[tuple[Cell, Cell]]:
     """Number and position of every row; a row too short for both says nothing."""
-    if table.columns is not None:
-        return zip(table.columns[number], table.columns[position], strict=True)
+    if table.grid is not None:
+        return zip(table.grid.column(number), table.grid.column(position), strict=True)
     width = max(number, position) + 1
     return ((row[number], row[position]) if len(row) >= width else ("", "") for row in table.rows)
+
+
+def _different(table: Section, number: int, position: int) -> set[tuple[Cell, Cell]]:
+    """The pairs without their repetitions; in a long table the rows of a well stand together."""
+    changes = None if table.grid is None else table.grid.changes([number, position])
+    if table.grid is None or changes is None:
+        return set(_pairs(table, number, position))
+    return set(zip(table.grid.column(number, changes), table.grid.column(position, changes), strict=True))
 
 
 def _contradict(number: Cell, position: Cell, widths: tuple[int, ...]) -> bool:

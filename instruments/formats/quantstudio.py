@@ -20,16 +20,17 @@ Not read: raw, multicomponent and melt sections, replicate statistics, custom co
 
 from __future__ import annotations
 
-from itertools import compress, count, repeat
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from instruments.errors import InstrumentError
 from instruments.formats.abi import Export, Section, assemble, is_footer
+from instruments.formats.grid import grid_of
 from instruments.formats.source import OPEN_END
 from instruments.formats.workbook import export_of, keys_of, results_sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from instruments.formats.source import Source
     from instruments.model import RunFile
@@ -41,9 +42,9 @@ _KNOWN = ("Sample Setup", "Amplification Data", "Results")
 
 def matches_text(source: Source) -> bool:
     """Whether the text opens with ``* Block Type`` and other keys of the legacy export."""
-    head = [line for line in source.text.lines[:60] if line.startswith("* ") and " = " in f"{line} "]
+    head = [line for line in source.text.first(60) if line.startswith("* ") and " = " in f"{line} "]
     names = {line[2:].split(" = ")[0].strip() for line in head}
-    return bool(names & {"Block Type", "Instrument Type"}) and source.text.lines[0].startswith("* ")
+    return bool(names & {"Block Type", "Instrument Type"}) and source.text.content.startswith("* ")
 
 
 def matches_book(source: Source) -> bool:
@@ -64,13 +65,8 @@ def read_text(source: Source) -> RunFile:
     Raises:
         InstrumentError: INCOMPLETE_FILE when the file ends before the results begin.
     """
-    lines = source.text.lines
-    opened = compress(count(), map(str.startswith, lines, repeat("[")))
-    starts = [i for i in opened if lines[i].rstrip().endswith("]")]
-    sections = {
-        lines[i].strip()[1:-1]: (i, end) for i, end in zip(starts, [*starts[1:], len(lines)], strict=True)
-    }
-    tables = {name: _section(lines, *sections[name]) for name in _KNOWN if name in sections}
+    head, parts = _parts(source.text.whole, source.text.newline)
+    tables = {name: _section(parts[name]) for name in _KNOWN if name in parts}
     results = tables.get("Results")
     if results is None:
         raise InstrumentError(
@@ -83,11 +79,11 @@ def read_text(source: Source) -> RunFile:
         source,
         Export(
             format=TEXT_FORMAT,
-            keys=_keys(lines[: starts[0]]),
+            keys=_keys(head),
             results=results,
             setup=tables.get("Sample Setup"),
             amplification=tables.get("Amplification Data"),
-            others=tuple(f"section {name}" for name in sections if name not in _KNOWN),
+            others=tuple(f"section {name}" for name in parts if name not in _KNOWN),
             proven=False,
             faults=() if source.text.ended else (OPEN_END,),
         ),
@@ -99,22 +95,63 @@ def _keys(lines: Sequence[str]) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _section(lines: Sequence[str], start: int, end: int) -> Section | None:
+@dataclass(frozen=True)
+class _Part:
+    """A section as it stands in the file.
+
+    Attributes:
+        line: number of its title, from 1; ``text``: the lines below the title, with their ends.
+        closed: whether another section follows.
+    """
+
+    line: int
+    text: str
+    newline: str
+    closed: bool
+
+
+def _parts(text: str, newline: str) -> tuple[list[str], dict[str, _Part]]:
+    """The lines before the first section, and the sections by name; the last of one name counts."""
+    titles = list(_titles(text, newline))
+    if not titles:
+        return text.split(newline)[:-1], {}
+    parts, line, before = {}, 1, 0
+    for (start, name, body), following in zip(titles, [*titles[1:], None], strict=True):
+        line, before = line + text.count(newline, before, start), start
+        end = following[0] if following else len(text)
+        parts[name] = _Part(line, text[body:end], newline, closed=following is not None)
+    return text[: titles[0][0]].split(newline)[:-1], parts
+
+
+def _titles(text: str, newline: str) -> Iterator[tuple[int, str, int]]:
+    """Lines in brackets: where each starts, the name between them, where the line after it starts."""
+    framed = newline + text  # a place here is one line end behind that in the text
+    start = framed.find(f"{newline}[")
+    while start >= 0:
+        after = text.index(newline, start) + len(newline)
+        title = text[start:after].rstrip()
+        if title.endswith("]"):
+            yield start, title[1:-1], after
+        start = framed.find(f"{newline}[", after)
+
+
+def _section(part: _Part) -> Section | None:
     """Table of a section, None when the file ends before its column names."""
-    if start + 1 >= end:
+    named, found, body = part.text.partition(part.newline)
+    if not found:
         return None
-    header = tuple(lines[start + 1].split("\t"))
-    body = lines[start + 2 : end]
-    if body and "Cycle" in header and set(map(str.count, body, repeat("\t"))) == {len(header) - 1}:
-        flat = "\t".join(body).split("\t")
-        columns = tuple(flat[i :: len(header)] for i in range(len(header)))
-        return Section(header, body, start + 3, closed=end < len(lines), columns=columns)
-    rows = [line.split("\t") for line in body]
-    stop = next((i for i, row in enumerate(rows) if not row[0][:1].isdigit() and is_footer(row)), len(rows))
+    header = tuple(named.split("\t"))
+    grid = grid_of(body, part.newline, len(header)) if "Cycle" in header else None
+    if grid is not None:
+        return Section(header, (), part.line + 2, closed=part.closed, grid=grid)
+    rows = [line.split("\t") for line in body.split(part.newline)[:-1]]
+    even = "Cycle" in header and all(len(row) == len(header) for row in rows)
+    ends = (i for i, row in enumerate(rows) if not even and not row[0][:1].isdigit() and is_footer(row))
+    stop = next(ends, len(rows))
     return Section(
         header=header,
         rows=rows[:stop],
-        first_line=start + 3,
-        closed=start + 2 + stop < len(lines),
+        first_line=part.line + 2,
+        closed=part.closed or stop < len(rows),
         footer=tuple(row[0] for row in rows[stop:] if row[0].strip()),
     )

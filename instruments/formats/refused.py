@@ -60,7 +60,7 @@ def refuse(source: Source) -> None:
 
 
 def _refuse_text(source: Source) -> None:
-    head = source.text.lines[:80]
+    head = source.text.first(80)
     names = [line for line in head if line.count("\t") + line.count(",") + line.count(";") > 2]
     if any("Experiment Type" in line and "genotyp" in line.lower() for line in head) or any(
         _ALLELES.search(line) for line in names

@@ -14,7 +14,7 @@ from instruments.errors import InstrumentError
 from instruments.formats.container import OLE_MAGIC, SPANNED_MAGIC, ZIP_MAGIC, check_ole, zip_members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import tzinfo
 
 _T = TypeVar("_T")
@@ -31,20 +31,50 @@ OPEN_END = "the last line has no line end: the file is cut off there (the piece 
 
 @dataclass(frozen=True)
 class Text:
-    """The whole lines of a text file, without their ends.
+    """The text of a file.
 
     Attributes:
-        lines: every line that ended properly; a last piece without a line end is left out.
-        ended: whether the file ends with the line end its first line uses.
+        content: all of it.
         encoding: what the bytes were read as.
-        tail: the last piece without a line end. Some writers never end their last line; a cell of it
-            that a separator follows is whole even then.
     """
 
-    lines: tuple[str, ...]
-    ended: bool
+    content: str
     encoding: str
-    tail: str = ""
+
+    @cached_property
+    def newline(self) -> str:
+        """The line end of the first line: CRLF, LF or the lone CR of old Mac exports."""
+        feed, carriage = self.content.find("\n"), self.content.find("\r")
+        if carriage < 0 or 0 <= feed < carriage:
+            return "\n"
+        return "\r\n" if feed == carriage + 1 else "\r"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the file ends with the line end its first line uses."""
+        return self.content.endswith(self.newline)
+
+    @property
+    def whole(self) -> str:
+        """The lines that ended properly, with their ends."""
+        return self.content[: len(self.content) - len(self.tail)]
+
+    @property
+    def tail(self) -> str:
+        """The last piece without a line end.
+
+        Some writers never end their last line; a cell of it that a separator follows is whole even then.
+        """
+        return self.content.rpartition(self.newline)[2]
+
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        """Every line that ended properly, without its end."""
+        return tuple(self.content.split(self.newline)[:-1])
+
+    def first(self, count: int) -> Sequence[str]:
+        """The first of :attr:`lines`; a long file is not taken apart for them."""
+        return self.content.split(self.newline, count)[:-1]
 
 
 @dataclass(frozen=True)
@@ -85,7 +115,7 @@ class Source:
     @cached_property
     def text(self) -> Text:
         """The file as text; no lines when it is not text."""
-        return _text(self.data) if self.kind == "text" else Text((), ended=False, encoding="")
+        return Text(*decode(self.data)) if self.kind == "text" else Text("", "")
 
     @cached_property
     def sheets(self) -> dict[str, Rows]:
@@ -137,22 +167,6 @@ class Source:
                 lambda: self._book.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
             )
         return self.sheets[sheet]
-
-
-def _text(data: bytes) -> Text:
-    content, encoding = decode(data)
-    newline = _newline(content)
-    ended = content.endswith(newline)
-    lines = content.split(newline)
-    return Text(tuple(lines[:-1]), ended=ended, encoding=encoding, tail=lines[-1])
-
-
-def _newline(content: str) -> str:
-    """Return the line end of the first line: CRLF, LF or the lone CR of old Mac exports."""
-    feed, carriage = content.find("\n"), content.find("\r")
-    if carriage < 0 or 0 <= feed < carriage:
-        return "\n"
-    return "\r\n" if feed == carriage + 1 else "\r"
 
 
 def decode(data: bytes) -> tuple[str, str]:

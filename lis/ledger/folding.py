@@ -250,6 +250,8 @@ class Links:
         match fact:
             case e.PersonBound():
                 self.persons[tube_id, fact.place] = fact.person_id
+            case e.PersonUnbound():
+                self.persons.pop((tube_id, fact.place), None)
             case e.JoinedPool():
                 self.members[fact.pool_id, fact.place] = tube_id
             case e.PersonRecalled():

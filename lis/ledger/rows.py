@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, select
@@ -19,7 +21,7 @@ from lis.schema import Moment, chain, event, tube
 from lis.tube import NEXT_STEP, Tube, TubeState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
 CHUNK: Final = 500
@@ -55,15 +57,43 @@ def as_row(event_id: int, moved: Tube, fact: Event, at: datetime, actor: str) ->
 
 
 _CANONICAL: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+_quoted: Final[Callable[[str], str]] = json.encoder.encode_basestring
 
 
-def link(previous: str, row: dict[str, Any]) -> str:
+@lru_cache(maxsize=256)
+def _labels(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The names in the order of the canonical row, each with what stands before its value."""
+    return tuple((name, f"{_quoted(name)}:") for name in sorted(names))
+
+
+def as_json(value: Any) -> str:
+    """A value as canonical JSON; texts and whole numbers take a fifth of the general encoder's time."""
+    if type(value) is str:
+        return _quoted(value)
+    return str(value) if type(value) is int else _CANONICAL.encode(value)
+
+
+def canonical(row: Mapping[str, Any]) -> str:
+    """JSON of every field of a row of the log that is not empty, by name.
+
+    A plate has 1,500 of them.
+    """
+    written = []
+    for name, label in _labels(tuple(row)):
+        value = row[name]
+        if type(value) is str:
+            written.append(label + _quoted(value))
+        elif value is not None:
+            written.append(label + as_json(value))
+    return f"{{{','.join(written)}}}"
+
+
+def link(previous: str, row: Mapping[str, Any]) -> str:
     """The hash of ``row`` after a row whose hash was ``previous``.
 
     Empty fields are left out, so a column added later does not change the hash of old rows.
     """
-    canonical = _CANONICAL.encode({name: value for name, value in row.items() if value is not None})
-    return hashlib.sha256(f"{previous}{canonical}".encode()).hexdigest()
+    return hashlib.sha256(f"{previous}{canonical(row)}".encode()).hexdigest()
 
 
 def head_of(conn: Connection) -> tuple[int, str]:
@@ -75,7 +105,9 @@ def head_of(conn: Connection) -> tuple[int, str]:
 AMENDING: Final = frozenset({"AmendmentProposed", "AmendmentWithdrawn", "Amended"})
 """Events that a proposal to correct a report follows from."""
 
-LINKED: Final = frozenset({"PersonBound", "JoinedPool", "PersonRecalled", "PersonRecollected", *AMENDING})
+LINKED: Final = frozenset(
+    {"PersonBound", "PersonUnbound", "JoinedPool", "PersonRecalled", "PersonRecollected", *AMENDING}
+)
 """Events from which a row beside the tube follows."""
 
 

@@ -9,16 +9,25 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from lis.clock import to_text
+from lis.ledger.rows import as_json
 
 
 def report_seal(row: Mapping[str, Any]) -> str:
     """SHA-256 over everything a report says, so that a changed row is found."""
-    names = sorted(name for name in row if name != "seal")
-    values = [to_text(row[name]) if isinstance(row[name], datetime) else row[name] for name in names]
-    return hashlib.sha256(json.dumps([names, values], ensure_ascii=False).encode()).hexdigest()
+    names, written = _sealed(tuple(row))
+    values = (to_text(row[name]) if isinstance(row[name], datetime) else row[name] for name in names)
+    return hashlib.sha256(f"[{written}, [{', '.join(map(as_json, values))}]]".encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _sealed(columns: tuple[str, ...]) -> tuple[list[str], str]:
+    """The columns that a seal covers, in its order, and as JSON."""
+    names = sorted(name for name in columns if name != "seal")
+    return names, json.dumps(names, ensure_ascii=False)
 
 
 def seal_of(seals: Sequence[str]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import lru_cache
+from itertools import compress
+from operator import is_not
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, update
 
 from lis import events as e
 from lis.db import Prepared, among, insert_many, insert_tuples
@@ -59,7 +61,7 @@ def append(unit: Unit, facts: Iterable[Recorded], known: Mapping[str, Tube] | No
         row["hash"] = digest = link(digest, row)
         rows.append(row)
     names = _columns(frozenset(row["kind"] for row in rows))
-    insert_tuples(unit.conn, event, names, [tuple(map(row.get, names)) for row in rows])
+    insert_tuples(unit.conn, event, names, [tuple(map(row.get, names)) for row in rows], plain=True)
     _write_head(unit, event_id, digest)
     _write_tubes(unit.conn, before, after)
     _write_links(unit, facts)
@@ -94,8 +96,9 @@ def _write_tubes(conn: Connection, before: dict[str, Tube], after: dict[str, Tub
     for tube_id, now in after.items():
         old = before[tube_id]
         if old.state is not TubeState.ABSENT:
-            values = zip(Tube._fields, now, old, strict=True)
-            moves[old.seq, *((name, value) for name, value, was in values if value != was)].append(tube_id)
+            # What did not change is the very same object, which is found out faster than equality.
+            touched = compress(zip(Tube._fields, now, old, strict=True), map(is_not, now, old))
+            moves[old.seq, *((name, value) for name, value, was in touched if value != was)].append(tube_id)
     if _write_moves(conn, moves) != sum(map(len, moves.values())):
         raise Conflict(
             "TUBE_MOVED", "A tube was moved by someone else meanwhile. Nothing was written; scan again."
@@ -142,6 +145,10 @@ def _write_links(unit: Unit, facts: Sequence[Recorded]) -> None:
     for tube_id, fact in facts:
         if type(fact).__name__ in LINKED:
             rows[type(fact)].append(link_row(tube_id, fact, unit.now))
+    for tube_id, fact in facts:
+        if isinstance(fact, e.PersonUnbound):
+            place = tube_person.c.tube_id == tube_id, tube_person.c.place == fact.place
+            unit.conn.execute(delete(tube_person).where(*place))
     insert_many(unit.conn, tube_person, rows[e.PersonBound])
     insert_many(unit.conn, pool_member, rows[e.JoinedPool])
     insert_many(unit.conn, recall, rows[e.PersonRecalled])

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, func, select
 
 from lis.db import Prepared
-from lis.queries.common import PAGE, Row, all_rows
+from lis.queries.common import PAGE, Row, all_rows, one_row
 from lis.schema import alarm, amendment, file, file_status, plate, recall
 
 _FILE: Final = Prepared(select(file).where(file.c.file_id == bindparam("which")))
@@ -120,6 +120,11 @@ def open_alarms(conn: Connection, limit: int = PAGE) -> list[Row]:
         select(alarm).where(alarm.c.cleared_at.is_(None)).order_by(alarm.c.at.desc(), alarm.c.alarm_id.desc())
     )
     return all_rows(conn, found.limit(limit))
+
+
+def alarm_row(conn: Connection, alarm_id: int) -> Row | None:
+    """An alarm, cleared or not, or None."""
+    return one_row(conn, select(alarm).where(alarm.c.alarm_id == alarm_id))
 
 
 def all_file_ids(conn: Connection) -> list[str]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from lis.db import Prepared, among, insert_many
+from lis.db import Prepared, among, insert_many, insert_tuples
 from lis.queries.common import PAGE, Row, all_rows, counted, one_row, parts
 from lis.schema import event, plate, plate_well, pool_member, reading, rulebook, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
 
@@ -77,6 +77,28 @@ def run_row(conn: Connection, run_id: str) -> Row | None:
     return one_row(conn, select(run).where(run.c.run_id == run_id))
 
 
+class ReadingRow(NamedTuple):
+    """A row of the table of readings."""
+
+    run_id: str
+    well: str
+    target: str
+    dye: str
+    tube_id: str | None
+    control: str | None
+    sample: str
+    cq: float | None
+    raw_cq: str
+    curve: str
+    call: str
+    flags: str
+
+
+def insert_readings(conn: Connection, rows: Sequence[ReadingRow]) -> None:
+    """Keep what was read in a run."""
+    insert_tuples(conn, reading, ReadingRow._fields, rows, plain=True)
+
+
 _READINGS: Final = Prepared(
     select(reading).where(reading.c.run_id == bindparam("which")).order_by(reading.c.well, reading.c.target)
 )
@@ -85,6 +107,18 @@ _READINGS: Final = Prepared(
 def readings_of_run(conn: Connection, run_id: str) -> list[Row]:
     """Everything the cycler said in a run."""
     return _READINGS.records(conn, which=run_id)
+
+
+def rows_of_run(conn: Connection, run_id: str) -> list[ReadingRow]:
+    """The same as plain rows, in a third of the time."""
+    return list(map(ReadingRow._make, _ROWS.rows(conn, which=run_id)))
+
+
+_ROWS: Final = Prepared(
+    select(*(reading.c[name] for name in ReadingRow._fields))
+    .where(reading.c.run_id == bindparam("which"))
+    .order_by(reading.c.well, reading.c.target)
+)
 
 
 def readings_of_tube(conn: Connection, tube_id: str) -> list[Row]:

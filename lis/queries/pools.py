@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
-_FACTS: Final = ("tube_id", "seq", "kind", "at", "actor", "volume_ul", "other_tube", "place", "well")
+_FACTS: Final = (
+    "tube_id",
+    "seq",
+    "kind",
+    "at",
+    "actor",
+    "volume_ul",
+    "other_tube",
+    "place",
+    "plate_id",
+    "well",
+)
 
 
 def facts_of(conn: Connection, tube_ids: Iterable[str], *kinds: str) -> dict[str, list[Row]]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, func, literal, select
+from sqlalchemy import Connection, and_, bindparam, func, literal, or_, select
 
 from lis.clock import from_text
 from lis.db import Prepared, among
@@ -80,7 +80,9 @@ def occupied(conn: Connection, racks: Collection[str]) -> dict[tuple[str, str], 
     places: dict[tuple[str, str], str] = {}
     for part in parts(racks):
         found = select(tube.c.rack, tube.c.position, tube.c.tube_id).where(
-            among(tube.c.rack, part), tube.c.state.in_(IN_RACK), tube.c.position != ""
+            among(tube.c.rack, part),
+            or_(tube.c.state.in_(IN_RACK), tube.c.stored_at.is_not(None)),
+            tube.c.position != "",
         )
         for row in conn.execute(found):
             places[row.rack, row.position] = row.tube_id
@@ -96,6 +98,22 @@ def actor_of(conn: Connection, tube_id: str, kind: str) -> str:
         .limit(1)
     )
     return conn.execute(found).scalar_one_or_none() or ""
+
+
+def last_finding_at(conn: Connection, tube_id: str) -> datetime | None:
+    """When anything last happened to a tube besides being put away or taken out: retention counts from it."""
+    found = select(func.max(event.c.at)).where(
+        event.c.tube_id == tube_id, event.c.kind.not_in(("Stored", "Fetched"))
+    )
+    return conn.execute(found).scalar_one_or_none()
+
+
+def in_store(conn: Connection, *states: TubeState, limit: int = PAGE) -> list[Tube]:
+    """Tubes that lie put away, of these states if any are named, by rack and position."""
+    found = select(*_TUBE).where(tube.c.stored_at.is_not(None))
+    if states:
+        found = found.where(tube.c.state.in_(states))
+    return [as_tube(row) for row in conn.execute(found.order_by(tube.c.rack, tube.c.position).limit(limit))]
 
 
 def first_heard(conn: Connection, tube_ids: Iterable[str]) -> dict[str, datetime]:

@@ -1,4 +1,4 @@
-"""From the swab to the rack: register, bind persons, seal, receive, hold, reject, store, discard."""
+"""From the swab to the rack: register, bind persons, seal, receive, hold, reject."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from lis.errors import Conflict, Invalid, LisError, Refused
 from lis.events import TubeKind
 from lis.privacy import Vault, document_number, mask
 from lis.tube import NEXT_STEP, Tube, TubeState, evolve, illegal_sentence
-from pooling import UNEXPLAINED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lis.db import Unit
     from lis.ledger import Recorded
@@ -93,7 +92,7 @@ def _register_one(
     people: dict[str, dict[str, object]],
 ) -> list[Recorded]:
     code = tube.tube_id
-    if tube.state not in {TubeState.ABSENT, TubeState.ON_HOLD_UNKNOWN}:
+    if tube.state not in {TubeState.ABSENT, TubeState.ON_HOLD_UNKNOWN} and not _begun_wrongly(tube, order):
         raise Refused(
             "TUBE_IN_USE",
             f"Tube {code} has been in use since {_when(tube)} and is {_state(tube)}. Take a new tube.",
@@ -115,6 +114,12 @@ def _register_one(
     if order.sealed:
         facts.append((code, _sealing(tube._replace(capacity=order.places), len(order.persons), order.reason)))
     return facts
+
+
+def _begun_wrongly(tube: Tube, order: TubeData) -> bool:
+    """Whether an empty tube was put into use as another kind than it is: it may be begun anew."""
+    made_for = tube.kind, tube.capacity
+    return tube.state is TubeState.REGISTERED and not tube.persons and made_for != (order.kind, order.places)
 
 
 def bind(unit: Unit, vault: Vault, barcode: str, persons: Sequence[PersonData]) -> Tube:
@@ -276,6 +281,20 @@ def receive(unit: Unit, rules: Rulebook, scans: Sequence[Scan]) -> list[ScanResu
     who, when and where. A code nobody registered goes to the hold tray under a number. A malformed code
     is refused. Good scans of a rack are recorded even if others are refused.
     """
+    results, facts = _judge(unit, rules, scans, lambda: queries.next_number(unit.conn, "hold"))
+    after = ledger.append(unit, facts)
+    return [_with_tube(result, after) for result in results]
+
+
+def foresee(unit: Unit, rules: Rulebook, scans: Sequence[Scan]) -> list[ScanResult]:
+    """What :func:`receive` would answer; nothing is recorded, and an unknown tube gets no number yet."""
+    return _judge(unit, rules, scans, lambda: 0)[0]
+
+
+def _judge(
+    unit: Unit, rules: Rulebook, scans: Sequence[Scan], number: Callable[[], int]
+) -> tuple[list[ScanResult], list[Recorded]]:
+    """The answer to every scan, and what happened; ``number`` gives the next place of the hold tray."""
     # gather
     codes = [_code_or_error(scan.barcode) for scan in scans]
     known = ledger.tubes(unit.conn, [code for code in codes if isinstance(code, str)])
@@ -287,16 +306,14 @@ def receive(unit: Unit, rules: Rulebook, scans: Sequence[Scan]) -> list[ScanResu
         if isinstance(code, LisError):
             results.append(_refused(scan, code))
             continue
-        result, events = _receive_one(unit, rules, scan, known[code], places)
+        result, events = _receive_one(unit, rules, scan, known[code], places, number)
         results.append(result)
         facts += [(code, event) for event in events]
         for event in events:  # a code twice in one rack meets its own first scan
             known[code] = evolve(known[code], event, unit.now)
         if events and scan.rack:
             places[scan.rack, scan.position] = code
-    # apply
-    after = ledger.append(unit, facts)
-    return [_with_tube(result, after) for result in results]
+    return results, facts
 
 
 def _code_or_error(raw: str) -> str | LisError:
@@ -312,7 +329,12 @@ def _refused(scan: Scan, error: LisError) -> ScanResult:
 
 
 def _receive_one(
-    unit: Unit, rules: Rulebook, scan: Scan, tube: Tube, places: dict[tuple[str, str], str]
+    unit: Unit,
+    rules: Rulebook,
+    scan: Scan,
+    tube: Tube,
+    places: dict[tuple[str, str], str],
+    number: Callable[[], int],
 ) -> tuple[ScanResult, list[e.Event]]:
     def answer(outcome: ScanOutcome, code: str, sentence: str) -> ScanResult:
         return ScanResult(tube.tube_id, outcome, code, sentence, scan.rack, scan.position, tube)
@@ -327,10 +349,10 @@ def _receive_one(
         )
         return replace(stop, who=there), []
     if tube.state is TubeState.ABSENT:
-        number = queries.next_number(unit.conn, "hold")
-        sentence = f"Tube {tube.tube_id} is not registered. Put it into the hold tray as number {number}."
+        given = number()
+        sentence = f"Tube {tube.tube_id} is not registered. Put it into the hold tray as number {given}."
         return answer(ScanOutcome.HELD, "TUBE_UNKNOWN", sentence), [
-            e.HeldUnknown(number, scan.rack, scan.position)
+            e.HeldUnknown(given, scan.rack, scan.position)
         ]
     if tube.state is TubeState.ON_HOLD_UNKNOWN:
         sentence = (
@@ -379,7 +401,7 @@ def _with_tube(result: ScanResult, after: dict[str, Tube]) -> ScanResult:
     return replace(result, tube=after.get(result.barcode, result.tube))
 
 
-# -- the hold tray, rejection, storage -----------------------------------------------------------
+# -- the hold tray, rejection -----------------------------------------------------------
 
 
 def hold(unit: Unit, barcode: str, reason: str) -> Tube:
@@ -421,63 +443,6 @@ def reject(unit: Unit, rules: Rulebook, barcode: str, reason: str) -> Tube:
     return ledger.append(unit, facts)[tube.tube_id]
 
 
-def store(unit: Unit, barcode: str, rack: str, position: str) -> Tube:
-    """Put a finished tube away.
-
-    Raises:
-        Refused: ``PLACE_TAKEN``: another tube lies there.
-        Invalid: no rack is named.
-    """
-    # gather
-    tube = ledger.known(unit.conn, barcode)
-    rack, position = rack.strip(), position.strip()
-    there = queries.occupied(unit.conn, {rack}).get((rack, position), tube.tube_id)
-    # decide
-    if not rack:
-        raise Invalid("RACK", f"Say into which rack tube {tube.tube_id} goes.", tube=tube.tube_id)
-    if there != tube.tube_id:
-        raise Refused(
-            "PLACE_TAKEN",
-            f"Rack {rack} position {position} already holds tube {there}. "
-            f"Put tube {tube.tube_id} elsewhere, or look which of the two really lies there.",
-            tube=tube.tube_id,
-            rack=rack,
-            position=position,
-            who=there,
-        )
-    # apply
-    return ledger.append(unit, [(tube.tube_id, e.Stored(rack, position))])[tube.tube_id]
-
-
-def discard(unit: Unit, barcode: str, reason: str, *, keep_hours: int) -> Tube:
-    """Destroy a tube; positives never, negatives not before ``keep_hours`` after their last event.
-
-    Raises:
-        Refused: ``KEEP_POSITIVE`` or ``KEEP_LONGER``.
-    """
-    tube = ledger.known(unit.conn, barcode)
-    if "positive" in {tube.result, tube.outcome}:
-        raise Refused(
-            "KEEP_POSITIVE", f"Tube {tube.tube_id} is positive and must be kept.", tube=tube.tube_id
-        )
-    if tube.kind is TubeKind.POOL and tube.reason in UNEXPLAINED:
-        raise Refused(
-            "KEEP_UNEXPLAINED",
-            f"Pool {tube.tube_id} is an unexplained positive and must be kept.",
-            tube=tube.tube_id,
-        )
-    if queries.open_amendments(unit.conn, tube.tube_id, limit=1):
-        raise Refused(
-            "AMENDMENT_OPEN_TUBE",
-            f"A correction of a report of tube {tube.tube_id} is proposed. Agree to it or withdraw it first.",
-            tube=tube.tube_id,
-        )
-    until = (tube.updated_at or unit.now) + timedelta(hours=keep_hours)
-    if unit.now < until:
-        raise Refused("KEEP_LONGER", f"Tube {tube.tube_id} must be kept until {until:%Y-%m-%d %H:%M} UTC.")
-    return ledger.append(unit, [(tube.tube_id, e.Discarded(_needed(reason)))])[tube.tube_id]
-
-
 def _needed(reason: str) -> str:
     if not reason.strip():
         raise Invalid("REASON", "Say why; the reason is kept with the tube.")
@@ -493,5 +458,6 @@ def _when(tube: Tube) -> str:
 
 
 def _at(tube: Tube) -> str:
-    place = f" in rack {tube.rack} position {tube.position}" if tube.rack else ""
+    place = f" in rack {tube.rack}" if tube.rack else ""
+    place += f" position {tube.position}" if place and tube.position else ""
     return f"at {tube.received_at:%Y-%m-%d %H:%M:%S} UTC{place}"

@@ -14,7 +14,7 @@ from lis.db import Unit
 from lis.errors import Invalid, NotFound
 from lis.laboratory import report_view
 from lis.rulebook import Rulebook
-from lis.services import amendments, capacity, pools, receiving, reports
+from lis.services import amendments, capacity, pools, receiving, reports, storage
 from lis.tube import Tube
 from lis.web.commands import Answer, Asked, Caller, reply
 from lis.web.payloads import (
@@ -122,7 +122,7 @@ def reject_tube(barcode: str, order: ReasonIn, asked: Asked) -> Response:
 def store_tube(barcode: str, order: PlaceIn, asked: Asked) -> Response:
     """Put a finished tube away."""
     return asked.write(
-        "receive", lambda unit: tube_json(receiving.store(unit, barcode, order.rack, order.position))
+        "receive", lambda unit: tube_json(storage.store(unit, barcode, order.rack, order.position))
     )
 
 
@@ -131,7 +131,7 @@ def discard_tube(barcode: str, order: ReasonIn, asked: Asked) -> Response:
     """Destroy a tube whose retention has ended; a positive one never."""
     keep = asked.lab.settings.retention_negative_hours
     return asked.write(
-        "discard", lambda unit: tube_json(receiving.discard(unit, barcode, order.reason, keep_hours=keep))
+        "discard", lambda unit: tube_json(storage.discard(unit, barcode, order.reason, keep_hours=keep))
     )
 
 

@@ -13,7 +13,7 @@ from lis.auth import Role
 from lis.db import Unit
 from lis.errors import Invalid, NotFound
 from lis.laboratory import foreseen, parse, run_key, settle
-from lis.services import inbox, plates
+from lis.services import inbox, lots, plates, plating
 from lis.services.inbox import MAX_BYTES, Delivery, Stored
 from lis.services.plates import PlateOrder
 from lis.services.reports import Held, Issued
@@ -70,7 +70,10 @@ def create_plate(order: PlateIn, asked: Asked) -> Response:
     def act(unit: Unit) -> dict[str, Any]:
         rules = asked.lab.rules
         expected = [job for one in foreseen(unit, rules) for job in one.expected]
-        return plate_document(unit.conn, plates.create(unit, rules, data, expected))
+        plate_id = plates.create(unit, rules, data, expected)
+        may = asked.identity.may("override-lot")
+        lots.use(unit, plate_id, order.lots(), reason=order.lot_reason, may=may)
+        return plate_document(unit.conn, plate_id)
 
     return asked.write("plate", act, 201)
 
@@ -117,6 +120,7 @@ def load_plate(plate_id: str, order: LoadIn, asked: Asked) -> Response:
     """Confirm by scan that this plate is in this cycler."""
 
     def act(unit: Unit) -> dict[str, Any]:
+        plating.check_confirmed(unit.conn, plate_id)
         plates.load(unit, plate_id, order.barcode, order.instrument)
         return plate_document(unit.conn, plate_id)
 

@@ -8,13 +8,16 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from lis.errors import Invalid
+from lis.errors import Invalid, NotFound
 from lis.web.commands import Asked, reply
 from lis.web.payloads import Payload
-from lis.web.playing import Order, Simulations
+from lis.web.played import Order
+from lis.web.playing import Simulations
 from sim import Scenario, ScenarioError, load, shipped_scenarios
+from sim.places import line_of
 
 router = APIRouter(prefix="/api/v1/simulations", tags=["simulations"])
+scenarios = APIRouter(prefix="/api/v1/scenarios", tags=["simulations"])
 
 MOST_TEXT = 200_000
 MOST_TUBES = 20_000_000
@@ -26,7 +29,7 @@ Text = Annotated[str, Field(min_length=1, max_length=MOST_TEXT)]
 class SimulationOrder(Payload):
     """What to play. A scenario is the name of a shipped one, or the text of a TOML file."""
 
-    kind: Literal["simulate", "plan"] = "simulate"
+    kind: Literal["simulate", "plan", "rota"] = "simulate"
     scenario: Text
     against: Annotated[tuple[Text, ...], Field(max_length=3)] = ()
     replications: Annotated[int, Field(ge=1, le=1000)] = 20
@@ -73,12 +76,14 @@ def _scenario(text: str) -> Scenario:
     try:
         return _read(text)
     except ScenarioError as error:
+        line = line_of(text, error.key, error.reason)
         raise Invalid(
             "BAD_SCENARIO",
             f"The scenario cannot be played. {error}",
             key=error.key,
             reason=error.reason,
             why=error.code,
+            line=str(line or ""),
         ) from error
 
 
@@ -107,10 +112,31 @@ def _all(request: Request) -> Simulations:
 
 @router.post("", status_code=202)
 def order_simulation(order: SimulationOrder, asked: Asked, request: Request) -> Response:
-    """Order a simulation or a plan; it is played in the background. Ask again by the ``id`` of the answer."""
+    """Order a simulation, a plan or a rota, played in the background; ask again by the answer's ``id``."""
     asked.identity.must("simulate")
     wanted = order.order()
     return asked.write("simulate", lambda _: _all(request).order(wanted, asked.identity.name).shown(), 202)
+
+
+@router.post("/check")
+def check_scenario(order: SimulationOrder, asked: Asked) -> Response:
+    """Whether an order could be played, and how much it would play; nothing is queued.
+
+    A refusal names the key and, where the text holds it, the line.
+    """
+    asked.identity.must("simulate")
+    wanted = order.order()
+    lines = [
+        {
+            "name": one.name,
+            "tubes": round(_tubes(one)),
+            "days": one.laboratory.days if one.laboratory is not None else 1,
+            "stations": [bench.name for bench in one.laboratory.stations] if one.laboratory else [],
+            "staff": list(one.laboratory.staff) if one.laboratory else [],
+        }
+        for one in wanted.scenarios
+    ]
+    return reply({"ok": True, "kind": wanted.kind, "scenarios": lines})
 
 
 @router.get("")
@@ -150,7 +176,27 @@ def simulation_page(
     """The page for managers, to save and to open anywhere."""
     asked.identity.must("simulate")
     body = _all(request).page(simulation, language)
+    # a page that is opened anywhere, not a page of this server: it is only handed out to be saved
     name = f'attachment; filename="simulation-{simulation}.html"'
     return Response(
         body, 200, {"Content-Disposition": name, "Cache-Control": "no-store"}, "text/html; charset=utf-8"
     )
+
+
+@scenarios.get("")
+def list_scenarios(asked: Asked) -> Response:
+    """The shipped scenarios: name and what each is about."""
+    asked.identity.must("simulate")
+    return reply({"scenarios": [{"name": name, "note": load(name).note} for name in shipped_scenarios()]})
+
+
+@scenarios.get("/{name}")
+def get_scenario(name: str, asked: Asked) -> Response:
+    """The file of a shipped scenario, to begin one's own with."""
+    asked.identity.must("simulate")
+    if name not in shipped_scenarios():
+        known = ", ".join(shipped_scenarios())
+        raise NotFound(
+            "SCENARIO_UNKNOWN", f"There is no scenario {name[:40]}. There are: {known}.", known=known
+        )
+    return reply({"name": name, "text": load(name).text})

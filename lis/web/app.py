@@ -22,14 +22,21 @@ from lis.web import (
     api_plates,
     api_pools,
     api_quality,
+    api_registers,
     api_simulations,
+    api_stations,
+    exporting,
     live,
     metrics,
     pages,
     pages_bench,
+    pages_capacity,
+    pages_lists,
     pages_pools,
     pages_quality,
+    pages_stations,
     problems,
+    wall,
 )
 from lis.web.border import Border
 from lis.web.playing import Simulations
@@ -60,6 +67,7 @@ def create_app(
     )
     app.state.lab = lab
     app.state.news = news or live.News()
+    app.state.wall = wall.Wall(lab)
     app.state.sessions = Sessions(lab, Throttle(lab.database.clock))
     app.state.metrics = metrics.create(lab, bridge)
     app.state.simulations = Simulations(
@@ -72,14 +80,23 @@ def create_app(
     app.include_router(api_plates.router)
     app.include_router(api_pools.router)
     app.include_router(api_quality.router)
-    app.include_router(api_capacity.router)
-    app.include_router(api_duty.router)
+    app.include_router(api_stations.router)
+    for bench in (api_capacity, api_duty):
+        app.include_router(bench.router)
     app.include_router(api_simulations.router)
+    app.include_router(api_simulations.scenarios)
     app.include_router(api_admin.open_router)
     app.include_router(pages.router)
     app.include_router(pages_bench.router)
+    app.include_router(pages_capacity.router)
     app.include_router(pages_pools.router)
     app.include_router(pages_quality.router)
+    app.include_router(pages_stations.router)
+    app.include_router(pages_lists.router)
+    app.include_router(pages_lists.api)
+    app.include_router(api_registers.router)
+    app.include_router(exporting.router)
+    app.include_router(wall.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.mount("/docs-static", StaticFiles(directory=_docs_assets()), name="docs-static")
     for kind in (LisError, RequestValidationError, HTTPException):

@@ -55,7 +55,11 @@ class News:
 
     def tell(self, kind: str, **data: Any) -> None:
         """Tell everybody; a screen too slow to take it hears instead that it should ask for everything."""
-        text = f"event: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+        self.tell_text(kind, json.dumps(data, ensure_ascii=False))
+
+    def tell_text(self, kind: str, line: str) -> None:
+        """Tell everybody one line of JSON; it is made once, however many listen."""
+        text = f"event: {kind}\ndata: {line}\n\n"
         with self._lock:
             for loop, waiting in self._listeners:
                 with contextlib.suppress(RuntimeError):  # its loop has ended with its server

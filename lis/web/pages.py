@@ -1,4 +1,4 @@
-"""Pages around the bench: sign in, what to do now, tubes, reports, alarms, errors.
+"""Pages around the bench: sign in, tubes, reports, alarms, errors.
 
 They only look; every change goes through the API.
 """
@@ -12,11 +12,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from lis import barcodes, laboratory, queries
+from lis import laboratory, queries
 from lis.auth import Identity
 from lis.errors import LisError
 from lis.services import reports as reporting
-from lis.tube import TubeState
 from lis.web.api import tube_document
 from lis.web.api_admin import verified
 from lis.web.commands import Caller, identify
@@ -29,20 +28,6 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 ROWS = 50
 """Rows of a list on one screen; the next ones are one click away."""
-
-COUNTED = (
-    TubeState.REGISTERED,
-    TubeState.SEALED,
-    TubeState.RECEIVED,
-    TubeState.POOLED,
-    TubeState.PLATED,
-    TubeState.RUNNING,
-    TubeState.AWAITING_RETEST,
-    TubeState.AWAITING_RECOLLECTION,
-    TubeState.IN_REVIEW,
-    TubeState.ON_HOLD_UNKNOWN,
-    TubeState.ON_HOLD_DAMAGED,
-)
 
 
 async def seen(request: Request) -> Caller:
@@ -133,39 +118,7 @@ def _inside(target: str) -> str:
     return target if safe and target.isprintable() else "/"
 
 
-# -- start and search ----------------------------------------------------------------------------
-
-
-@router.get("/")
-def home(request: Request, caller: Seen) -> Response:
-    """What should I do now: what waits at every step, linked to its list."""
-    with caller.lab.database.read() as conn:
-        counts = queries.count_in_states(conn, *COUNTED)
-        depths = queries.queue_depths(conn)
-        urgent = queries.due_first(conn, 8)
-        alarms = laboratory.alarms(caller.lab, conn, 3)
-    depths["alarms"] += caller.lab.database.trouble is not None
-    return page(
-        request, "home.html", caller.identity, counts=counts, depths=depths, urgent=urgent, alarms=alarms
-    )
-
-
-@router.get("/search")
-def search(request: Request, caller: Seen, q: Annotated[str, Query(max_length=80)] = "") -> Response:
-    """Tubes by code, plate, pool or rack; a complete code goes straight to its page."""
-    text = barcodes.clean(q)
-    with caller.lab.database.read() as conn:
-        tubes = queries.find_tubes(conn, text, ROWS) if text else []
-        plate = queries.plate_row(conn, text) if text else None
-        report = queries.report_row(conn, text) if text else None
-    if report is not None:
-        return RedirectResponse(f"/reports/{report['report_id']}", 303)
-    if plate is not None:
-        return RedirectResponse(f"/plates/{plate['plate_id']}", 303)
-    if len(tubes) == 1 and tubes[0].tube_id == text:
-        return RedirectResponse(f"/tubes/{text}", 303)
-    may = caller.identity.may("person")
-    return page(request, "search.html", caller.identity, q=text, tubes=tubes, may_person=may)
+# -- tubes --------------------------------------------------------------------------------------
 
 
 @router.get("/tubes/{barcode}")

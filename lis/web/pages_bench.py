@@ -1,4 +1,4 @@
-"""One page per step at the bench: collection, reception, plating, cyclers, review, worklists."""
+"""Pages of the steps at the bench that are not scan stations: plating, cyclers, review."""
 
 from __future__ import annotations
 
@@ -8,48 +8,18 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, Response
 
 from lis import ledger, queries
-from lis.errors import NotFound
-from lis.ledger import known
-from lis.services import reports
+from lis.services import lots, reports
 from lis.services.plates import PlateOrder
-from lis.services.receiving import PLACES
 from lis.tube import Tube, TubeState
 from lis.web.api_plates import plate_document, plate_proposal
 from lis.web.pages import ROWS, Seen
-from lis.web.payloads import masked_name, person_json
 from lis.web.views import draw_plate, language_of, page
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 REVIEW_ROWS = 12
-LISTS = ("receive", "plate", "retest", "recollect", "refer", "review", "release", "hold", "quarantine")
 
 After = Annotated[int, Query(ge=0, le=1_000_000)]
-
-
-@router.get("/collection")
-def collection(request: Request, caller: Seen, tube: Annotated[str, Query(max_length=40)] = "") -> Response:
-    """Register a tube, bind its persons, seal it."""
-    found: Tube | None = None
-    people: list[dict[str, Any]] = []
-    with caller.lab.database.read() as conn:
-        if tube:
-            found = known(conn, tube)
-            ids = queries.persons_in(conn, found.tube_id)
-            rows = queries.people(conn, ids)
-            people = [person_json(rows[one], full=True) for one in ids]
-    tiers = caller.lab.rules.tiers.tiers
-    return page(
-        request, "collection.html", caller.identity, tube=found, people=people, tiers=tiers, places=PLACES
-    )
-
-
-@router.get("/reception")
-def reception(request: Request, caller: Seen) -> Response:
-    """The scan station."""
-    with caller.lab.database.read() as conn:
-        counts = queries.count_in_states(conn, TubeState.SEALED, TubeState.RECEIVED)
-    return page(request, "reception.html", caller.identity, counts=counts)
 
 
 @router.get("/plating")
@@ -59,13 +29,14 @@ def plating(request: Request, caller: Seen, template: str = "", assay: str = "")
         proposal = plate_proposal(caller, conn, PlateOrder(template=template, assay=assay))
         under_way = queries.plates(conn, "planned", "loaded", "running", limit=ROWS)
         done = queries.plates(conn, "read", "failed", "void", limit=10)
+        register = [one for one in lots.register_of(conn, caller.lab.database.clock.now()) if one.opened_at]
     drawing = draw_plate(proposal["size"], proposal["wells"], {}, language_of(request))
     rules = caller.lab.rules
     return page(
         request, "plating.html", caller.identity, proposal=proposal, drawing=drawing, under_way=under_way,
         done=done, templates=sorted(rules.templates), assays=sorted(rules.assays), template=template,
         assay=assay,
-        default_assay=rules.default_assay,
+        default_assay=rules.default_assay, lots=register,
     )  # fmt: skip
 
 
@@ -133,41 +104,3 @@ def _case(conn: Any, caller: Any, tube: Tube, held: Any, pools: dict[str, str]) 
         "missing": reports.missing_signatures(tube, caller.lab.rules),
         "signed": queries.signers(conn, [tube.tube_id]).get(tube.tube_id, ()),
     }
-
-
-@router.get("/worklists/{name}")
-def worklist(request: Request, caller: Seen, name: str, after: After = 0) -> Response:
-    """A worklist as a table: most urgent first, exact places, what to do."""
-    if name not in LISTS:
-        raise NotFound("WORKLIST_UNKNOWN", f"There is no worklist {name[:40]}. Known: {', '.join(LISTS)}.")
-    if name == "quarantine":
-        return instruments(request, caller)
-    if name == "refer":
-        return referrals(request, caller)
-    recalls: list[dict[str, Any]] = []
-    with caller.lab.database.read() as conn:
-        tubes = queries.worklist(conn, name, limit=ROWS, after=after)
-        total = queries.count_in_states(conn, *queries.WORKLISTS[name])
-        if name == "recollect":
-            full = caller.identity.may("person")
-            recalls = [
-                {**row, "name": row["name"] if full else masked_name(row["name"])}
-                for row in queries.open_recalls(conn, queries.PAGE)
-            ]
-    return page(
-        request, "worklist.html", caller.identity, name=name, tubes=tubes, recalls=recalls, after=after,
-        rows=ROWS,
-        total=sum(total.values()), may_person=caller.identity.may("person"),
-    )  # fmt: skip
-
-
-def referrals(request: Request, caller: Seen) -> Response:
-    """Persons without an answer whose specimens are used up: a clinician must decide."""
-    full = caller.identity.may("person")
-    with caller.lab.database.read() as conn:
-        found = queries.referrals(conn, caller.lab.database.clock.now())
-    people = [{**row, "name": row["name"] if full else masked_name(row["name"])} for row in found]
-    return page(
-        request, "worklist.html", caller.identity, name="refer", tubes=[], recalls=[], referrals=people,
-        after=0, rows=ROWS, total=len(people), may_person=full,
-    )  # fmt: skip

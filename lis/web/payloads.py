@@ -104,6 +104,13 @@ class PlateIn(Payload):
     wells: tuple[WellIn, ...] = Field((), max_length=4 * 384)
     now_whatever: bool = True
     lot: Code = ""
+    extraction_lot: Code = ""
+    control_lot: Code = ""
+    lot_reason: Words = ""
+
+    def lots(self) -> dict[str, str]:
+        """The lots that go onto it, by kind."""
+        return {"kit": self.lot, "extraction": self.extraction_lot, "control": self.control_lot}
 
     def data(self) -> PlateOrder:
         """As the service takes it."""
@@ -220,6 +227,7 @@ def tube_json(tube: Tube) -> dict[str, Any]:
         "signatures": tube.signatures,
         "open_recalls": tube.open_recalls,
         "open_aliquots": tube.open_aliquots,
+        "stored_at": tube.stored_at,
         "updated_at": tube.updated_at,
     }
 
@@ -238,6 +246,7 @@ def scan_json(result: ScanResult) -> dict[str, Any]:
         "state": tube.state.value if tube else "",
         "hold_number": tube.hold_number if tube else 0,
         "persons": tube.persons if tube else 0,
+        "places": tube.capacity if tube else 0,
         "kind": tube.kind.value if tube else "",
     }
 

@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import queue
 import secrets
-import signal
 import threading
-import time
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, Final
 
 from lis.clock import to_text
 from lis.errors import Busy, LisError, NotFound, Refused
+from lis.web.played import Order, work
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
     from lis.clock import Clock
-    from sim import Scenario
+    from sim.page_words import Language
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +35,6 @@ KEPT: Final = 50
 """Finished simulations whose files stay; the oldest go first."""
 OVER: Final = frozenset({"done", "failed", "cancelled"})
 LANGUAGES: Final = ("zh", "en")
-NICE: Final = 10
-"""Workers let the bench go first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to play: `simulate` one scenario or several side by side, or `plan` for the first."""
-
-    kind: str
-    scenarios: tuple[Scenario, ...]
-    replications: int
-    seed: int
-    target_hours: float = 24.0
-    percentile: float = 95.0
-    ways: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +45,8 @@ class Job:
         state: waiting, running, done, failed or cancelled.
         done, of: replications played and to play; `of` is None where nobody can know.
         seconds_left: as far as the pace so far tells.
-        document: what `lis simulate --json` or `lis plan --json` would print.
+        document: what `lis simulate --json`, `lis plan --json` or `lis rota --json` would print.
+        texts: the files of its scenarios, to order it again with a change.
         error: code, key and reason, when it failed.
         said: what a plan tried last.
     """
@@ -82,6 +65,7 @@ class Job:
     document: Any = None
     error: dict[str, str] | None = None
     said: str = ""
+    texts: tuple[str, ...] = ()
 
     def shown(self) -> dict[str, Any]:
         """As the API tells it."""
@@ -142,6 +126,7 @@ class Simulations:
                 replications=order.replications,
                 by=by,
                 ordered_at=to_text(now),
+                texts=tuple(one.text for one in order.scenarios),
             )
             self._keep(job)
             self._line.put((job.id, order))
@@ -193,8 +178,8 @@ class Simulations:
                 return job
         return self.cancel(job_id)
 
-    def page(self, job_id: str, language: str) -> bytes:
-        """The page for managers.
+    def content(self, job_id: str, language: str) -> str:
+        """What the page for managers says, as a piece of HTML.
 
         Raises:
             Refused: ``SIMULATION_NOT_DONE``: there is none, because it is not done or was a plan.
@@ -205,11 +190,17 @@ class Simulations:
             raise Refused(
                 "SIMULATION_NOT_DONE",
                 f"Simulation {job.id} ({job.kind}) is {job.state}; it has no page. Wait until it is done; "
-                "a plan has a document only.",
+                "a plan and a rota have a document only.",
                 simulation=job.id,
                 state=job.state,
             )
-        return path.read_bytes()
+        return path.read_text(encoding="utf-8")
+
+    def page(self, job_id: str, language: Language) -> bytes:
+        """The page for managers, to be opened anywhere; raises what :meth:`content` raises."""
+        from sim.html import whole
+
+        return whole(self.content(job_id, language), self.job(job_id).scenario, language).encode()
 
     def close(self) -> None:
         """End every worker; orders that wait are cancelled."""
@@ -312,67 +303,3 @@ def _write(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
-
-
-# -- in the worker -----------------------------------------------------------------------------------
-
-
-def work(line: Connection, order: Order) -> None:
-    """Play an order and tell how it goes; ends when nobody listens any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server, which ends this
-    if hasattr(os, "nice"):
-        os.nice(NICE)
-    try:
-        document, pages = _planned(line, order) if order.kind == "plan" else _simulated(line, order)
-        line.send(("done", document, pages))
-    except BrokenPipeError:
-        return
-    except ValueError as error:
-        code = getattr(error, "code", "")
-        if not code:
-            raise
-        line.send(("failed", code, getattr(error, "key", ""), getattr(error, "reason", str(error))))
-
-
-def _simulated(line: Connection, order: Order) -> tuple[Any, dict[str, str]]:
-    from sim import compared, document, page, replicate, step_of
-
-    of, before, began = order.replications * len(order.scenarios), 0, time.monotonic()
-    studies = []
-    for scenario in order.scenarios:
-
-        def told(done: int, _of: int, _seconds: float, before: int = before) -> None:
-            played = before + done
-            left = (time.monotonic() - began) / played * (of - played)
-            line.send(("progress", played, of, round(left, 1), ""))
-
-        studies.append(
-            replicate(
-                scenario, order.replications, order.seed, workers=1, step=step_of(scenario), progress=told
-            )
-        )
-        before += order.replications
-    found = document(studies[0]) | ({"compared": compared(studies)} if len(studies) > 1 else {})
-    return found, {language: page(studies, language=language) for language in ("zh", "en")}
-
-
-def _planned(line: Connection, order: Order) -> tuple[Any, dict[str, str]]:
-    from sim import plan, plan_document
-
-    tried = 0
-
-    def told(sentence: str) -> None:
-        nonlocal tried
-        tried += 1
-        line.send(("progress", tried, None, None, sentence))
-
-    found = plan(
-        order.scenarios[0],
-        order.target_hours,
-        order.percentile,
-        replications=max(order.replications, 2),
-        seed=order.seed,
-        say=told,
-        try_ways=order.ways,
-    )
-    return plan_document(found), {}

@@ -66,6 +66,7 @@ class _Server(uvicorn.Server):
         """End streams and simulations first: they would keep the server for minutes."""
         app: Any = self.config.app
         app.state.news.close()
+        app.state.wall.close()
         await asyncio.to_thread(app.state.simulations.close)
         await super().shutdown(sockets)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from starlette.responses import HTMLResponse
 
+from lis import barcodes
 from lis.auth import Identity
 from lis.errors import LisError
 from lis.laboratory import Laboratory
@@ -52,7 +53,12 @@ def environment() -> Environment:
         "when": _when,
         "day": _day,
         "left": _left,
+        "since": _since,
+        "last_day": _last_day,
         "signs": SIGNS,
+        "code_patterns": [
+            {"name": one.name, "regex": one.regex.pattern, "luhn": one.luhn} for one in barcodes.PATTERNS
+        ],
     }
     return env
 
@@ -108,6 +114,21 @@ def _left(context: Context, due: datetime | None) -> Left:
     sign = "−" if minutes < 0 else ""
     hours, rest = divmod(abs(minutes), 60)
     return Left(f"{sign}{hours}:{rest:02d}", level)
+
+
+@pass_context
+def _since(context: Context, moment: datetime | None) -> str:
+    """Hours and minutes since a moment: ``26:05``."""
+    if moment is None:
+        return ""
+    minutes = max(int((context["now"] - moment).total_seconds() // 60), 0)
+    return f"{minutes // 60}:{minutes % 60:02d}"
+
+
+@pass_context
+def _last_day(context: Context, end: datetime) -> str:
+    """The last day before a moment, as printed on a box: ``2023-06-30``."""
+    return f"{(end - timedelta(seconds=1)).astimezone(context['zone']):%Y-%m-%d}"
 
 
 def language_of(request: Request) -> str:

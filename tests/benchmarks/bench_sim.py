@@ -1,12 +1,16 @@
-"""How fast the simulator is, against tube-by-tube SimPy on the same numbers.
+"""How fast the simulator is, against tube-by-tube SimPy, Ciw and salabim on the same numbers.
 
-Started by hand: `pytest -m benchmark -s -o python_files="bench_*.py" tests/benchmarks/bench_sim.py`.
+Started by hand: `pytest -m benchmark -s -o python_files="bench_*.py" tests/benchmarks/bench_sim.py`;
+`BENCH_TUBES=300048` before it compares at that size, `RIVALS=DIR/bin/python` names the Python with Ciw and
+salabim, which this project does not need: `python -m venv DIR; DIR/bin/pip install ciw salabim numpy`.
 """
 
+import os
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,20 +98,51 @@ def cpu(call):
     return best, found
 
 
-def test_against_a_newcomers_simpy():
-    """The same turnaround vector to 1e-6, at least ten times as fast."""
-    items = 30_080
+@pytest.fixture(scope="module")
+def laboratory():
+    """The model, its numbers, and what the simulator makes of them: (plan, arrivals, services, seconds, vector)."""
+    items = int(os.environ.get("BENCH_TUBES", "30080")) // PLATE * PLATE
     plan = chain(items)
     rng = np.random.default_rng(1)
     arrivals = np.sort(rng.uniform(0, 1440, items))
     services = {link.name: link.service.draw(items, rng) for link in plan.chain}
-    ours, report = cpu(lambda: run_chain("ours", plan, 1, draws={"arrivals": arrivals, "service": services}))
+    draws = {"arrivals": arrivals, "service": services}
+    seconds, report = cpu(lambda: run_chain("ours", plan, 1, draws=draws))
+    tell(f"\n{items} tubes: {seconds:.3f} s")
+    return plan, arrivals, services, seconds, report.turnaround
+
+
+def test_against_a_newcomers_simpy(laboratory):
+    """The same turnaround vector to 1e-6, at least ten times as fast."""
+    plan, arrivals, services, ours, vector = laboratory
     start = time.process_time()
     theirs = newcomers_model(plan, arrivals, services)
     seconds = time.process_time() - start
-    tell(f"\n{items} tubes: {ours:.3f} s against {seconds:.3f} s, {seconds / ours:.0f} times")
-    assert np.abs(report.turnaround - theirs).max() < 1e-6
+    tell(f"\nSimPy, tube by tube: {seconds:.2f} s, {seconds / ours:.0f} times")
+    assert np.abs(vector - theirs).max() < 1e-6
     assert seconds / ours > 10
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("rival", ["ciw", "salabim"])
+def test_against_other_engines(rival, laboratory, tmp_path):
+    """The same vector to 1e-6 out of Ciw and out of salabim, in the Python that `RIVALS` names."""
+    plan, arrivals, services, ours, vector = laboratory
+    python = os.environ.get("RIVALS", sys.executable)
+    if subprocess.run([python, "-c", f"import {rival}"], capture_output=True, check=False).returncode:
+        tell(f"\n{rival}: not installed; `python -m venv DIR`, `DIR/bin/pip install ciw salabim numpy`, and ")
+        tell("start the benchmark with RIVALS=DIR/bin/python")
+        pytest.skip(f"{rival} is not installed")
+    facts = {f"stage{n}": services[link.name] for n, link in enumerate(plan.chain[1:])}
+    servers = [link.servers for link in plan.chain]
+    given = {"plate": PLATE, "servers": servers, "arrivals": arrivals, "scan": services["scan"], **facts}
+    np.savez(tmp_path / "in.npz", **given)
+    files = [tmp_path / "in.npz", tmp_path / "out.npz"]
+    subprocess.run([python, Path(__file__).with_name("rivals.py"), rival, *files], check=True)
+    theirs = dict(np.load(files[1]))
+    seconds = float(theirs["seconds"])
+    tell(f"\n{rival}: {seconds:.2f} s, {seconds / ours:.0f} times")
+    assert np.abs(vector - theirs["turnaround"]).max() < 1e-6
 
 
 def test_cost_is_linear_in_tubes():

@@ -25,7 +25,7 @@ from lis import queries
 from lis.clock import FixedClock
 from lis.errors import LisError
 from lis.events import TubeKind
-from lis.services import plates, pools, receiving, reports
+from lis.services import plates, pools, receiving, reports, storage
 from lis.services.receiving import Scan
 from lis.tube import TubeState
 
@@ -212,7 +212,7 @@ class Day(RuleBasedStateMachine):
             "hold": (receiving.hold, code, "leaks"),
             "clear": (receiving.clear_hold, code, "wiped"),
             "reject": (receiving.reject, self.bench.lab.rules, code, "empty"),
-            "store": (receiving.store, code, "F", "1"),
+            "store": (storage.store, code, "F", "1"),
             "scan": (receiving.receive, self.bench.lab.rules, [Scan(code, "R0", "A1")]),
         }
         self.attempt(*acts[act])

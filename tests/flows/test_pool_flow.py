@@ -14,7 +14,7 @@ from lis.clock import FixedClock
 from lis.errors import LisError
 from lis.laboratory import report_view
 from lis.printing import as_json
-from lis.services import pools, receiving, reports
+from lis.services import pools, receiving, reports, storage
 from lis.tube import TubeState
 from pooling import UNEXPLAINED
 
@@ -104,9 +104,9 @@ def test_a_negative_second_aliquot_frees_the_members_and_keeps_the_pool_in_sight
     assert unexplained(bench) == [pool]
     bench.clock.advance(timedelta(days=20))
     with bench.lab.database.write("anna") as unit:
-        receiving.store(unit, pool, "freezer", "1")
+        storage.store(unit, pool, "freezer", "1")
         with pytest.raises(LisError) as error:
-            receiving.discard(unit, pool, "old", keep_hours=72)
+            storage.discard(unit, pool, "old", keep_hours=72)
     assert error.value.code == "KEEP_UNEXPLAINED"
     assert unexplained(bench) == [pool]
     assert bench.check().ok

@@ -351,10 +351,10 @@ def test_too_much_at_once_is_put_off():
 
 def test_who_sends_more_than_any_cycler_is_passed_over_and_named():
     """A flood is not looked at beyond its allowance, is audited by name, and costs the next device nothing."""
-    with running(limits=Limits(burst=20.5, a_second=0.001)) as house:
+    with running(limits=Limits(burst=100.5, a_second=0.001)) as house:
         device, other = house.device(), house.device(LC480)
         for _ in range(30):
-            device.send(wire.ping())
+            device.send(wire.ping())  # five points each
         answered = [device.answer() for _ in range(20)]
         assert {one.type for one in answered} == {"PONG"}
         assert house.wait_for("flooding")
@@ -362,6 +362,40 @@ def test_who_sends_more_than_any_cycler_is_passed_over_and_named():
         assert other.ask(part(name="run-2.csv", instrument="lc480-2")).header["status"] == "stored"
         assert [event.device for event in house.events if event.kind == "flooding"] == ["qs5-1"]
         assert house.bridge.snapshot()["flooding"] == 10
+
+
+def test_who_floods_on_is_cut_off_and_let_in_again_later():
+    """A flood beyond all patience loses its connection, is refused until its penalty is over, and then heard again."""
+    with running(limits=Limits(burst=20.5, a_second=20.0, patience=50.0)) as house:
+        device, other = house.device(), house.device(LC480)
+        assert {one.ask(wire.ping()).type for one in (device, other)} == {"PONG"}
+        lost = device.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        for _ in range(200):
+            device.push(wire.ping())
+        assert house.wait_for("cut-off")
+        assert lost.poll(WAIT_MS)
+        told = next(event for event in house.events if event.kind == "cut-off")
+        assert (told.device, told.public_key) == ("qs5-1", QS5.public)
+        assert "127.0.0.1" in told.detail
+        assert house.device().handshake(SILENCE_MS) is None
+        assert other.ask(part(name="run-2.csv", instrument="lc480-2")).header["status"] == "stored"
+        figures = house.bridge.snapshot()
+        assert (figures["cut-off"], figures["event_cut-off"]) == (1, 1)
+        assert min(figures["barred"], figures["hung_up"]) >= 1
+        house.bridge._penalties._imposed.clear()  # as when its time is over
+        assert house.device().ask(part()).header["status"] == "stored"
+        device.socket.disable_monitor()
+        lost.close(linger=0)
+
+
+def test_a_flood_under_a_false_address_is_paid_for_as_well():
+    """Messages that are never answered still cost their sender its allowance."""
+    with running(limits=Limits(burst=350.5, a_second=0.001)) as house:
+        thief = house.device(LC480, routing_id=wire.routing_id(QS5.public))
+        for _ in range(5):
+            thief.send(wire.ping())
+        assert house.wait_for("flooding")
+        assert house.bridge.snapshot()["stolen-address"] == 4
 
 
 def test_stopping_ends_the_work_in_hand_and_acknowledges_nothing_else():
@@ -417,8 +451,8 @@ FRAMES = [
 
 @pytest.fixture(scope="module")
 def target():
-    """One bridge and one client for all examples."""
-    with running() as house:
+    """One bridge and one client for all examples, with as much rubbish as they like."""
+    with running(limits=Limits(burst=1e9)) as house:
         yield house, house.device()
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruments import wire
-from instruments.desk import Allowance, Desk, Job, Outlet
+from instruments.desk import Desk, Job, Outlet
 
 
 def job(device, number, length=1):
@@ -103,25 +103,3 @@ def test_a_failing_receiver_gets_the_next_item(caplog):
     outlet.close(5)
     assert seen == [1, 2]
     assert "receiver of int failed" in caplog.text
-
-
-@given(st.lists(st.tuples(st.sampled_from([b"a", b"b"]), st.floats(0.1, 5), st.floats(0, 3)), max_size=60))
-def test_no_key_spends_more_than_its_allowance(acts):
-    """Over any stretch a key gets no more than its burst and what came back since, whatever the others do."""
-    allowance, now, spent, begun = Allowance(10, 2), 0.0, {}, {}
-    for key, cost, pause in acts:
-        now += pause
-        begun.setdefault(key, now)
-        if allowance.takes(key, cost, now):
-            spent[key] = spent.get(key, 0.0) + cost
-        assert spent.get(key, 0.0) <= 10 + 2 * (now - begun[key]) + 1e-9
-
-
-def test_an_allowance_comes_back_with_time_and_is_kept_for_a_thousand_keys():
-    """After the burst nothing goes, a second later what a second is worth; strangers do not fill the memory."""
-    allowance = Allowance(3, 1, keys=2)
-    assert [allowance.takes(b"a", 1, 0.0) for _ in range(4)] == [True, True, True, False]
-    assert [allowance.takes(b"a", 1, 1.0) for _ in range(2)] == [True, False]
-    for key in (b"b", b"c", b"d"):
-        assert allowance.takes(key, 1, 1.0)
-    assert len(allowance._left) == 2

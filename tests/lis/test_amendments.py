@@ -10,7 +10,7 @@ from bench import Bench
 from lis import events as e
 from lis import ledger, queries
 from lis.errors import Conflict, LisError
-from lis.services import admin, amendments, pools, receiving, reports
+from lis.services import admin, amendments, pools, reports, storage
 from lis.services.amendments import Amendment
 
 POSITIVE = {"ORF1ab": 25.0, "N": 25.0}
@@ -191,12 +191,12 @@ def test_a_tube_is_not_destroyed_while_a_correction_of_its_report_is_open(bench:
     code, number = negative(bench)
     amend(bench, "rosa", number, "positive")
     with bench.lab.database.write("anna") as unit:
-        receiving.store(unit, code, "freezer", "1")
+        storage.store(unit, code, "freezer", "1")
     bench.clock.advance(timedelta(days=30))
 
     def discard() -> None:
         with bench.lab.database.write("rosa") as unit:
-            receiving.discard(unit, code, "retention over", keep_hours=72)
+            storage.discard(unit, code, "retention over", keep_hours=72)
 
     with pytest.raises(LisError) as error:
         discard()

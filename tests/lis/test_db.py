@@ -20,7 +20,7 @@ from lis.clock import FixedClock
 from lis.db import Database, migrate
 from lis.errors import Busy, Conflict, LisError, StorageFull
 from lis.events import HeldUnknown
-from lis.services import devices, quality, receiving
+from lis.services import actions, devices, lots, quality, receiving
 from lis.services.capacity import Order
 
 WORD = "nothing was written"
@@ -189,7 +189,7 @@ def test_an_error_of_the_database_is_told_in_words(database: Database):
 
 @pytest.mark.parametrize("table", schema.EVIDENCE)
 def test_evidence_is_append_only(bench: Bench, table: str):
-    """Events, files, readings, reports, rules, control values and acts on devices refuse UPDATE and DELETE, whoever asks by SQL."""
+    """Events, files, readings, reports, rules, control values, exports, lots, notes and acts on devices refuse UPDATE and DELETE, whoever asks by SQL."""
     bench.cycle(bench.singles())
     with bench.lab.database.write("rosa") as unit:
         row = unit.conn.execute(select(schema.quality_point)).mappings().first()
@@ -201,6 +201,10 @@ def test_evidence_is_append_only(bench: Bench, table: str):
     with bench.lab.database.write("rosa") as unit:
         said = {"code": "close-now", "step": "", "fewer_late": 1.0, "low": 0.0, "high": 2.0, "sooner": 5.0}
         queries.insert_rows(unit.conn, "forecast_advice", [{"forecast_id": number, "place": 9, **said}])
+        lots.receive(unit, "kit", "L1", "", unit.now + timedelta(days=9))
+        actions.open_action(unit, "lot", "L1", "box damp")
+        told = {"at": unit.now, "actor": "rosa", "act": "export", "what": "plate", "form": "csv"}
+        queries.add_export(unit.conn, told | {"filters": "", "row_count": 1, "persons": False})
     column = next(iter(schema.metadata.tables[table].c)).name
     for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):
         with pytest.raises(LisError, match="append-only"), bench.lab.database.write("eve") as unit:

@@ -206,6 +206,7 @@ def test_the_agent_says_what_it_lacks(site: Site, capsys: pytest.CaptureFixture[
 def test_rotation_keeps_the_old_key_until_the_new_one_is_there(site: Site):
     """Files flow with the old key after the code was issued; then the new key works and the old one is refused."""
     site.enrol(site.code())
+    (first,) = site.home.glob("*.key_secret")
     old = site.start()
     code = site.code(new=False)
     site.write("P1.txt")
@@ -215,10 +216,34 @@ def test_rotation_keeps_the_old_key_until_the_new_one_is_there(site: Site):
     drive(old, lambda: "not-enrolled" in old.status()["last_error"])
     assert old.status()["pending"] == 1
     old.close()
+    assert first.exists()
     new = site.start()
     assert new.ship(SECONDS)
+    drive(new, lambda: not first.exists())
+    assert len(list(site.home.glob("*.key_secret"))) == 1
     new.close()
+    site.start().close()
     assert site.kept() == {"P1.txt", "P2.txt"}
+
+
+def test_only_keys_that_were_made_here_for_a_code_are_removed(site: Site, monkeypatch):
+    """A key file that somebody named in the settings stays, and so does one that the disk will not give up."""
+    site.enrol(site.code())
+    (first,) = site.home.glob("*.key_secret")
+    mine = first.with_name("by-hand.key_secret")
+    first.rename(mine)
+    settings = json.loads(site.config.read_text(encoding="utf-8"))
+    site.config.write_text(json.dumps({**settings, "key_file": mine.name}), encoding="utf-8")
+    site.enrol(site.code(new=False))
+    site.enrol(site.code(new=False))
+    kept = site.settings().old_keys
+    assert len(kept) == 1
+    with monkeypatch.context() as planted:
+        planted.setattr(Path, "unlink", lambda *_: (_ for _ in ()).throw(PermissionError("in use")))
+        one = site.start()
+        drive(one, lambda: one.bridge_device == "qs5")
+        one.close()
+    assert {mine, *kept} <= set(site.home.glob("*.key_secret"))
 
 
 def test_a_running_agent_takes_its_new_key_by_itself(site: Site):

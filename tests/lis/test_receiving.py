@@ -14,7 +14,7 @@ from lis import barcodes, queries
 from lis.config import secret_key
 from lis.errors import Conflict, IllegalMove, Invalid, LisError, NotFound, Refused
 from lis.events import TubeKind
-from lis.services import receiving, reports
+from lis.services import receiving, reports, storage
 from lis.services.receiving import PersonData, Scan, ScanOutcome
 from lis.tube import TubeState
 from lis.web.words import outcome_zh
@@ -384,16 +384,14 @@ def test_tubes_are_kept_as_long_as_they_must(bench: Bench):
     with bench.lab.database.write("ruth") as unit:
         reports.release(unit, bench.lab.rules, [positive])
         for code in (negative, positive):
-            receiving.store(unit, code, "freezer", code)
-    refused(
-        bench, Refused, "KEEP_LONGER", lambda unit: receiving.discard(unit, negative, "old", keep_hours=72)
-    )
+            storage.store(unit, code, "freezer", code)
+    refused(bench, Refused, "KEEP_LONGER", lambda unit: storage.discard(unit, negative, "old", keep_hours=72))
     bench.clock.advance(timedelta(hours=73))
     refused(
-        bench, Refused, "KEEP_POSITIVE", lambda unit: receiving.discard(unit, positive, "old", keep_hours=72)
+        bench, Refused, "KEEP_POSITIVE", lambda unit: storage.discard(unit, positive, "old", keep_hours=72)
     )
     with bench.lab.database.write("mia") as unit:
-        assert receiving.discard(unit, negative, "old", keep_hours=72).state is TubeState.DISCARDED
+        assert storage.discard(unit, negative, "old", keep_hours=72).state is TubeState.DISCARDED
     assert bench.check().ok
 
 
@@ -402,23 +400,21 @@ def test_two_tubes_are_never_put_away_in_one_place(bench: Bench):
     one, two, waiting = bench.singles(3)
     bench.cycle([one, two])
     with bench.lab.database.write("mia") as unit:
-        receiving.store(unit, one, " F1 ", " 7")
-    error = refused(bench, Refused, "PLACE_TAKEN", lambda unit: receiving.store(unit, two, "F1", "7"))
+        storage.store(unit, one, " F1 ", " 7")
+    error = refused(bench, Refused, "PLACE_TAKEN", lambda unit: storage.store(unit, two, "F1", "7"))
     assert error.details["who"] == one
     assert one in error.sentence
     assert two in error.sentence
     place = bench.tube(waiting)
-    refused(
-        bench, Refused, "PLACE_TAKEN", lambda unit: receiving.store(unit, two, place.rack, place.position)
-    )
-    refused(bench, Invalid, "RACK", lambda unit: receiving.store(unit, two, " ", "7"))
+    refused(bench, Refused, "PLACE_TAKEN", lambda unit: storage.store(unit, two, place.rack, place.position))
+    refused(bench, Invalid, "RACK", lambda unit: storage.store(unit, two, " ", "7"))
     [code] = bench.register(bench.order())
     [scan] = bench.scan(Scan(code, "F1", "7"))
     assert (scan.outcome, scan.code, scan.who) == (ScanOutcome.REFUSED, "PLACE_TAKEN", one)
     assert one in outcome_zh(scan)
     with bench.lab.database.write("mia") as unit:
-        receiving.discard(unit, one, "too little kept", keep_hours=0)
-        assert receiving.store(unit, two, "F1", "7").state is TubeState.STORED
+        storage.discard(unit, one, "too little kept", keep_hours=0)
+        assert storage.store(unit, two, "F1", "7").state is TubeState.STORED
     assert bench.check().ok
 
 
@@ -428,7 +424,7 @@ def test_a_box_without_positions_takes_many_tubes(bench: Bench):
     bench.cycle(codes)
     with bench.lab.database.write("mia") as unit:
         for code in codes:
-            receiving.store(unit, code, "BOX", "")
+            storage.store(unit, code, "BOX", "")
     assert bench.states(codes) == [TubeState.STORED] * 2
 
 
@@ -436,7 +432,7 @@ def test_an_unknown_tube_cannot_be_held_or_stored(embedded: Bench):
     """Acts on a tube nobody registered say so."""
     code = barcodes.mint(barcodes.TUBE, 99)
     refused(embedded, NotFound, "TUBE_UNKNOWN", lambda unit: receiving.hold(unit, code, "leaks"))
-    refused(embedded, NotFound, "TUBE_UNKNOWN", lambda unit: receiving.store(unit, code, "F", "1"))
+    refused(embedded, NotFound, "TUBE_UNKNOWN", lambda unit: storage.store(unit, code, "F", "1"))
 
 
 def test_the_key_is_made_once(tmp_path: Path, embedded: Bench):

@@ -19,10 +19,11 @@ from disks import fill
 from web_bench import NO_TLS
 
 from instruments.bridge import BridgeEvent, Refused, Shipment, new_keypair
-from lis import laboratory, queries, reception
+from lis import laboratory, queries
 from lis.clock import FixedClock
 from lis.errors import LisError, StorageFull
-from lis.reception import Reception
+from lis.reception import Reception, commits
+from lis.reception import link as reception
 from lis.services import devices, inbox
 from lis.services.inbox import Delivery
 from lis.services.results import Ingested
@@ -300,9 +301,9 @@ def test_a_group_that_the_database_refuses_is_kept_one_by_one(
             raise StorageFull("DISK_FULL", "No space is left.")
         return accept(unit, delivery)
 
-    monkeypatch.setattr(reception.inbox, "accept", refuse)
+    monkeypatch.setattr(commits.inbox, "accept", refuse)
     good = Delivery("cycler-1", "run-1", "run.csv", b"good", "P1")
-    tickets = [reception._Ticket(poison), reception._Ticket(good)]
+    tickets = [commits._Ticket(poison), commits._Ticket(good)]
     link._commits._commit(tickets)
     assert tickets[0].error is not None
     assert tickets[1].stored is not None

@@ -14,7 +14,8 @@ from web_bench import bench
 
 from lis.clock import FixedClock
 from lis.errors import Busy, NotFound, Refused
-from lis.web.playing import KEPT, OVER, WAITING, Job, Order, Simulations, _planned
+from lis.web.played import Order, _planned
+from lis.web.playing import KEPT, OVER, WAITING, Job, Simulations
 from sim import load
 from sim.run import scaled
 
@@ -203,3 +204,28 @@ def test_too_many_orders_are_refused(tmp_path):
     assert error.value.code == "SIMULATIONS_BUSY"
     assert len(list(tmp_path.glob("*.json"))) == WAITING
     simulations.close()
+
+
+def test_a_scenario_is_checked_without_being_played(small):
+    """A right order is told back with its tubes; a wrong one is refused with key and line; nothing is queued."""
+    cai = small.person("cai")
+    text = cai.get("/api/v1/scenarios/fever-clinic").json()["text"]
+    good = cai.ok(f"{PATH}/check", {"scenario": text, "kind": "rota"})
+    assert good["kind"] == "rota"
+    assert good["scenarios"][0]["tubes"] == 5100
+    wrong = text.replace("servers = 2", "servers = -2", 1)
+    refused = cai.post(f"{PATH}/check", {"scenario": wrong})
+    assert refused.status_code == 422
+    line = int(refused.json()["line"])
+    assert wrong.splitlines()[line - 1].startswith("servers = -2")
+    assert cai.get(PATH).json()["simulations"] == []
+
+
+def test_scenarios_are_listed_and_unknown_ones_named(small):
+    """The shipped scenarios can be taken by name; a name nobody knows is answered with those there are."""
+    cai = small.person("cai")
+    names = [one["name"] for one in cai.get("/api/v1/scenarios").json()["scenarios"]]
+    assert "jiangmen-2022-12" in names
+    answer = cai.get("/api/v1/scenarios/nowhere")
+    assert answer.status_code == 404
+    assert "fever-clinic" in answer.json()["detail"]

@@ -41,6 +41,7 @@ EXAMPLES = [
     e.RetestOrdered("re-extract", "grey", 40, AT),
     e.RecollectionOrdered("mixed-positive", 1),
     e.PersonRecalled("p1", "mixed-positive", AT),
+    e.ContactTried("p1", "no-answer", ""),
     e.PersonRecollected("p1", "t2", "negative"),
     e.Concluded("negative", "negative"),
     e.Resolved("decoded"),
@@ -51,12 +52,18 @@ EXAMPLES = [
     e.Amended("R2", "R1", "positive", "typing error", "seal"),
     e.Stored("freezer", "A1"),
     e.Discarded("old"),
+    e.ReceiptWithdrawn(AT),
+    e.PersonUnbound("p1", 1),
+    e.AliquotWithdrawn("T1", 1, "A1"),
+    e.WellConfirmed("P1", "A1"),
+    e.WellWithdrawn("P1", "A1"),
+    e.Fetched("retest"),
 ]
 
 
 def standing(state: TubeState, kind: TubeKind = TubeKind.SINGLE) -> Tube:
     """A tube that stands in ``state``, with one of one places taken where that is needed."""
-    persons = 0 if state in {TubeState.ABSENT, TubeState.REGISTERED} else 1
+    persons = 0 if state in {TubeState.ABSENT, TubeState.REGISTERED, TubeState.ON_HOLD_UNKNOWN} else 1
     return Tube("T1", kind=kind, state=state, capacity=1, persons=persons, seq=3)
 
 
@@ -96,6 +103,12 @@ def test_every_state_meets_every_event(state: TubeState, event: object):
         tube = standing(state)._replace(persons=1)
     elif isinstance(event, e.AliquotConfirmed):
         tube = standing(state, TubeKind.POOL)._replace(open_aliquots=1)
+    elif isinstance(event, e.AliquotWithdrawn):
+        tube = standing(state, TubeKind.POOL)
+    elif isinstance(event, e.Fetched):
+        tube = standing(state)._replace(stored_at=AT)
+    elif isinstance(event, e.PersonUnbound):
+        tube = standing(state)._replace(persons=1)
     else:
         tube = standing(state)
     before = tuple(tube)

@@ -20,7 +20,8 @@ from retest import (
     decide,
     interpret,
 )
-from retest.batch import CALLS, STATES, decide_many, interpret_many
+from retest.batch import CALLS, STATES, decide_each, decide_many, interpret_many, outcomes_of
+from retest.evidence import BESIDE_STRONG, Evidence
 from retest.words import CURVES
 
 CALM = settings(
@@ -79,8 +80,10 @@ def test_many_are_read_as_each_one_alone(data, rules, place, n, wells):
     batch = interpret_many(
         cqs, rules, curves=curves, measured=there, instrument=place[0], laboratory=place[1]
     )
+    made = outcomes_of(batch, rules)
     for i, one in enumerate(plate):
         outcome = scalar(one, rules, place)
+        assert made[i] == outcome
         assert CALLS[batch.calls[i]] is outcome.call
         assert batch.rule_ids[batch.rules[i]] == outcome.rule
         assert [STATES[code] for code in batch.states[i]] == [state for _, state in outcome.targets]
@@ -235,3 +238,37 @@ def test_a_table_of_another_shape_is_refused(shape):
     rules = AssayRules.from_mapping(parsed("cdc-2019-ncov-n1n2rp"))
     with pytest.raises(ValueError, match="N1, N2, RP"):
         interpret_many(np.full(shape, 20.0), rules)
+
+
+def findings_of(rules):
+    """Findings that the rules can make, of any test and curve."""
+    rows = [(row.call, row.id) for row in rules.table.values()]
+    return st.builds(
+        lambda row, **given: Finding(call=row[0], rule=row[1], **given),
+        row=st.sampled_from(rows),
+        specimen=st.sampled_from(["T1", "T2"]),
+        run=st.sampled_from(["R1", "R2"]),
+        test=st.sampled_from(["first", "re-extract", "recollected"]),
+        curve=st.sampled_from([None, *CURVES]),
+    )
+
+
+@CALM
+@given(data=st.data(), rules=st.sampled_from(ALL))
+def test_cases_together_are_decided_as_each_one_alone(data, rules):
+    """Any cases, first findings or later ones, with any history, evidence and waiting: nobody gets another's decision."""
+    found = findings_of(rules)
+    case = st.builds(
+        Case,
+        material=st.sampled_from(Material),
+        findings=st.lists(found, min_size=1, max_size=2).map(tuple),
+        persons=st.integers(1, 3),
+        tier=st.sampled_from(["", "emergency"]),
+        residual=st.booleans(),
+        earlier=st.just(()) | st.lists(found, max_size=1).map(tuple),
+        evidence=st.sampled_from([(), (Evidence(BESIDE_STRONG, "A1", 20.0),)]),
+        waited_hours=st.sampled_from([0.0, 0.9, 1.0, 30.5]),
+    )
+    cases = data.draw(st.lists(case, max_size=12))
+    together = CaseRules(rules, CHINA)
+    assert decide_each(cases, together) == [decide(one, together) for one in cases]

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.engine import Items, Lots, Station
-from sim.servers import NEVER, Always
+from sim.filling import Ranks
+from sim.servers import NEVER, Always, Rostered
 from sim.service import Service, Times
 
 
@@ -106,3 +107,61 @@ def test_an_alarm_that_rings_a_digit_early_is_set_again():
     station.poke()
     env.run()
     assert done == [["lot"]]
+
+
+@given(st.permutations(range(40)), st.lists(st.integers(-12, 12), max_size=40))
+def test_marks_give_the_smallest_numbers_that_wait(order, acts):
+    """Added in any order and taken from the head in any portion, the smallest come first and none is lost."""
+    ranks, waiting, left = Ranks(40), [], list(order)
+    for act in acts:
+        if act > 0 and left:
+            came, left = left[:act], left[act:]
+            ranks.add(np.array(came))
+            waiting = sorted([*waiting, *came])
+        elif act < 0:
+            found = ranks.least(-act)
+            assert found.tolist() == waiting[:-act]
+            taken = found[: found.size // 2 + 1]
+            ranks.drop(taken)
+            waiting = waiting[taken.size :]
+        assert len(ranks) == len(waiting)
+    assert ranks.least(40).tolist() == waiting
+
+
+def on_duty(windows, now, minutes, ending):
+    """Whether a server with these windows takes work of so many minutes, looked up window by window."""
+    for begin, end in windows:
+        if begin <= now < end:
+            return now + minutes <= end or ending == "overrun"
+    return False
+
+
+spans = st.lists(st.integers(1, 9), max_size=6).map(
+    lambda gaps: list(zip(np.cumsum(gaps)[::2].tolist(), np.cumsum(gaps)[1::2].tolist(), strict=False))
+)
+
+
+@given(
+    st.lists(spans, min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(1, 8)), max_size=30),
+    st.sampled_from(["overrun", "fits"]),
+)
+def test_the_first_idle_server_on_duty_takes_the_work(windows, acts, ending):
+    """As a search through all servers finds it; and nobody comes on before the moment that is told."""
+    servers, idle, busy, now = Rostered(windows, ending), list(range(len(windows))), [], 0
+    for wait, minutes in acts:
+        now += wait
+        for back in [server for server, end in busy if end <= now]:
+            servers.give(back)
+            idle.append(back)
+        busy = [(server, end) for server, end in busy if end > now]
+        fit = [server for server in sorted(idle) if on_duty(windows[server], now, minutes, ending)]
+        found = servers.take(now, minutes)
+        assert found == ((fit[0], now + minutes) if fit else None)
+        if found is None:
+            begins = [begin for server in idle for begin, _ in windows[server] if begin > now]
+            assert servers.next_on(now) == min(begins, default=NEVER)
+        else:
+            idle.remove(found[0])
+            busy.append(found)
+        assert servers.free == len(idle)

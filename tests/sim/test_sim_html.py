@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import re
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import unquote
@@ -13,6 +15,7 @@ from click.testing import CliRunner
 
 from lis.cli.planning import COMMANDS
 from sim import ScenarioError, load, page, replicate, simulate
+from sim.html import plotly
 from sim.page_words import WORDS
 from sim.run import scaled
 from sim.servers import spent
@@ -43,11 +46,13 @@ class Balance(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.addresses = [], []
+        self.open, self.addresses, self.scripts = [], [], Counter()
 
     def handle_starttag(self, tag, attrs):
         """An element begins."""
         self.addresses += [value for name, value in attrs if name in ("href", "src", "xlink:href")]
+        if tag == "script":
+            self.scripts[dict(attrs).get("type", "")] += 1
         if tag not in ("meta", "br"):
             self.open.append(tag)
 
@@ -60,13 +65,27 @@ class Balance(HTMLParser):
 
 
 def test_the_page_asks_nobody(english):
-    """It is well formed, holds no script, and its only address is the table inside it."""
+    """It is well formed, its only address is the table inside it, its only programs are plotly and our few lines."""
     found = Balance()
     found.feed(english)
     assert found.open == []
     assert [address.split(",")[0] for address in found.addresses] == ["data:text/csv;charset=utf-8"]
-    assert "<script" not in english
-    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", english)
+    assert found.scripts == {"": 2, "application/json": english.count("<figure")}
+    own = english.replace(plotly(), "")
+    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", own)
+
+
+def test_every_drawing_has_a_live_chart_of_the_same_numbers(studies, english):
+    """What plotly is given sums and ends as the drawing does: shares of all tubes, curves that reach one."""
+    figures = [
+        json.loads(one) for one in re.findall(r"<script type='application/json'>(.*?)</script>", english)
+    ]
+    assert len(figures) == english.count("<figure class=") > 20
+    curves = [trace for trace in figures[0]["data"] if "name" in trace]
+    assert [trace["name"] for trace in curves] == ["fever-clinic", "full plates"]
+    assert all(trace["y"][-1] == pytest.approx(1.0, abs=1e-3) for trace in curves)
+    assert sum(figures[1]["data"][0]["y"]) == pytest.approx(1.0, abs=1e-3)
+    assert len(figures[1]["layout"]["shapes"]) == len(figures[1]["layout"]["annotations"]) > 0
 
 
 def test_text_of_a_scenario_stays_text(english):

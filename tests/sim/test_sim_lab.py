@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from retest import Call, Conclude, Material
+from retest.load import Rates, expected_load
 from scheduler import Rota, Shift
 from sim import ScenarioError, load, shipped_scenarios, simulate
 from sim.run import scaled
 from sim.service import Service, Times
 from sim.spec import Bench, Staff
+from sim.specimens import Reader
+from sim.statistics import interval
 from sim.verdicts import Verdicts
 
 FEVER = load("fever-clinic")
@@ -35,11 +38,12 @@ SMALL = scaled(changed(YANGZHOU, control_failure=0.0, volume_spread=0.0), 0.1)
 
 def test_the_same_seed_gives_the_same_report():
     """Every turnaround and every count is the same again; another seed or replication gives another."""
-    one, again = simulate(FEVER, 3), simulate(FEVER, 3)
+    fever = scaled(changed(FEVER, days=1), 0.3)
+    one, again = simulate(fever, 3), simulate(fever, 3)
     assert np.array_equal(one.turnaround, again.turnaround)
     assert one.counts == again.counts
-    assert not np.array_equal(one.turnaround, simulate(FEVER, 4).turnaround)
-    assert not np.array_equal(one.arrived, simulate(FEVER, 3, replication=1).arrived)
+    assert not np.array_equal(one.turnaround, simulate(fever, 4).turnaround)
+    assert not np.array_equal(one.arrived, simulate(fever, 3, replication=1).arrived)
 
 
 @pytest.mark.parametrize("name", ["fever-clinic", "yangzhou-2021-08", "jiangmen-2022-12"])
@@ -66,6 +70,11 @@ def test_a_wider_laboratory_changes_no_chance():
     scheduled = a.counts["scheduled"]
     assert {d for d in first[0] if 0 <= d[0] < scheduled} == {d for d in first[1] if 0 <= d[0] < scheduled}
     assert sorted(a.stations["reception"].started) == sorted(b.stations["reception"].started)
+    for name in ("opening", "extraction", "pcr"):
+        work = [r.stations[name].ended - r.stations[name].begun for r in (a, b)]
+        count = min(one.size for one in work)
+        assert count > 50
+        assert np.allclose(work[0][:count], work[1][:count])
 
 
 def test_more_machines_at_the_bottleneck_never_hurt():
@@ -102,6 +111,40 @@ def test_retest_load_equals_its_closed_form():
     every = sum(report.counts["retests"].values()) + report.counts.get("recollections", 0)
     assert report.counts["tests"] == 20_000 + every
     assert retests == pytest.approx(1000, abs=4 * np.sqrt(20_000 * 0.05 * 0.95))
+
+
+def only_clear(mode, places, tubes, prevalence, **more):
+    """A day of one stream whose infected persons all have plenty of virus, in a laboratory that is large enough."""
+    source = replace(
+        SMALL.streams[0], mode=mode, places=places, fill=1.0, tubes=tubes, prevalence_by_day=(prevalence,)
+    )
+    chemistry = replace(SMALL.chemistry, mixing=dict.fromkeys(SMALL.chemistry.mixing, 0.0))
+    base = replace(SMALL, streams=(source,), viral=replace(SMALL.viral, ceiling=25.0), chemistry=chemistry)
+    stations = tuple(replace(b, failure=0.0, down=0.0) for b in base.laboratory.stations)
+    recall = replace(base.laboratory.recall, show_up=1.0)
+    return changed(base, stations=stations, recall=recall, **more)
+
+
+@pytest.mark.parametrize(
+    ("places", "tubes", "prevalence", "invalid", "failed"),
+    [(1, 8_000, 0.0, 0.05, 0.0), (1, 20_000, 0.0, 0.02, 0.005), (10, 150, 0.5, 0.02, 0.0)],
+)
+def test_retest_load_equals_the_closed_forms(places, tubes, prevalence, invalid, failed):
+    """Wells a person by `retest.expected_load` lie in the 99 % interval, whose half-width is at most 1 %."""
+    scenario = only_clear(
+        "single" if places == 1 else "mixed",
+        places,
+        tubes,
+        prevalence,
+        invalid=invalid,
+        control_failure=failed,
+    )
+    rates = Rates(0.0, 0.0, invalid, 0.0, failed, grey_repeats=0.0, confirmations=0.0)
+    exact = float(expected_load(prevalence, places, rates).wells_per_person)
+    runs = [simulate(scenario, 5, replication=n).counts for n in range(6)]
+    _, low, high = interval([counts["tests"] / counts["first_persons"] for counts in runs], 0.99)
+    assert low <= exact <= high
+    assert (high - low) / 2 <= 0.01 * exact
 
 
 def test_pools_save_tests_and_lose_nobody():
@@ -203,6 +246,23 @@ def test_the_policies_are_asked_not_copied():
     assert verdicts.decide(Material.single, ((1, negative, "first"),), 1, "") == Conclude(
         "negative", "negative"
     )
+
+
+def test_one_tube_is_read_and_classified_as_many_are():
+    """A retest read alone has the Cq values and the outcome it would have in a row of arrays."""
+    reader = Reader.of(JIANGMEN.laboratory, JIANGMEN.chemistry)
+    alone, together = (Verdicts(JIANGMEN.laboratory.rules) for _ in range(2))
+    rng = np.random.default_rng(2)
+    viral = np.where(rng.uniform(size=300) < 0.3, np.nan, rng.uniform(14, 44, 300))
+    shift = np.where(rng.uniform(size=300) < 0.1, np.nan, rng.normal(0, 0.2, 300))
+    for tube, (cq, moved) in enumerate(zip(viral, shift, strict=True)):
+        one, many = (np.random.default_rng(tube) for _ in range(2))
+        found = reader.read_one(float(cq), 28.0, float(moved), one)
+        row = reader.read(np.array([cq]), np.array([28.0]), np.array([moved]), many)
+        assert np.array_equal(found, row[:, 0], equal_nan=True)
+        assert one.uniform() == many.uniform()
+        assert alone.classify_one(found) == together.classify(np.repeat(row, 20, axis=1))[0]
+    assert alone.outcomes == together.outcomes
 
 
 def test_controls_are_judged_by_the_policy():

@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,37 @@ def test_paired_differences_cancel_the_luck_they_share():
     assert compare(few, more, "tat", "p95") == (0.0, 0.0, 0.0)
     with pytest.raises(ScenarioError):
         compare(few, replicate(SMALL, 2, 2, workers=1), "tat", "p95")
+
+
+def test_a_machine_more_is_told_from_luck():
+    """The paired difference of two laboratories varies less than half as much as unpaired ones would."""
+    base = scaled(load("yangzhou-2021-08"), 0.2)
+    lab = base.laboratory
+    one_more = [tuple(replace(b, servers=n) if b.reads else b for b in lab.stations) for n in (3, 4)]
+    a, b = (
+        replicate(replace(base, laboratory=replace(lab, stations=stations)), 8, 1, workers=1)
+        for stations in one_more
+    )
+    mean, low, high = compare(a, b, "tat", "mean")
+    assert low < high < 0
+    one, other = np.array(a.values("tat", "mean")), np.array(b.values("tat", "mean"))
+    assert mean == pytest.approx(other.mean() - one.mean())
+    assert np.var(other - one) < 0.5 * (np.var(one) + np.var(other))
+
+
+def test_days_that_meet_the_target_are_counted():
+    """The share of days whose own P95 is in time, as counted here from every tube of every run."""
+    base = scaled(load("fever-clinic"), 0.1)
+    scenario = replace(base, laboratory=replace(base.laboratory, days=3, target_hours=3.0))
+    study = replicate(scenario, 3, 1, workers=1)
+    good = []
+    for number in range(3):
+        report = simulate(scenario, 1, replication=number)
+        for day in range(int(report.arrived[-1] // 1440) + 1):
+            own = report.turnaround[report.arrived // 1440 == day]
+            good.append(not own.size or np.quantile(own, 0.95) <= 3.0 * 60)
+    assert 0 < np.mean(good) < 1
+    assert document(study)["target"]["days_with_p95_in_target"] == pytest.approx(np.mean(good))
 
 
 @pytest.mark.parametrize("facts", [{"replications": 0}, {"workers": -1}, {"half_width": -1.0}])

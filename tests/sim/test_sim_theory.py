@@ -5,7 +5,7 @@ import pytest
 import theory
 
 from sim.chain import Chain, run_chain
-from sim.statistics import batch_interval
+from sim.statistics import batch_interval, mser5
 
 EXPONENTIAL = {"kind": "exponential", "mean": 1.0}
 
@@ -37,6 +37,8 @@ def test_the_exact_values_agree_with_published_ones():
     assert theory.bulk_sojourn(rate, 90, 94, 94) == pytest.approx(140.711248, abs=1e-4)
     assert theory.bulk_sojourn(rate, 90, 94, 1) == pytest.approx(136.243163, abs=1e-4)
     assert theory.bulk_sojourn(rate / 9, 90, 94, 1) == pytest.approx(134.999604, abs=1e-4)
+    assert theory.bulk_sojourn(rate, 90, 94, 94, 900, spread=45) == pytest.approx(165.248109, abs=1e-4)
+    assert theory.plates_sojourn(8 * rate, 90, 8, 94, 1050) == pytest.approx(96.185871, abs=1e-4)
     jackson = theory.mmc_sojourn(1.0, 0.5, 1)
     assert theory.jackson_sojourn(0.9, [(1, 0.5)], 0.1) == pytest.approx(jackson / 0.9)
 
@@ -93,6 +95,26 @@ def test_plates(load, least, plates):
     holds(report.turnaround[report.warmup :], theory.bulk_sojourn(rate, 90, 94, least))
 
 
+@pytest.mark.parametrize(("least", "plates"), [(94, 5000), (47, 6000)])
+def test_plates_of_uncertain_length(least, plates):
+    """M/G[least,94]/1: runs of 45 to 135 minutes, whole plates and partial ones from 47 tubes on."""
+    rate = 0.6 * 94 / 90
+    service = {"kind": "uniform", "low": 45, "high": 135}
+    link = {"name": "cycler", "servers": 1, "service": service, "batch": [least, 94]}
+    report = run(94 * plates, [link], arrivals=poisson(rate), warmup=94 * 50)
+    holds(report.turnaround[report.warmup :], theory.bulk_sojourn(rate, 90, 94, least, spread=45))
+
+
+@pytest.mark.parametrize(("servers", "load"), [(3, 0.9), (8, 0.8)])
+def test_plates_at_several_cyclers(servers, load):
+    """M/D[94,94]/c: forming, waiting and service of whole plates at several cyclers."""
+    rate = load * servers * 94 / 90
+    link = {"name": "cycler", "servers": servers, "service": 90, "batch": [94, 94]}
+    report = run(94 * 5000, [link], arrivals=poisson(rate), warmup=94 * 50)
+    exact = theory.plates_sojourn(rate, 90, servers, 94, 500 * (1 + servers // 8))
+    holds(report.turnaround[report.warmup :], exact)
+
+
 def test_a_network_with_feedback():
     """Four stations in a row with 5 % begun again (Jackson): mean time in the system, through events."""
     stations = [(1, 0.5), (2, 1.0), (1, 0.4), (3, 1.5)]
@@ -109,16 +131,38 @@ def test_a_network_with_feedback():
 
 
 def test_littles_law():
-    """Number in queue = rate x wait at every station, and utilisation = load, from what the report says."""
+    """Numbers in queue, counted minute by minute, are rate x wait at every station, and utilisation is load."""
     chain = [
         {"name": "a", "servers": 3, "service": EXPONENTIAL},
         {"name": "b", "servers": 2, "service": 0.5, "batch": [5, 5]},
     ]
-    report = run(200_000, chain, arrivals=poisson(2.4), warmup=0)
+    report = run(100_000, chain, arrivals=poisson(2.4), warmup=0)
+    counted = report.trace(1.0)["stations"]
     for name, log in report.stations.items():
         found = log.summary(report.end)
-        assert found["queue_mean"] == pytest.approx(found["served"] / report.end * found["wait_h_mean"] * 60)
+        rate_times_wait = found["served"] / report.end * found["wait_h_mean"] * 60
+        assert found["queue_mean"] == pytest.approx(rate_times_wait)
+        assert counted[name]["queue"].mean() == pytest.approx(rate_times_wait, rel=0.01)
         assert found["utilisation"] == pytest.approx({"a": 0.8, "b": 0.12}[name], rel=0.01)
+
+
+def test_the_warm_up_is_found_and_left_out():
+    """A queue that begins with 400 waiting: MSER-5 cuts them off, and what is left keeps the exact mean."""
+    came = np.concatenate([np.zeros(400), np.cumsum(np.random.default_rng(8).exponential(2.0, 1_000_000))])
+    facts = {"items": came.size, "chain": [{"name": "m", "servers": 1, "service": EXPONENTIAL}]}
+    turnaround = run_chain("late start", Chain.read(facts), 1, draws={"arrivals": came}).turnaround
+    cut = mser5(turnaround)
+    assert 400 <= cut < 20_000
+    exact = theory.mmc_sojourn(0.5, 1.0, 1)
+    assert turnaround[:cut].mean() > 2 * exact
+    holds(turnaround[cut:], exact)
+
+
+def test_makespan_of_batches():
+    """940 tubes on one cycler take ten runs of 90 minutes; 100 tubes on two of them 90, the last six together."""
+    for items, servers, end in ((940, 1, 900.0), (941, 1, 990.0), (100, 2, 90.0)):
+        link = {"name": "cycler", "servers": servers, "service": 90, "batch": [94, 94]}
+        assert run(items, [link], warmup=0).end == end
 
 
 def test_makespan_of_a_fixed_line():

@@ -26,10 +26,7 @@ def mg1_sojourn(rate, mean, second):
 
 def mdc_wait(rate, time, servers, states=600):
     """Mean wait in M/D/c: the chain of numbers in system one service time apart (Crommelin)."""
-    offered = rate * time
-    arrivals = np.exp(
-        -offered + np.arange(states) * math.log(offered) - np.cumsum(np.log(np.maximum(np.arange(states), 1)))
-    )
+    arrivals = _poisson(rate * time, states)
     step = np.zeros((states, states))
     for n in range(states):
         left = max(n - servers, 0)
@@ -40,15 +37,31 @@ def mdc_wait(rate, time, servers, states=600):
     return queue / rate
 
 
-def bulk_sojourn(rate, service, batch, least, states=600):
-    """Mean time in M/D[least,batch]/1: the chain at ends of service, then the time average in between.
+def plates_sojourn(rate, time, servers, batch, states=900):
+    """Mean time in M/D[batch,batch]/c: the chain of numbers in system one service time apart.
 
-    A server that finds fewer than `least` waits for the missing ones; it takes at most `batch`.
+    Every plate in service at one moment has left a service time later, and none that began since has.
     """
-    offered = rate * service
+    arrivals = _poisson(rate * time, states)
+    step = np.zeros((states, states))
+    for n in range(states):
+        left = n - batch * min(servers, n // batch)
+        step[n, left:] = arrivals[: states - left]
+        step[n, -1] += 1 - step[n].sum()
+    return float(np.arange(states) @ _stationary(step)) / rate
+
+
+def bulk_sojourn(rate, service, batch, least, states=600, spread=0.0):
+    """Mean time in M/G[least,batch]/1: the chain at ends of service, then the time average in between.
+
+    A server that finds fewer than `least` waits for the missing ones; it takes at most `batch`. Service is
+    uniform from `service` - `spread` to `service` + `spread`; its integrals are Gauss-Legendre sums.
+    """
+    points, weights = np.polynomial.legendre.leggauss(60 if spread else 1)
+    times, shares = service + spread * points, weights / 2
+    second = float(shares @ times**2)
     count = np.arange(states)
-    logs = -offered + count * math.log(offered) - np.concatenate([[0.0], np.cumsum(np.log(count[1:]))])
-    arrivals = np.exp(logs)
+    arrivals = shares @ np.array([_poisson(rate * time, states) for time in times])
     step = np.zeros((states, states))
     for n in range(states):
         left = max(n - batch, 0) if n >= least else 0
@@ -59,7 +72,7 @@ def bulk_sojourn(rate, service, batch, least, states=600):
     missing = np.maximum(least - count, 0)
     waiting = sum(p * sum(k / rate for k in range(n, least)) for n, p in enumerate(after) if n < least)
     begin = np.maximum(count, least)  # in the system when the service begins
-    serving = np.sum(after * (begin * service + rate * service**2 / 2))
+    serving = np.sum(after * (begin * service + rate * second / 2))
     length = np.sum(after * missing) / rate + service
     return (waiting + serving) / length / rate
 
@@ -68,6 +81,11 @@ def jackson_sojourn(rate, stations, feedback):
     """Mean time through stations in a row (servers, mean), begun again with probability `feedback`."""
     effective = rate / (1 - feedback)
     return sum(mmc_sojourn(effective, mean, servers) for servers, mean in stations) / (1 - feedback)
+
+
+def _poisson(mean, states):
+    count = np.arange(states)
+    return np.exp(-mean + count * math.log(mean) - np.cumsum(np.log(np.maximum(count, 1))))
 
 
 def _stationary(step):

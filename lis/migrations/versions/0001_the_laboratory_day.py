@@ -366,6 +366,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("person_id", name=op.f("pk_person")),
         sa.UniqueConstraint("document_hash", name=op.f("uq_person_document_hash")),
     )
+    with op.batch_alter_table("person", schema=None) as batch_op:
+        batch_op.create_index("ix_person_name", ["name"], unique=False)
+
     op.create_table(
         "plate",
         sa.Column("plate_id", sa.String(length=40), nullable=False),
@@ -488,6 +491,7 @@ def upgrade() -> None:
         sa.Column("signatures", sa.Integer(), nullable=False),
         sa.Column("open_recalls", sa.Integer(), nullable=False),
         sa.Column("open_aliquots", sa.Integer(), nullable=False),
+        sa.Column("stored_at", sa.String(length=27), nullable=True),
         sa.Column("updated_at", sa.String(length=27), nullable=False),
         sa.CheckConstraint("kind IN ('single', 'mixed', 'pool', 'unknown')", name=op.f("ck_tube_kind_known")),
         sa.CheckConstraint(
@@ -500,7 +504,9 @@ def upgrade() -> None:
         batch_op.create_index("ix_tube_plate_id", ["plate_id"], unique=False)
         batch_op.create_index("ix_tube_pool_id", ["pool_id"], unique=False)
         batch_op.create_index("ix_tube_rack", ["rack", "position"], unique=False)
-        batch_op.create_index("ix_tube_state_due", ["state", "due_at"], unique=False)
+        batch_op.create_index(
+            "ix_tube_state_due", ["state", "due_at", "tier", "promised_at", "kind"], unique=False
+        )
         batch_op.create_index(
             "ix_tube_worklist", ["state", sa.text("priority DESC"), "due_at", "tube_id"], unique=False
         )
@@ -675,12 +681,91 @@ def upgrade() -> None:
     with op.batch_alter_table("reading", schema=None) as batch_op:
         batch_op.create_index("ix_reading_tube_id", ["tube_id"], unique=False)
 
+    # lists that were taken out, reagent lots, corrective actions
+    op.create_table(
+        "export_act",
+        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("act", sa.String(length=16), nullable=False),
+        sa.Column("what", sa.String(length=40), nullable=False),
+        sa.Column("form", sa.String(length=8), nullable=False),
+        sa.Column("filters", sa.Text(), nullable=False),
+        sa.Column("row_count", sa.Integer(), nullable=False),
+        sa.Column("persons", sa.Boolean(), nullable=False),
+        sa.CheckConstraint(
+            "act IN ('export', 'person-search', 'wall-opened', 'wall-ended')",
+            name=op.f("ck_export_act_act_known"),
+        ),
+        sa.PrimaryKeyConstraint("act_id", name=op.f("pk_export_act")),
+    )
+    with op.batch_alter_table("export_act", schema=None) as batch_op:
+        batch_op.create_index("ix_export_act_at", ["at"], unique=False)
+
+    op.create_table(
+        "lot",
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("number", sa.String(length=80), nullable=False),
+        sa.Column("assay", sa.Text(), nullable=False),
+        sa.Column("received_at", sa.String(length=27), nullable=False),
+        sa.Column("expires_at", sa.String(length=27), nullable=False),
+        sa.Column("opened_at", sa.String(length=27), nullable=True),
+        sa.Column("opened_by", sa.String(length=80), nullable=False),
+        sa.Column("finished_at", sa.String(length=27), nullable=True),
+        sa.CheckConstraint("kind IN ('kit', 'extraction', 'control')", name=op.f("ck_lot_kind_known")),
+        sa.PrimaryKeyConstraint("kind", "number", name=op.f("pk_lot")),
+    )
+    op.create_table(
+        "lot_act",
+        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("number", sa.String(length=80), nullable=False),
+        sa.Column("act", sa.String(length=16), nullable=False),
+        sa.Column("plate_id", sa.String(length=40), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "act IN ('received', 'opened', 'finished', 'used', 'overridden')",
+            name=op.f("ck_lot_act_act_known"),
+        ),
+        sa.PrimaryKeyConstraint("act_id", name=op.f("pk_lot_act")),
+    )
+    with op.batch_alter_table("lot_act", schema=None) as batch_op:
+        batch_op.create_index("ix_lot_act_lot", ["kind", "number", "act_id"], unique=False)
+        batch_op.create_index("ix_lot_act_plate_id", ["plate_id"], unique=False)
+
+    op.create_table(
+        "corrective_note",
+        sa.Column("action_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("act", sa.String(length=16), nullable=False),
+        sa.Column("about", sa.String(length=16), nullable=False),
+        sa.Column("subject", sa.String(length=200), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "act IN ('opened', 'noted', 'effect', 'closed', 'reopened')",
+            name=op.f("ck_corrective_note_act_known"),
+        ),
+        sa.CheckConstraint(
+            "about IN ('point', 'run', 'plate', 'alarm', 'lot')",
+            name=op.f("ck_corrective_note_about_known"),
+        ),
+        sa.PrimaryKeyConstraint("action_id", "seq", name=op.f("pk_corrective_note")),
+    )
+    with op.batch_alter_table("corrective_note", schema=None) as batch_op:
+        batch_op.create_index("ix_corrective_note_subject", ["about", "subject"], unique=False)
+
     for statement in guards(op.get_bind().dialect.name):
         op.execute(sa.text(statement))
 
 
 def downgrade() -> None:
     """Take back."""
+    for name in ("corrective_note", "lot_act", "lot", "export_act"):
+        op.drop_table(name)
     with op.batch_alter_table("quality_point", schema=None) as batch_op:
         batch_op.drop_index("ix_quality_point_series")
 
@@ -740,6 +825,9 @@ def downgrade() -> None:
         batch_op.drop_index("ix_plate_state")
 
     op.drop_table("plate")
+    with op.batch_alter_table("person", schema=None) as batch_op:
+        batch_op.drop_index("ix_person_name")
+
     op.drop_table("person")
     op.drop_table("duty_exception")
     op.drop_table("duty_break")

@@ -37,6 +37,7 @@ GATES: Final = {
 _AFTER: Final[dict[type, str]] = {
     e.Sealed: "reception",
     e.Received: "plating",
+    e.ReceiptWithdrawn: "reception",
     e.HoldCleared: "plating",
     e.PoolFormed: "plating",
     e.HeldDamaged: "hold",

@@ -91,9 +91,15 @@ def sheet(conn: Connection, rules: Rulebook, number: str) -> Sheet:
 
 
 def _confirmed(conn: Connection, pools: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Row]:
-    """(pool, tube) -> the scan that confirmed the aliquot."""
-    found = queries.facts_of(conn, pools, "AliquotConfirmed")
-    return {(pool, row["other_tube"]): row for pool, rows in found.items() for row in rows}
+    """(pool, tube) -> the scan that confirmed the aliquot, of those that were not taken back."""
+    found: dict[tuple[str, str], Row] = {}
+    for pool, rows in queries.facts_of(conn, pools, "AliquotConfirmed", "AliquotWithdrawn").items():
+        for row in rows:
+            if row["kind"] == "AliquotConfirmed":
+                found[pool, row["other_tube"]] = row
+            else:
+                found.pop((pool, row["other_tube"]), None)
+    return found
 
 
 def _step(

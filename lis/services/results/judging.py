@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lis import queries
 from lis.events import TubeKind
@@ -19,10 +20,11 @@ from retest import (
     Outcome,
     PlateVerdict,
     Reading,
-    decide,
     interpret,
     judge_plate,
 )
+from retest.batch import decide_each, interpret_many, outcomes_of
+from retest.words import CURVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from lis.queries import CallRow
     from lis.rulebook import Rulebook
     from lis.tube import Tube
+    from retest import AssayRules
 
 
 def judge(
@@ -88,20 +91,86 @@ def read_wells(
     for well in plate.wells:
         if well.tube:
             by_tube[well.tube].append(well)
-    read: list[_Read] = []
+    valid: list[tuple[Tube, list[LoadedWell]]] = []
     voided: list[tuple[Tube, LoadedWell]] = []
     for code, wells in sorted(by_tube.items()):
         tube = plate.tubes[code]
-        if not verdict.batch_valid(wells[0].batch):
+        if verdict.batch_valid(wells[0].batch):
+            valid.append((tube, wells))
+        else:
             voided.append((tube, wells[0]))
-            continue
-        readings = tuple(reading for well in wells for reading in _readings(measured[well.well]))
-        outcome = interpret(readings, plate.assay, instrument=instrument, laboratory=rules.laboratory)
-        alone = lone_target(outcome, plate.assay)
-        read.append(_Read(tube, tuple(wells), outcome, _deciding_curve(outcome, readings), alone))
+    bench = Bench(plate.assay, instrument, rules.laboratory)
+    outcomes = interpreted(bench, [wells for _, wells in valid], measured)
+    read = [
+        _Read(tube, wells, said, _deciding_curve(said, wells, measured), lone_target(said, plate.assay))
+        for (tube, wells), said in zip(valid, outcomes, strict=True)
+    ]
     doubts = doubts_about(unit, rules, plate, measured, [one.alone for one in read])
     past = _past(unit, plate)
-    return [_decided(unit, rules, plate, one, past, doubts) for one in read], voided
+    decisions = decide_each((_case(unit, one, past, doubts) for one in read), rules.case(plate.assay))
+    judged = [
+        Judged(one.tube, one.wells[0], one.outcome, one.curve, decision, one.alone)
+        for one, decision in zip(read, decisions, strict=True)
+    ]
+    return judged, voided
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every specimen of a run is read with: the assay, the cycler's model, the laboratory."""
+
+    assay: AssayRules
+    instrument: str
+    laboratory: str
+
+
+def interpreted(
+    bench: Bench, tubes: Sequence[Sequence[LoadedWell]], measured: Mapping[str, tuple[Measured, ...]]
+) -> list[Outcome]:
+    """What the wells of each tube say.
+
+    All tubes that lie in one well with all their targets are read at once.
+
+    Raises:
+        ReadingError: a value that no cycler can mean.
+    """
+    names = tuple(target.name for target in bench.assay.targets)
+    whole = {
+        at: measured[wells[0].well]
+        for at, wells in enumerate(tubes)
+        if len(wells) == 1 and _is_whole(measured[wells[0].well], names)
+    }
+    found = dict(zip(whole, _at_once(bench, list(whole.values())), strict=True))
+    for at, wells in enumerate(tubes):
+        if at not in found:
+            readings = tuple(reading for well in wells for reading in _readings(measured[well.well]))
+            found[at] = interpret(
+                readings, bench.assay, instrument=bench.instrument, laboratory=bench.laboratory
+            )
+    return [found[at] for at in range(len(tubes))]
+
+
+def _is_whole(many: Sequence[Measured], names: tuple[str, ...]) -> bool:
+    """Whether a well has each target of the assay once, in its order, with values that can be read."""
+    return tuple(one.target for one in many) == names and all(
+        not one.omitted and one.curve in CURVE_CODES and (one.cq is None or 0 < one.cq < math.inf)
+        for one in many
+    )
+
+
+CURVE_CODES: Final = {"": 0} | {word: code for code, word in enumerate(CURVES, 1)}
+"""Curve verdict -> its code in arrays."""
+
+
+def _at_once(bench: Bench, wells: Sequence[Sequence[Measured]]) -> list[Outcome]:
+    if not wells:
+        return []
+    cqs = [[math.nan if one.cq is None else one.cq for one in many] for many in wells]
+    curves = [[CURVE_CODES[one.curve] for one in many] for many in wells]
+    batch = interpret_many(
+        cqs, bench.assay, curves=curves, instrument=bench.instrument, laboratory=bench.laboratory
+    )
+    return outcomes_of(batch, bench.assay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +178,17 @@ class _Read:
     """A tube of the plate and what its wells say; ``alone`` names the target that came alone, if one did."""
 
     tube: Tube
-    wells: tuple[LoadedWell, ...]
+    wells: Sequence[LoadedWell]
     outcome: Outcome
     curve: str
     alone: str
 
 
-def _decided(unit: Unit, rules: Rulebook, plate: Plate, one: _Read, past: _Past, doubts: Doubts) -> Judged:
+def _case(unit: Unit, one: _Read, past: _Past, doubts: Doubts) -> Case:
     tube, outcome = one.tube, one.outcome
     now = _finding(tube, "(now)", outcome.call, outcome.rule, tube.test, one.curve)
     waited = unit.now - tube.received_at if tube.received_at else timedelta(0)
-    case = Case(
+    return Case(
         material=MATERIAL[tube.kind],
         findings=(*past.own.get(tube.tube_id, ()), now),
         persons=tube.persons,
@@ -128,8 +197,6 @@ def _decided(unit: Unit, rules: Rulebook, plate: Plate, one: _Read, past: _Past,
         evidence=doubts.about([well.well for well in one.wells], one.alone),
         waited_hours=max(waited.total_seconds() / 3600, 0.0),
     )
-    decision = decide(case, rules.case(plate.assay))
-    return Judged(tube, one.wells[0], outcome, one.curve, decision, one.alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +240,16 @@ def _finding(tube: Tube, run: str, call: Call, rule: str, test: str, curve: str)
     return Finding(tube.tube_id, run, call, rule, test, curve or None, material=MATERIAL[tube.kind])
 
 
-def _deciding_curve(outcome: Outcome, readings: Sequence[Reading]) -> str:
+SIGNALS: Final = frozenset({"grey", "detected", "partial"})
+
+
+def _deciding_curve(
+    outcome: Outcome, wells: Sequence[LoadedWell], measured: Mapping[str, tuple[Measured, ...]]
+) -> str:
     """The curve verdict that a grey result rests on: the best curve among the targets that gave a signal."""
-    signals = {name for name, state in outcome.targets if state in {"grey", "detected", "partial"}}
-    seen = {reading.curve for reading in readings if reading.target in signals and reading.curve}
+    signals = {name for name, state in outcome.targets if state in SIGNALS}
+    if not signals:
+        return ""
+    readings = (one for well in wells for one in measured[well.well] if not one.omitted)
+    seen = {one.curve for one in readings if one.target in signals and one.curve}
     return next((verdict for verdict in ("sigmoid", "atypical", "flat") if verdict in seen), "")

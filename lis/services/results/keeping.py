@@ -74,29 +74,30 @@ def save_run(
     points = [one | {"run_id": done.run_id} for one in done.charted.rows]
     queries.insert_rows(unit.conn, "quality_point", points)
     plan = {well.well: well for well in plate.wells}
-    readings = [_reading_row(done.run_id, plan[one.well], one) for many in measured.values() for one in many]
-    queries.insert_rows(unit.conn, "reading", readings)
+    queries.insert_readings(
+        unit.conn, [_reading(done.run_id, plan[one.well], one) for many in measured.values() for one in many]
+    )
     state = "read" if done.verdict.run_valid else "failed"
     queries.update_row(
         unit.conn, "plate", {"plate_id": plate.plate_id}, state=state, reason=text, closed_at=unit.now
     )
 
 
-def _reading_row(run_id: str, plan: LoadedWell, one: Measured) -> dict[str, object]:
-    return {
-        "run_id": run_id,
-        "well": one.well,
-        "target": one.target,
-        "dye": one.dye,
-        "tube_id": plan.tube or None,
-        "control": plan.control or None,
-        "sample": one.sample,
-        "cq": one.cq,
-        "raw_cq": one.raw_cq,
-        "curve": one.curve,
-        "call": one.call,
-        "flags": ",".join(one.flags),
-    }
+def _reading(run_id: str, plan: LoadedWell, one: Measured) -> queries.ReadingRow:
+    return queries.ReadingRow(
+        run_id,
+        one.well,
+        one.target,
+        one.dye,
+        plan.tube or None,
+        plan.control or None,
+        one.sample,
+        one.cq,
+        one.raw_cq,
+        one.curve,
+        one.call,
+        ",".join(one.flags),
+    )
 
 
 def verdict_text(verdict: PlateVerdict) -> str:

@@ -46,6 +46,7 @@ class Ingested:
         pools: pools that were read, or of which a member was, and that are not cleared up.
         undecided: what the case rules say of these pools, and of members that read negative; the decoding
             of the pools decides about them.
+        after: the tubes as they were written.
     """
 
     file_id: str
@@ -58,6 +59,7 @@ class Ingested:
     decisions: Mapping[str, int] = field(default_factory=dict)
     pools: frozenset[str] = frozenset()
     undecided: Mapping[str, Decision] = field(default_factory=dict)
+    after: Mapping[str, Tube] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def examined(
         block: 96 or 384; 0 where the file does not say.
     """
     found = suspected(plate, measured, block or _smallest(plate.wells))
-    return marked(measured, found), sentence(found)
+    return (marked(measured, found), sentence(found)) if found else (dict(measured), "")
 
 
 def _smallest(wells: Iterable[LoadedWell]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lis import ledger, queries
@@ -26,9 +26,16 @@ from lis.tube import NEXT_STEP, TubeState
 from retest import ReadingError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from instruments import RunFile
     from lis.db import Unit
+    from lis.matching import LoadedWell
+    from lis.queries import Row
     from lis.rulebook import Rulebook
+    from lis.services.results.shapes import Judged
+    from lis.tube import Tube
+    from retest import PlateVerdict
 
 
 def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingested:
@@ -47,38 +54,65 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
         )
     # decide
     try:
-        run = _usable(parsed)
-        plate = _plate_for(unit, rules, run, status["plate_id"] or row["plate_id"] or _plate_in(row["name"]))
-        doubt = _other_cycler(unit, run, plate, row["device"])
-        measured = match(run, plate.plate_id, plate.wells, plate.assay, parsed.curves)
-        if doubt:  # a person's file: taken over, and held by the release rules until somebody looked
-            measured = {well: _flagged(many, OTHER_SERIAL) for well, many in measured.items()}
-        measured, crowded = examined(plate, measured, run.block)
-        verdict = judge(rules, plate, run, measured)
-        judged, voided = read_wells(unit, rules, plate, run.instrument, measured, verdict)
+        found = _read(unit, rules, parsed, {**row, "plate_id": status["plate_id"] or row["plate_id"]})
     except Mismatch as error:
         return _quarantine(unit, file_id, error)
     except ReadingError as error:  # a value no cycler can mean, such as a Cq of 0
         code = error.code.upper().replace("-", "_")
         return _quarantine(unit, file_id, Mismatch(code, f"{parsed_name(parsed)}: {error}"))
-    run_id = run_id_of(file_id, plate.plate_id, measured)
+    # apply
+    return _take(unit, rules, found, {**row, "file_id": file_id})
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file that fits its plate: what it says, what its controls and the rules make of it, what is told."""
+
+    run: RunFile
+    plate: Plate
+    measured: Mapping[str, tuple[Measured, ...]]
+    verdict: PlateVerdict
+    judged: Sequence[Judged]
+    voided: Sequence[tuple[Tube, LoadedWell]]
+    doubt: str
+    crowded: str
+
+
+def _read(unit: Unit, rules: Rulebook, parsed: Parsed, file: Row) -> _Found:
+    """Match a file with its plate and read it.
+
+    Raises:
+        Mismatch: the file and the plate contradict each other.
+        ReadingError: a value that no cycler can mean.
+    """
+    run = _usable(parsed)
+    plate = _plate_for(unit, rules, run, file["plate_id"] or _plate_in(file["name"]))
+    doubt = _other_cycler(unit, run, plate, file["device"])
+    measured = match(run, plate.plate_id, plate.wells, plate.assay, parsed.curves)
+    if doubt:  # a person's file: taken over, and held by the release rules until somebody looked
+        measured = {well: _flagged(many, OTHER_SERIAL) for well, many in measured.items()}
+    measured, crowded = examined(plate, measured, run.block)
+    verdict = judge(rules, plate, run, measured)
+    judged, voided = read_wells(unit, rules, plate, run.instrument, measured, verdict)
+    return _Found(run, plate, measured, verdict, judged, voided, doubt, crowded)
+
+
+def _take(unit: Unit, rules: Rulebook, found: _Found, file: Row) -> Ingested:
+    """Keep the run, move its tubes, close its file."""
+    plate, verdict, judged = found.plate, found.verdict, found.judged
+    run_id = run_id_of(file["file_id"], plate.plate_id, found.measured)
     pools = open_pools(unit, plate)
     undecided = {one.tube.tube_id: one.decision for one in judged if is_left(one, pools)}
     facts = [fact for one in judged for fact in facts_of(unit, rules, plate, run_id, one, undecided)]
-    facts += [(tube.tube_id, void(rules, plate, run_id, well, verdict, tube)) for tube, well in voided]
-    charted = chart(unit, plate, row["device"], measured, valid=verdict.run_valid)
-    # apply
-    taken = Taken(run_id, file_id, row["device"], run, verdict, charted)
-    save_run(unit, plate, taken, measured, judged)
-    ledger.append(unit, facts, plate.tubes)
-    decisions = tally(judged, voided)
-    tubes = tuple(sorted(plate.tubes))
-    touched = frozenset(code for one in judged if (code := pool_of(one.tube, pools)))
-    done = Ingested(file_id, "read", "", "", plate.plate_id, run_id, tubes, decisions, touched, undecided)
+    facts += [(tube.tube_id, void(rules, plate, run_id, well, verdict, tube)) for tube, well in found.voided]
+    charted = chart(unit, plate, file["device"], found.measured, valid=verdict.run_valid)
+    taken = Taken(run_id, file["file_id"], file["device"], found.run, verdict, charted)
+    save_run(unit, plate, taken, found.measured, judged)
+    after = ledger.append(unit, facts, plate.tubes)
     queries.update_row(
         unit.conn,
         "file_status",
-        {"file_id": file_id},
+        {"file_id": file["file_id"]},
         state="read",
         code="",
         reason="",
@@ -87,8 +121,18 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
         decided_at=unit.now,
         decided_by=unit.actor,
     )
-    _tell(unit, plate, taken, doubt, crowded)
-    return done
+    _tell(unit, plate, taken, found.doubt, found.crowded)
+    return Ingested(
+        file["file_id"],
+        "read",
+        plate_id=plate.plate_id,
+        run_id=run_id,
+        tubes=tuple(sorted(plate.tubes)),
+        decisions=tally(judged, found.voided),
+        pools=frozenset(code for one in judged if (code := pool_of(one.tube, pools))),
+        undecided=undecided,
+        after=after,
+    )
 
 
 def _tell(unit: Unit, plate: Plate, taken: Taken, doubt: str, crowded: str) -> None:

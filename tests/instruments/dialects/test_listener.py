@@ -315,6 +315,19 @@ def test_a_fault_of_ours_ends_one_connection_and_no_other(
         assert b"\rMSA|AA|ORU-1" in hl.block()
     assert "the conversation failed" in caplog.text
     assert "could not be kept" in caplog.text
+    inbox.told("rest-lost")
+
+
+def test_the_rest_of_a_broken_message_that_cannot_be_kept_is_an_alarm(inbox: Inbox, call):
+    """A line cut in a message while the store fails: it is said that nothing of it is kept, not that all is."""
+    inbox.fail = [OSError("no room")]
+    with call("hl7") as hl:
+        hl.say(mllp(ORU)[:90])
+    inbox.told("handler-failed")
+    detail = inbox.told("rest-lost").detail
+    assert "-ORU-1-incomplete.hl7" in detail
+    assert "could not be kept" in detail
+    assert inbox.kept == {}
 
 
 def test_a_message_over_the_limit_is_refused_for_good(inbox: Inbox, call):

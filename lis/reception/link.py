@@ -1,8 +1,8 @@
 """Where the instruments' bridge meets the laboratory: keep, acknowledge, then read.
 
 The bridge's handler commits a file and returns its receipt; only then is the instrument told. A second
-thread reads what was kept, in order. What was kept but not read when the server died is read at the
-next start.
+thread reads what was kept, in order; where files wait in line, the next ones are parsed meanwhile on
+other processors. What was kept but not read when the server died is read at the next start.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -33,11 +35,12 @@ from instruments.door import Applicant, Door
 from instruments.listener import Listeners, Station
 from lis import config, errors, laboratory, queries
 from lis.clock import to_text
-from lis.db.refusals import busy
 from lis.errors import Invalid, LisError, StorageFull
 from lis.laboratory import Laboratory
+from lis.reception.ahead import Ahead
+from lis.reception.commits import GroupCommit
 from lis.services import devices, inbox, results
-from lis.services.inbox import Delivery, Stored
+from lis.services.inbox import Delivery
 from lis.services.results import Ingested
 
 log = logging.getLogger(__name__)
@@ -47,8 +50,6 @@ REMEMBER_KEYS = 2.0
 ended or was replaced is deaf, also on a connection that stands."""
 
 RETRY_SECONDS = 2.0
-TOGETHER = 64
-"""Deliveries of one transaction at most."""
 
 WORKERS = 16
 """Deliveries under way at once, each of another device; they wait for the disk, not for the processor."""
@@ -58,6 +59,9 @@ QUIET = frozenset({"started", "stopped"})
 
 SAID_SECONDS = 600.0
 """An alarm in the same words about the same device is not raised again within so many seconds."""
+
+IDLE_SECONDS = 60.0
+"""How long the processes that read ahead stay without a file; a new one takes half a second to start."""
 
 OWING = ""
 """In the line of files to be read: no file, but alarms that could not be recorded yet."""
@@ -74,71 +78,6 @@ def bridge_keys(folder: Path) -> KeyPair:
         config.keep_secret(path, f"{pair.public.decode()}\n{pair.secret.decode()}\n")
     public, _, secret = path.read_text(encoding="ascii").strip().partition("\n")
     return KeyPair(public.encode(), secret.encode())
-
-
-@dataclass(slots=True)
-class _Ticket:
-    """A delivery that waits for its commit, and what came of it."""
-
-    delivery: Delivery
-    stored: Stored | None = None
-    error: Exception | None = None
-
-
-class GroupCommit:
-    """Keeps deliveries of many devices in few transactions: one sync of the disk serves all that wait.
-
-    Whoever comes first commits for everybody who came while the last commit was under way; nobody waits
-    for company.
-    """
-
-    def __init__(self, lab: Laboratory) -> None:
-        self._lab = lab
-        self._waiting: list[_Ticket] = []
-        self._joining = threading.Lock()
-        self._leading = threading.Lock()
-
-    def keep(self, delivery: Delivery) -> Stored:
-        """Commit a delivery; when this returns it is durable.
-
-        Raises:
-            Invalid: the delivery itself is wrong; the others of its group are not touched by it.
-            LisError: the database could not take it; nothing of it is kept.
-        """
-        ticket = _Ticket(delivery)
-        with self._joining:
-            self._waiting.append(ticket)
-        with self._leading:
-            if ticket.stored is None and ticket.error is None:
-                with self._joining:
-                    group, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
-                self._commit(group)
-        if ticket.stored is None:
-            raise ticket.error or busy()
-        return ticket.stored
-
-    def _commit(self, group: list[_Ticket]) -> None:
-        kept: list[Stored | Exception] = []
-        try:
-            with self._lab.database.write("bridge") as unit:
-                for ticket in group:
-                    try:
-                        kept.append(inbox.accept(unit, ticket.delivery))
-                    except Invalid as error:  # raised before anything of it was written
-                        kept.append(error)
-        except LisError as error:
-            # One of them may be what the database refuses: each on its own then.
-            if len(group) > 1:
-                for ticket in group:
-                    self._commit([ticket])
-            else:
-                group[0].error = error
-            return
-        for ticket, one in zip(group, kept, strict=True):
-            if isinstance(one, Exception):
-                ticket.error = one
-            else:
-                ticket.stored = one
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +114,8 @@ class Reception:
         self._said: dict[BridgeEvent, float] = {}
         self._owed: dict[tuple[str, str], str] = {}
         self._kept: queue.Queue[str | None] = queue.Queue()
+        self._line: deque[str | None] = deque()
+        self._ahead = Ahead(lab)
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read_kept, name="reception", daemon=True)
         self.bridge = Bridge(
@@ -249,6 +190,7 @@ class Reception:
         self._stop.set()
         self._kept.put(None)
         self._reader.join(30)
+        self._ahead.close()
         self._pay()
 
     def _waiting(self) -> list[str]:
@@ -329,19 +271,32 @@ class Reception:
             if file_id is None:
                 return
             if file_id != OWING:
+                self._ahead.look(one for one in self._line if one)
                 self._read_one(file_id)
 
     def _next(self) -> str | None:
-        """What to do next; while alarms are owed they are tried again and again besides."""
+        """What to do next, in the order of arrival.
+
+        While alarms are owed they are tried again and again besides. When nothing has come for a while,
+        the processes that read ahead are let go.
+        """
         self._pay()
+        with suppress(queue.Empty):
+            while True:
+                self._line.append(self._kept.get_nowait())
+        if self._line:
+            return self._line.popleft()
         try:
-            return self._kept.get(timeout=RETRY_SECONDS if self._owed else None)
+            idle = IDLE_SECONDS if self._ahead.working else None
+            return self._kept.get(timeout=RETRY_SECONDS if self._owed else idle)
         except queue.Empty:
+            if not self._owed:
+                self._ahead.close()
             return OWING
 
     def _read_one(self, file_id: str) -> None:
         try:
-            done = laboratory.process(self.lab, file_id, "bridge")[0]
+            done = laboratory.process(self.lab, file_id, "bridge", self._ahead.take(file_id))[0]
         except LisError as error:
             log.warning("file %s waits: %s", file_id[:12], error.sentence)
             self._again(file_id, error)

@@ -1,0 +1,32 @@
+"""Review, signatures, release.
+
+Nothing leaves before its run ended, its controls held and everybody who must sign has signed.
+"""
+
+from lis.services.reports.releasing import (
+    ANSWERS,
+    AUTO,
+    MUST_HOLD,
+    Held,
+    Issued,
+    missing_signatures,
+    release,
+    release_ready,
+    review,
+    why_each_held,
+    why_held,
+)
+
+__all__ = [
+    "ANSWERS",
+    "AUTO",
+    "MUST_HOLD",
+    "Held",
+    "Issued",
+    "missing_signatures",
+    "release",
+    "release_ready",
+    "review",
+    "why_each_held",
+    "why_held",
+]

@@ -1,0 +1,161 @@
+"""Worklists that are sifted and paged: every tube once, none skipped, counts that agree with the rows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from bench import Bench
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moments import NOON
+
+from lis import laboratory, queries
+from lis.clock import to_text
+from lis.queries import Place, Sieve
+from lis.services.capacity import Order
+from lis.services.receiving import Scan
+from lis.tube import TubeState
+
+POSITIVE = {"ORF1ab": 25.0, "N": 25.0}
+
+
+def pages(bench: Bench, name: str, sieve: Sieve, size: int) -> list[list[str]]:
+    """The codes of every page of a list."""
+    found, after = [], None
+    with bench.lab.database.read() as conn:
+        while rows := queries.sifted(conn, name, sieve, size, after):
+            found.append([row.tube_id for row in rows])
+            after = Place.of(rows[-1])
+    return found
+
+
+def test_pages_hold_every_tube_once_in_the_order_of_the_list(bench: Bench):
+    """However long a page is, the pages together are the worklist, also where tubes share priority and due time."""
+    for number in range(3):
+        bench.singles(3, tier=("fever", "voluntary", "region")[number], site=f"S{number % 2}")
+    with bench.lab.database.read() as conn:
+        whole = [tube.tube_id for tube in queries.worklist(conn, "plate")]
+    for size in (1, 2, 4, 100):
+        assert [code for page in pages(bench, "plate", Sieve(), size) for code in page] == whole
+
+
+def test_a_tube_that_leaves_makes_no_other_one_skip(bench: Bench):
+    """Between two pages tubes are plated by others; nothing that still waits is left out of the next page."""
+    codes = bench.singles(6)
+    with bench.lab.database.read() as conn:
+        first = queries.sifted(conn, "plate", Sieve(), 3)
+    bench.plate([first[0].tube_id, first[1].tube_id])
+    with bench.lab.database.read() as conn:
+        rest = queries.sifted(conn, "plate", Sieve(), 9, Place.of(first[-1]))
+    assert sorted([*(tube.tube_id for tube in first), *(tube.tube_id for tube in rest)]) == sorted(codes)
+
+
+def test_the_hold_tray_lists_tubes_without_a_due_time_page_by_page(bench: Bench):
+    """A tube nobody registered has no due time; both databases page past it alike."""
+    strange = [bench.code() for _ in range(3)]
+    bench.scan(*(Scan(code, "H", str(n)) for n, code in enumerate(strange)))
+    assert sorted(code for page in pages(bench, "hold", Sieve(), 2) for code in page) == sorted(strange)
+    with bench.lab.database.read() as conn:
+        assert queries.sifted_count(conn, "hold", Sieve(state="on_hold_damaged")) == 0
+
+
+def test_every_filter_keeps_what_it_names(bench: Bench):
+    """Tier, kind, site, age and text each sift alone and together, and the count is that of the rows."""
+    now = bench.clock.now()
+    old = bench.singles(2, tier="fever", site="North", sampled_at=now - timedelta(hours=5))
+    young = bench.singles(1, site="South")
+    mixed = bench.mixed(5)
+    expected = {
+        Sieve(tier="fever"): old,
+        Sieve(kind="mixed"): [mixed],
+        Sieve(site="South"): young,
+        Sieve(before=now - timedelta(hours=4)): old,
+        Sieve(text=young[0]): young,
+        Sieve(text=bench.tube(old[1]).rack): old[1:],
+        Sieve(tier="fever", site="South"): [],
+        Sieve(): [*old, *young, mixed],
+    }
+    with bench.lab.database.read() as conn:
+        for sieve, wanted in expected.items():
+            rows = [tube.tube_id for tube in queries.sifted(conn, "plate", sieve)]
+            assert sorted(rows) == sorted(wanted), sieve
+            assert queries.sifted_count(conn, "plate", sieve) == len(wanted)
+        assert set(queries.sites_in(conn, "plate")) >= {"North", "South"}
+
+
+@given(st.integers(-5, 60), st.sampled_from(["", to_text(NOON)]), st.sampled_from(["", "T1", "T~1"]))
+@settings(max_examples=40)
+def test_a_place_in_a_list_survives_its_address(priority: int, due: str, code: str):
+    """Where a page ended is told in the address and read back as it was."""
+    from lis.web.pages_lists import _address, _place
+
+    place = Place(priority, due, code)
+    assert _place(_address(place)) == place
+
+
+def test_late_tubes_come_first_then_those_the_forecast_fears(bench: Bench):
+    """Without a forecast only what is late is listed; with one also what is likely to be, the riskiest first."""
+    now = bench.clock.now()
+    late, soon, calm = (
+        bench.singles(1, tier="fever", sampled_at=now - timedelta(hours=hours))[0] for hours in (7, 5.9, 0)
+    )
+    with bench.lab.database.read() as conn:
+        assert [one.tube.tube_id for one in queries.endangered(conn, None, now, 0.2, Sieve(), 9)] == [late]
+    number = laboratory.foretold(bench.lab, Order(replications=3), "rosa")
+    with bench.lab.database.read() as conn:
+        found = queries.endangered(conn, number, now, 0.2, Sieve(), 9)
+        none = queries.endangered(conn, number, now, 0.2, Sieve(site="nowhere"), 9)
+    assert [one.tube.tube_id for one in found][:2] == [late, soon]
+    assert found[0].risk == 1.0
+    assert none == []
+    assert calm not in [one.tube.tube_id for one in found if (one.risk or 0) < 0.2]
+
+
+def test_the_pick_list_is_the_most_urgent_in_order_of_the_walk(bench: Bench):
+    """Urgency decides which tubes are fetched, the walk in which order."""
+    codes = bench.register(*(bench.order() for _ in range(4)))
+    bench.scan(
+        *(
+            Scan(code, rack, place)
+            for code, (rack, place) in zip(
+                codes, (("R10", "A1"), ("R2", "B1"), ("R2", "B3"), ("R2", "A2")), strict=True
+            )
+        )
+    )
+    bench.cycle(codes, {code: {"N": 36.0} for code in codes})
+    assert {bench.tube(code).state for code in codes} == {TubeState.AWAITING_RETEST}
+    with bench.lab.database.read() as conn:
+        urgent = queries.pick(conn, 3, Sieve())
+        assert len(urgent) == 3
+        assert {one.tube_id for one in urgent} <= set(codes)
+
+
+def test_runs_that_failed_their_controls_are_listed_until_they_are_old(bench: Bench):
+    """A run that failed is listed with its plate; one that passed is not."""
+    bench.cycle(bench.singles(), {"PC": {"N": None, "ORF1ab": None}})
+    failed = bench.clock.now()
+    bench.cycle(bench.singles())
+    with bench.lab.database.read() as conn:
+        [row] = queries.failed_runs(conn, failed - timedelta(days=1))
+        assert not row["valid"]
+        assert queries.failed_runs(conn, failed + timedelta(seconds=1)) == []
+
+
+def test_a_search_finds_plates_reports_racks_and_persons(bench: Bench):
+    """Each by its beginning, persons only by their whole name, and their tubes with them."""
+    [code] = bench.singles(1)
+    bench.cycle([code])
+    [report] = bench.reports(code)
+    tube = bench.tube(code)
+    with bench.lab.database.read() as conn:
+        plate = queries.plates(conn)[0]["plate_id"]
+        assert [row["plate_id"] for row in queries.hits(conn, plate[:3], 5).plates] == [plate]
+        assert [row["report_id"] for row in queries.hits(conn, report["report_id"][:4], 5).reports] == [
+            report["report_id"]
+        ]
+        assert queries.hits(conn, tube.rack, 5).racks == ((tube.rack, 1),)
+        [who] = queries.persons_in(conn, code)
+        name = queries.person_names(conn, [who])[who]
+        assert [row["person_id"] for row in queries.persons_named(conn, name)] == [who]
+        assert queries.persons_named(conn, name[:1]) == []
+        assert [one.tube_id for one in queries.tubes_of_persons(conn, [who])[who]] == [code]
