@@ -145,6 +145,9 @@ class Settings(BaseSettings):
     simulations_at_once: int = Field(
         1, ge=1, le=64, description="simulations the server plays at the same time"
     )
+    silent_minutes: float = Field(
+        10.0, gt=0, le=1440, description="an instrument that was not heard for so long is told of on the wall"
+    )
     forecast_minutes: float = Field(
         10.0, ge=0, le=1440, description="the server makes a forecast so often; 0 = never by itself"
     )

@@ -247,7 +247,7 @@ def _device(row: Row, code_until: datetime | None, now: datetime) -> Finding:
         return Finding(
             check, WARN, f"{name} has never connected. Is its agent running, and the server reachable?"
         )
-    seen = f"last greeted {row['last_seen_at']:%Y-%m-%d %H:%M} UTC with agent {row['agent']}"
+    seen = f"last heard {row['last_seen_at']:%Y-%m-%d %H:%M} UTC with agent {row['agent']}"
     if row["agent"] != VERSION:
         return Finding(
             check, WARN, f"{name}: {seen}; {VERSION} is current. Copy the new agent.py and wire.py to it."

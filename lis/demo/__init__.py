@@ -123,7 +123,15 @@ def _opened(
     data = options.data
     if data.exists() and any(data.iterdir()):
         raise LisError("DATA_NOT_EMPTY", f"{data} is not empty; the demonstration wants a new folder.")
-    settings = config.load(data, **SETTINGS, port=options.port, public_url=f"http://127.0.0.1:{options.port}")
+    # agents are heard once a real minute, which is long by the clock of a played day
+    silent = min(1440.0, 10 + 150 / options.seconds_per_minute) if options.seconds_per_minute else 1440.0
+    settings = config.load(
+        data,
+        **SETTINGS,
+        port=options.port,
+        public_url=f"http://127.0.0.1:{options.port}",
+        silent_minutes=silent,
+    )
     clock = SystemClock() if options.files else FixedClock(MIDNIGHT)
     done: queue.Queue[Ingested] = queue.Queue()
 
