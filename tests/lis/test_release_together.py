@@ -72,7 +72,9 @@ def test_the_history_of_a_person_names_all_their_tubes_and_nobody_elses(embedded
     """A person's specimens come newest first, of every kind of tube, and only theirs."""
     me, other = person(900001), person(900002)
     first, mixed, theirs = embedded.received(
-        embedded.order([me]), embedded.mixed_order(5, persons=(me, other), reason="queue ended"), embedded.order([other])
+        embedded.order([me]),
+        embedded.mixed_order(5, persons=(me, other), reason="queue ended"),
+        embedded.order([other]),
     )
     with embedded.lab.database.read() as conn:
         who = queries.persons_in(conn, first)[0]
