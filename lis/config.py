@@ -145,6 +145,12 @@ class Settings(BaseSettings):
     simulations_at_once: int = Field(
         1, ge=1, le=64, description="simulations the server plays at the same time"
     )
+    forecast_minutes: float = Field(
+        10.0, ge=0, le=1440, description="the server makes a forecast so often; 0 = never by itself"
+    )
+    forecast_days: int = Field(
+        30, ge=1, le=3650, description="forecasts are deleted after so many days; their scores stay"
+    )
     tiers: str = Field("tiers", description="policy file for service tiers and their due times")
     auto_release: bool = Field(default=True, description="release negatives that meet every written rule")
     retention_negative_hours: int = Field(72, ge=0, description="negatives are kept at least this long")

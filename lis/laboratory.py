@@ -157,8 +157,8 @@ def _situation(lab: Laboratory, order: capacity.Order) -> capacity.Situation:
     with lab.database.read() as conn:
         if order.at is None:
             unit = Unit(conn, now, "forecast", Head(0, GENESIS))
-            order = replace(order, ends={one.plate_id: one.ends_at for one in foreseen(unit, lab.rules)})
-        return capacity.look(conn, lab.rules, order, now)
+            order = order.knowing(foreseen(unit, lab.rules))
+        return capacity.look(conn, lab.rules, order, now, lab.zone)
 
 
 def alarms(lab: Laboratory, conn: Connection, limit: int = queries.PAGE) -> list[dict[str, Any]]:

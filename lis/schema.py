@@ -74,6 +74,13 @@ SHARES: Final = ("p025", "p10", "p50", "p90", "p975")
 """Quantiles that are kept of a forecast: the median, and the bands of 80 and 95 %."""
 
 
+MEASURES: Final = (
+    *("mape", "mape_left", "bias", "cover80", "cover95"),
+    *("half_error", "cleared_error"),
+)
+"""What is kept of how good a forecast was; see `sim.score.Score`."""
+
+
 def _one_of(column: str, values: list[str]) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
@@ -738,6 +745,79 @@ forecast_advice = Table(
 )
 """What would have helped, the most helpful first; ``sooner`` in minutes. Append-only."""
 
+forecast_score = Table(
+    "forecast_score",
+    metadata,
+    Column("forecast_id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Column("tubes", Integer, nullable=False),
+    Column("reported", Integer, nullable=False),
+    *(Column(name, Float) for name in MEASURES),
+    Index("ix_forecast_score_at", "at"),
+)
+"""What became of forecasts that were deleted since. Append-only; a measure that cannot be told is NULL."""
+
+duty_act = Table(
+    "duty_act",
+    metadata,
+    Column("act_id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("act", String(16), nullable=False),
+    Column("role", String(16), nullable=False, default=""),
+    Column("shift", String(40), nullable=False, default=""),
+    Column("people", Integer, nullable=False, default=0),
+    Column("instrument", String(80), nullable=False, default=""),
+    Column("since", Moment),
+    Column("until", Moment),
+    Column("ends", Integer),
+    Column("first_day", String(10), nullable=False, default=""),
+    Column("reason", Text, nullable=False, default=""),
+    _one_of("act", ["planned", "absent", "back", "out", "in"]),
+    Index("ix_duty_act_ends", "ends"),
+)
+"""What was said of who is on and what is out of service: a plan from ``first_day`` on, people absent, an
+instrument out; ``back`` and ``in`` end the act numbered ``ends``. Append-only."""
+
+duty_shift = Table(
+    "duty_shift",
+    metadata,
+    Column("act_id", ForeignKey("duty_act.act_id"), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("role", String(16), nullable=False),
+    Column("name", String(40), nullable=False),
+    Column("starts", Integer, nullable=False),
+    Column("ends", Integer, nullable=False),
+    Column("people", Integer, nullable=False),
+    Column("days", String(7), nullable=False),
+    Column("spell", Integer, nullable=False),
+    Column("rest", Integer, nullable=False),
+)
+"""One shift of a plan: minutes of the local day; ``days`` has a 1 for every day of the week, Monday first."""
+
+duty_break = Table(
+    "duty_break",
+    metadata,
+    Column("act_id", ForeignKey("duty_act.act_id"), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("starts", Integer, primary_key=True, autoincrement=False),
+    Column("ends", Integer, nullable=False),
+)
+"""A break of a shift, in minutes after its start. Append-only."""
+
+duty_exception = Table(
+    "duty_exception",
+    metadata,
+    Column("act_id", ForeignKey("duty_act.act_id"), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("day", String(10), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("shift", String(40), nullable=False),
+    Column("people", Integer, nullable=False),
+)
+"""Another number of people for one shift on one day. Append-only."""
+
 # -- lists that were taken out, reagent lots, corrective actions ------------------------------------
 
 export_act = Table(
@@ -813,20 +893,23 @@ EVIDENCE: Final = (
     *("event", "file", "reading", "report", "rulebook"),
     *("quality_point", "quality_target", "device_act", "label_act"),
     *("admin_act", "disclosure"),
-    *("forecast", "forecast_tube", "forecast_advice"),
+    *("forecast_score", "duty_act", "duty_shift", "duty_break", "duty_exception"),
     *("export_act", "lot_act", "corrective_note"),
 )
 """Tables whose rows are never changed and never deleted."""
 
+PASSING: Final = ("forecast", "forecast_tube", "forecast_advice")
+"""Tables whose rows are never changed; they are deleted after some days, when only their score is kept."""
+
 
 def guards(dialect: str) -> list[str]:
-    """The DDL that makes the evidence tables refuse UPDATE and DELETE on ``dialect``."""
+    """The DDL that makes evidence refuse UPDATE and DELETE, and what passes UPDATE, on ``dialect``."""
     if dialect == "sqlite":
+        acts = [(name, verb) for name in EVIDENCE for verb in ("UPDATE", "DELETE")]
         return [
             f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
             f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
-            for name in EVIDENCE
-            for verb in ("UPDATE", "DELETE")
+            for name, verb in [*acts, *((name, "UPDATE") for name in PASSING)]
         ]
     refuse = (
         "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
@@ -834,8 +917,9 @@ def guards(dialect: str) -> list[str]:
     )
     # A run file is kept as it came: packing 400 kB costs 30 ms, more than all the rest of keeping it.
     plain = "ALTER TABLE file ALTER COLUMN content SET STORAGE EXTERNAL"
+    acts = [(name, "UPDATE OR DELETE OR TRUNCATE") for name in EVIDENCE]
     return [plain, refuse] + [
-        f"CREATE TRIGGER {name}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {name} "
+        f"CREATE TRIGGER {name}_no_change BEFORE {verbs} ON {name} "
         "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-        for name in EVIDENCE
+        for name, verbs in [*acts, *((name, "UPDATE") for name in PASSING)]
     ]

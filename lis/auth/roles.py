@@ -44,6 +44,8 @@ PERMISSIONS: Final[dict[str, frozenset[Role]]] = {
     "amend": _SIGNS,
     "discard": _SIGNS,
     "quality": _SIGNS | {Role.QUALITY},
+    "duty": frozenset({Role.MANAGER, Role.ADMINISTRATOR}),
+    "attend": _BENCH,
     "simulate": frozenset({Role.MANAGER}),
     "export": frozenset({Role.MANAGER, Role.ADMINISTRATOR}),
     "lots": _BENCH | {Role.QUALITY},

@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "plan": ("lis.cli.planning", "Find the smallest laboratory that keeps a target."),
     "forecast": ("lis.cli.capacity", "When waiting tubes will be reported, and what would help."),
     "admit": ("lis.cli.capacity", "Whether more tubes may come in, and whom they would make late."),
+    "duty": ("lis.cli.duty", "Who is on, who is absent, which instruments are out of service."),
     "rota": ("lis.cli.rota", "Propose the smallest staffing of a week, checked by simulation."),
     "verify-log": ("lis.cli.admin", "Check that the log and all that follows from it are untouched."),
     "rebuild": ("lis.cli.admin", "Rebuild the tube table from the log."),

@@ -39,7 +39,6 @@ SETTINGS: dict[str, object] = {
     "laboratory": "Wuyi Demonstration Laboratory (synthetic data)",
     "laboratory_zh": "五邑演示实验室（合成数据）",
     "assay": "kinghawk",
-    "plate_closing": "urgency",  # the day is a story with known turns; its luck is drawn plate by plate
     "session_minutes": 60 * 24 * 30,
     "idle_minutes": 60 * 24 * 30,
     "bridge": "tcp://127.0.0.1:*",

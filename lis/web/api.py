@@ -190,7 +190,7 @@ def get_worklist(
     limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = queries.PAGE,
     after: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
-    """One of receive, plate, retest, recollect, review, release, hold, quarantine; most urgent first."""
+    """One of receive, plate, retest, recollect, refer, review, release, hold, quarantine; urgent first."""
     return asked.read("look", lambda conn: worklist_document(conn, name, limit, after, asked))
 
 
@@ -199,8 +199,12 @@ def worklist_document(conn: Connection, name: str, limit: int, after: int, asked
     if name == "quarantine":
         files = queries.files(conn, "quarantined", limit=limit)
         return {"name": name, "files": [file_json(row) for row in files], "tubes": [], "next": None}
+    if name == "refer":
+        rows = queries.referrals(conn, asked.lab.database.clock.now(), limit)
+        people = [referral_json(row) for row in rows]
+        return {"name": name, "referrals": people, "tubes": [], "next": None}
     if name not in queries.WORKLISTS:
-        known = ", ".join([*queries.WORKLISTS, "quarantine"])
+        known = ", ".join([*queries.WORKLISTS, "refer", "quarantine"])
         raise NotFound("WORKLIST_UNKNOWN", f"There is no worklist {name[:40]}. Known: {known}.")
     tubes = queries.worklist(conn, name, limit=limit, after=after)
     found: dict[str, Any] = {"name": name, "next": after + limit if len(tubes) == limit else None}
@@ -210,6 +214,14 @@ def worklist_document(conn: Connection, name: str, limit: int, after: int, asked
     if name == "recollect":
         found["recalls"] = [recall_json(row) for row in queries.open_recalls(conn, limit)]
     return found
+
+
+def referral_json(row: Any) -> dict[str, Any]:
+    """One person whose specimens are used up without an answer, masked: a clinician must decide."""
+    masked = person_json({**row, "document_type": ""}, full=False)
+    kept = {name: masked[name] for name in ("person_id", "name", "document", "phone")}
+    told = {"tube": row["tube_id"], "report": row["report_id"], "result": row["result"]}
+    return {**told, **kept, "reported_at": row["issued_at"]}
 
 
 def recall_json(row: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from lis.web.commands import Asked
 from lis.web.listing import LISTINGS, Filtered
 from lis.web.pages import ROWS, Seen
 from lis.web.pages_bench import instruments
-from lis.web.payloads import Code, Payload, Words, person_json
+from lis.web.payloads import Code, Payload, Words, masked_name, person_json
 from lis.web.views import page
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ COUNTED: Final = (
 )
 
 TUBES: Final = ("receive", "plate", "retest", "recollect", "review", "release", "hold")
-LISTS: Final = (*TUBES, "late", "qc", "quarantine")
+LISTS: Final = (*TUBES, "late", "refer", "qc", "quarantine")
 FEW: Final = 8
 """Rows of the list on the start page."""
 
@@ -141,6 +141,8 @@ def worklist(
         raise NotFound("WORKLIST_UNKNOWN", f"There is no worklist {name[:40]}. Known: {', '.join(LISTS)}.")
     if name == "quarantine":
         return instruments(request, caller)
+    if name == "refer":
+        return _referrals(request, caller, wanted)
     with caller.lab.database.read() as conn:
         shown = _rows(caller, conn, name, wanted, ROWS, _place(after) if after else None)
         sites = queries.sites_in(conn, name) if name in TUBES else []
@@ -150,6 +152,19 @@ def worklist(
         wanted=wanted, seen=seen, rows=ROWS, may_person=caller.identity.may("person"),
         may_open=caller.identity.may("correct"), outcomes=callbacks.OUTCOMES,
         tiers=[one.id for one in caller.lab.rules.tiers.tiers], exported=_exported(caller, name),
+    )  # fmt: skip
+
+
+def _referrals(request: Request, caller: Caller, wanted: Filters) -> Response:
+    """Persons without an answer whose specimens are used up: a clinician must decide."""
+    with caller.lab.database.read() as conn:
+        found = queries.referrals(conn, caller.lab.database.clock.now())
+    people = [{**row, "name": masked_name(row["name"])} for row in found]
+    return page(
+        request, "worklist.html", caller.identity, name="refer", recalls=[], referrals=people, wanted=wanted,
+        shown={"rows": [], "total": len(people), "next": ""}, sites=[], seen=0, rows=ROWS,
+        may_person=caller.identity.may("person"),
+        may_open=False, outcomes=(), tiers=[], exported=(),
     )  # fmt: skip
 
 

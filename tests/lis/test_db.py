@@ -20,7 +20,7 @@ from lis.clock import FixedClock
 from lis.db import Database, migrate
 from lis.errors import Busy, Conflict, LisError, StorageFull
 from lis.events import HeldUnknown
-from lis.services import actions, devices, disclosure, labels, lots, quality, receiving
+from lis.services import actions, capacity, devices, disclosure, duty, labels, lots, quality, receiving
 from lis.services.capacity import Order
 from lis.services.labels import LabelOrder
 
@@ -188,6 +188,23 @@ def test_an_error_of_the_database_is_told_in_words(database: Database):
     assert WORD in error.value.sentence.lower()
 
 
+PLAN = """
+from = 2022-12-01
+[[shift]]
+role = "prepare"
+name = "day"
+start = "08:00"
+end = "16:00"
+people = 2
+breaks = [["12:00", "12:30"]]
+[[exception]]
+date = 2022-12-24
+role = "prepare"
+shift = "day"
+people = 1
+"""
+
+
 @pytest.mark.parametrize("table", schema.EVIDENCE)
 def test_evidence_is_append_only(bench: Bench, table: str):
     """Events, files, readings, reports, rules, control values, exports, lots, notes and acts on devices refuse UPDATE and DELETE, whoever asks by SQL."""
@@ -202,8 +219,12 @@ def test_evidence_is_append_only(bench: Bench, table: str):
         auth.note(unit, "site", "N01", "added")
         disclosure.disclose(unit, "search", "document", "")
     bench.singles()
+    laboratory.foretold(bench.lab, Order(replications=2), "rosa")
+    bench.clock.advance(timedelta(minutes=1))
     number = laboratory.foretold(bench.lab, Order(replications=2), "rosa")
     with bench.lab.database.write("rosa") as unit:
+        capacity.forget(unit, unit.now)
+        duty.set_plan(unit, duty.read_plan(PLAN))
         said = {"code": "close-now", "step": "", "fewer_late": 1.0, "low": 0.0, "high": 2.0, "sooner": 5.0}
         queries.insert_rows(unit.conn, "forecast_advice", [{"forecast_id": number, "place": 9, **said}])
         lots.receive(unit, "kit", "L1", "", unit.now + timedelta(days=9))

@@ -281,6 +281,83 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("forecast_id", "place", name=op.f("pk_forecast_advice")),
     )
     op.create_table(
+        "forecast_score",
+        sa.Column("forecast_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("made_at", sa.String(length=27), nullable=False),
+        sa.Column("tubes", sa.Integer(), nullable=False),
+        sa.Column("reported", sa.Integer(), nullable=False),
+        sa.Column("mape", sa.Float(), nullable=True),
+        sa.Column("mape_left", sa.Float(), nullable=True),
+        sa.Column("bias", sa.Float(), nullable=True),
+        sa.Column("cover80", sa.Float(), nullable=True),
+        sa.Column("cover95", sa.Float(), nullable=True),
+        sa.Column("half_error", sa.Float(), nullable=True),
+        sa.Column("cleared_error", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("forecast_id", name=op.f("pk_forecast_score")),
+    )
+    with op.batch_alter_table("forecast_score", schema=None) as batch_op:
+        batch_op.create_index("ix_forecast_score_at", ["at"], unique=False)
+
+    op.create_table(
+        "duty_act",
+        sa.Column("act_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("act", sa.String(length=16), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("shift", sa.String(length=40), nullable=False),
+        sa.Column("people", sa.Integer(), nullable=False),
+        sa.Column("instrument", sa.String(length=80), nullable=False),
+        sa.Column("since", sa.String(length=27), nullable=True),
+        sa.Column("until", sa.String(length=27), nullable=True),
+        sa.Column("ends", sa.Integer(), nullable=True),
+        sa.Column("first_day", sa.String(length=10), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "act IN ('planned', 'absent', 'back', 'out', 'in')", name=op.f("ck_duty_act_act_known")
+        ),
+        sa.PrimaryKeyConstraint("act_id", name=op.f("pk_duty_act")),
+    )
+    with op.batch_alter_table("duty_act", schema=None) as batch_op:
+        batch_op.create_index("ix_duty_act_ends", ["ends"], unique=False)
+
+    op.create_table(
+        "duty_shift",
+        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("starts", sa.Integer(), nullable=False),
+        sa.Column("ends", sa.Integer(), nullable=False),
+        sa.Column("people", sa.Integer(), nullable=False),
+        sa.Column("days", sa.String(length=7), nullable=False),
+        sa.Column("spell", sa.Integer(), nullable=False),
+        sa.Column("rest", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["act_id"], ["duty_act.act_id"], name=op.f("fk_duty_shift_act_id")),
+        sa.PrimaryKeyConstraint("act_id", "place", name=op.f("pk_duty_shift")),
+    )
+    op.create_table(
+        "duty_break",
+        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("starts", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("ends", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["act_id"], ["duty_act.act_id"], name=op.f("fk_duty_break_act_id")),
+        sa.PrimaryKeyConstraint("act_id", "place", "starts", name=op.f("pk_duty_break")),
+    )
+    op.create_table(
+        "duty_exception",
+        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("day", sa.String(length=10), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("shift", sa.String(length=40), nullable=False),
+        sa.Column("people", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["act_id"], ["duty_act.act_id"], name=op.f("fk_duty_exception_act_id")),
+        sa.PrimaryKeyConstraint("act_id", "place", name=op.f("pk_duty_exception")),
+    )
+    op.create_table(
         "idempotency",
         sa.Column("key", sa.String(length=120), nullable=False),
         sa.Column("account", sa.String(length=80), nullable=False),
@@ -908,6 +985,17 @@ def downgrade() -> None:
         batch_op.drop_index("ix_person_name")
 
     op.drop_table("person")
+    op.drop_table("duty_exception")
+    op.drop_table("duty_break")
+    op.drop_table("duty_shift")
+    with op.batch_alter_table("duty_act", schema=None) as batch_op:
+        batch_op.drop_index("ix_duty_act_ends")
+
+    op.drop_table("duty_act")
+    with op.batch_alter_table("forecast_score", schema=None) as batch_op:
+        batch_op.drop_index("ix_forecast_score_at")
+
+    op.drop_table("forecast_score")
     op.drop_table("forecast_advice")
     with op.batch_alter_table("forecast_tube", schema=None) as batch_op:
         batch_op.drop_index("ix_forecast_tube_tube_id")

@@ -263,8 +263,12 @@ def _report_row(
     return {**row, "seal": ledger.report_seal(row)}
 
 
-ANSWERS: Final = frozenset({"negative", "positive"})
-"""Results that answer for a held person; an inconclusive or invalid one leaves the question open."""
+ANSWERS: Final = frozenset({"negative", "positive", *queries.UNANSWERED})
+"""Results of a new specimen with which a person is awaited no longer.
+
+A specimen is reported as inconclusive or invalid only where the policy asks for no further one: that ends
+the laboratory's part, and the person is referred (docs/decisions/0014-inconclusive-ends.md).
+"""
 
 
 def _answers(tube: Tube, heard: datetime, opened: datetime, late: timedelta) -> bool:
