@@ -123,8 +123,9 @@ def test_a_label_on_screen_is_read_back_by_a_camera_and_printed_one_a_page(brows
         found = {found.text for found in zxingcpp.read_barcodes(_pixels(shot))}
         assert found == {one}
         pdf = page.pdf(prefer_css_page_size=True)
-        from pypdf import PdfReader  # noqa: PLC0415
-        import io  # noqa: PLC0415
+        import io
+
+        from pypdf import PdfReader
 
         sheets = PdfReader(io.BytesIO(pdf)).pages
         assert len(sheets) == 2
@@ -149,9 +150,9 @@ def test_a_label_on_screen_is_read_back_by_a_camera_and_printed_one_a_page(brows
 
 def _pixels(shot: bytes):
     """A screenshot as grey values."""
-    import io  # noqa: PLC0415
+    import io
 
-    import numpy as np  # noqa: PLC0415
-    from PIL import Image  # noqa: PLC0415
+    import numpy as np
+    from PIL import Image
 
     return np.asarray(Image.open(io.BytesIO(shot)).convert("L"))
