@@ -46,7 +46,7 @@ PERMISSIONS: Final[dict[str, frozenset[Role]]] = {
     "quality": _SIGNS | {Role.QUALITY},
     "simulate": frozenset({Role.MANAGER}),
     "export": frozenset({Role.MANAGER, Role.ADMINISTRATOR}),
-    "lots": _BENCH,
+    "lots": _BENCH | {Role.QUALITY},
     "override-lot": frozenset({Role.MANAGER}),
     "correct": _BENCH | {Role.QUALITY},
     "wall": frozenset({Role.MANAGER, Role.ADMINISTRATOR}),

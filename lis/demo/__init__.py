@@ -44,11 +44,12 @@ SETTINGS: dict[str, object] = {
     "idle_minutes": 60 * 24 * 30,
     "bridge": "tcp://127.0.0.1:*",
 }
+MANAGER = "zhao"
 ACCOUNTS = (
     (TECHNICIAN, "陈技师 Chen", "technician"),
     (FIRST_REVIEWER, "李医师 Li", "reviewer"),
     (SECOND_REVIEWER, "王医师 Wang", "reviewer"),
-    ("zhao", "赵主任 Zhao", "manager"),
+    (MANAGER, "赵主任 Zhao", "manager"),
     ("sun", "孙质控 Sun", "quality"),
     ("gate", "北门采样 Gate", "collection"),
     ("admin", "管理员 Admin", "administrator"),
@@ -94,14 +95,18 @@ def run_once(options: Options, say: Say) -> dict[str, Any]:
 
 def run_forever(options: Options, say: Say) -> None:
     """Play the day before an audience: serve the screens until Ctrl-C."""
+    from lis.web import wall
     from lis.web.live import News
     from lis.web.serving import serving
 
     news = News()
     with _opened(options, news) as (lab, reception, done):
         _add_accounts(lab)
+        with lab.database.write("demo") as unit:
+            path = wall.monitor(unit, lab, "demo", MANAGER)["path"]
         with serving(lab, lab.settings.host, options.port, news) as url:
-            say(f"open {url} - sign in as {', '.join(name for name, _, _ in ACCOUNTS)}; password: {PASSWORD}")
+            say(f"open {url}{path} - the turnaround wall, live")
+            say(f"work at {url} - as {', '.join(name for name, _, _ in ACCOUNTS)}; password: {PASSWORD}")
             say(f"database and instrument folders: {options.data}")
             if options.files:
                 _feed(lab, reception, options, done, say)

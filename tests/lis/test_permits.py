@@ -81,7 +81,8 @@ def test_every_route_asks_every_role(app):
         page = door.startswith("GET ") and "/api/" not in door
         if may and (door in SLOW or door.endswith("sign-out") or (page and door in shown)):
             return []
-        shown.add(door)
+        if may:
+            shown.add(door)
         if (name, may) not in tokens:
             with app.state.lab.database.write(name) as unit:
                 tokens[name, may] = auth.open_session(unit, name, minutes=60).secret
