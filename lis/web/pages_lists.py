@@ -150,7 +150,7 @@ def worklist(
     return page(
         request, "worklist.html", caller.identity, name=name, shown=shown, sites=sites, recalls=recalls,
         wanted=wanted, seen=seen, rows=ROWS, may_person=caller.identity.may("person"),
-        may_open=caller.identity.may("correct"), outcomes=callbacks.OUTCOMES,
+        may_open=caller.identity.may("correct"), outcomes=callbacks.OUTCOMES, referrals=(),
         tiers=[one.id for one in caller.lab.rules.tiers.tiers], exported=_exported(caller, name),
     )  # fmt: skip
 
