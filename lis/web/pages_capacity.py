@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -11,10 +11,11 @@ from starlette.responses import HTMLResponse, Response
 
 from lis import queries
 from lis.errors import NotFound
-from lis.services import capacity
+from lis.services import capacity, duty
 from lis.web.pages import Seen
 from lis.web.views import language_of, page
 from sim import load, shipped_scenarios
+from sim.dutyplan import ROLES
 from sim.html import plotly
 from sim.page_words import Language, Words
 
@@ -27,6 +28,7 @@ RISKY: Final = 15
 """Tubes shown that are likely to be late."""
 FAR: Final = 0.05
 """Chance of being late from which a tube is shown."""
+ABSENT_HOURS: Final = (4, 8, 12, 24, 72, 168)
 KINDS: Final = ("simulate", "plan", "rota")
 MONTH: Final = "public, max-age=2592000, immutable"
 
@@ -42,12 +44,17 @@ def capacity_page(request: Request, caller: Seen) -> Response:
     with caller.lab.database.read() as conn:
         row = queries.forecast_row(conn)
         found = capacity.document(conn, row["forecast_id"]) if row else None
+        now = caller.lab.database.clock.now()
+        on_duty = duty.document(conn, now, caller.lab.zone)
+        cyclers = sorted({name for name, _ in queries.cyclers(conn)})
     risky = sorted((one for one in found["tubes"] if one["risk"] >= FAR), key=_risk) if found else []
     plays = caller.identity.may("simulate")
     return page(
         request, "capacity.html", caller.identity, forecast=found, risky=risky[:RISKY],
         more=max(len(risky) - RISKY, 0), plays=plays, jobs=_all(request).jobs() if plays else [],
-        tiers=caller.lab.rules.tiers.tiers, modes=capacity.MODES,
+        tiers=caller.lab.rules.tiers.tiers, modes=capacity.MODES, duty=on_duty, cyclers=cyclers, roles=ROLES,
+        ends=[(hours, (now + timedelta(hours=hours)).isoformat()) for hours in ABSENT_HOURS],
+        attends=caller.identity.may("attend"),
     )  # fmt: skip
 
 
