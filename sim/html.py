@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from sim import drawings
 from sim.page_words import Language, Words
 from sim.refusal import ScenarioError
-from sim.run import Study, compare, document
 from sim.statistics import interval
+from sim.study import Study, compare, document
 
 TARGETS = (6, 12, 24)
 MEASURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
