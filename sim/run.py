@@ -17,9 +17,10 @@ from sim.chain import run_chain
 from sim.lab import run_laboratory
 from sim.refusal import ScenarioError
 from sim.report import Report
-from sim.scenario import Scenario
+from sim.scenario import DAY, Scenario
 from sim.statistics import enough
 from sim.study import Study
+from sim.warmup import PILOTS, alike, counted, daily, settled, unsettled
 
 Progress = Callable[[int, int, float], None]
 CHUNK = 4
@@ -97,12 +98,20 @@ def simulate(
 def _one(
     scenario: Scenario, seed: int, numbers: Sequence[int], step: float = 0.0
 ) -> list[tuple[int, dict[str, Any]]]:
-    """A chunk of replications in a worker; with a step (minutes) what happened over time as well."""
+    """A chunk of replications in a worker; with a step (minutes) what happened over time as well.
+
+    Of one whose warm-up is still to be found the means of its days.
+    """
     found = []
     for number in numbers:
         report = simulate(scenario, seed, replication=number)
-        traced = {"trace": report.trace(step)} if step else {}
-        found.append((number, report.summary() | traced))
+        if unsettled(scenario):
+            found.append((number, {"daily": daily(report)}))
+            continue
+        kept = counted(scenario, report)
+        traced = {"trace": report.trace(step) | kept.by_hour()} if step else {}
+        left_out = int((report.arrived < (scenario.warm_up_days or 0) * DAY).sum()) + report.warmup
+        found.append((number, kept.summary() | traced | {"warm_up": left_out}))
     return found
 
 
@@ -135,13 +144,8 @@ def replicate(  # noqa: PLR0913 - each is a setting of a study, given by name
         raise ScenarioError("BAD_STUDY", "Replications start at 1; workers and half-width are not negative.")
     started = time.monotonic()
     runs: dict[int, dict[str, Any]] = {}
-    count = min(workers or os.cpu_count() or 1, replications)
-    if cluster:
-        source = _on_cluster(plan, seed, replications, cluster, step)
-    elif count > 1:
-        source = _in_pool(plan, seed, replications, count, step)
-    else:
-        source = _serially(plan, seed, replications, step)
+    (plan,) = warmed([plan], seed, workers=workers, cluster=cluster)
+    source = _source(plan, seed, replications, workers, cluster, step)
     stopped = False
     try:
         for number, summary in source:
@@ -162,6 +166,22 @@ def replicate(  # noqa: PLR0913 - each is a setting of a study, given by name
     return Study(plan, seed, ordered, time.monotonic() - started, stopped)
 
 
+def warmed(plans: Sequence[Scenario], seed: int, *, workers: int = 0, cluster: str = "") -> list[Scenario]:
+    """Scenarios to be compared; those that go on with their warm-up, found by pilots, the longest for all.
+
+    Raises:
+        ScenarioError: `NOT_SETTLED`.
+    """
+    found = []
+    for plan in plans:
+        if unsettled(plan):
+            pilots = dict(_source(plan, seed, PILOTS, workers, cluster, 0.0))
+            found.append(settled(plan, [pilots[number]["daily"] for number in range(PILOTS)]))
+        else:
+            found.append(plan)
+    return alike(found)
+
+
 def step_of(scenario: Scenario) -> float:
     """Minutes of one stretch that show a scenario over time without drowning in points."""
     days = scenario.laboratory.days if scenario.laboratory is not None else 30
@@ -177,6 +197,16 @@ def _unbroken(runs: Mapping[int, Any]) -> int:
 
 
 Pieces = Iterator[tuple[int, dict[str, Any]]]
+
+
+def _source(plan: Scenario, seed: int, replications: int, workers: int, cluster: str, step: float) -> Any:
+    """Where the replications are played: on a cluster, in processes of this machine, or here."""
+    count = min(workers or os.cpu_count() or 1, replications)
+    if cluster:
+        return _on_cluster(plan, seed, replications, cluster, step)
+    if count > 1:
+        return _in_pool(plan, seed, replications, count, step)
+    return _serially(plan, seed, replications, step)
 
 
 def _serially(plan: Scenario, seed: int, replications: int, step: float) -> Any:

@@ -61,6 +61,8 @@ def document(study: Study) -> dict[str, Any]:
         "seed": study.seed,
         "replications": len(study.runs),
         "wall_s": round(study.wall, 3),
+        "warm_up_days": study.scenario.warm_up_days,
+        "warm_up_tubes": round(study.mean("warm_up")),
         "tubes": round(study.mean("tubes")),
         "reports": round(study.mean("reports")),
         "on_time_share": {"mean": study.mean("on_time_share"), "ci95": study.share_ci("on_time_share")},
@@ -126,7 +128,7 @@ def _days(study: Study) -> list[dict[str, Any]]:
         mean, low, high = interval(shares)
         found.append(
             {
-                "day": day + 1,
+                "day": int(held[0]["day"]) + 1,
                 "tubes": float(np.mean([one["tubes"] for one in held])),
                 "on_time_share": mean,
                 "ci95": [low, high] if len(held) > 1 else None,
