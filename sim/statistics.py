@@ -103,7 +103,7 @@ def _errors(means: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def settling(means: NDArray[np.float64], least: int = 30) -> int | None:
+def settling(means: NDArray[np.float64], least: int = 20) -> int | None:
     """Batches (here: days) to leave out as warm-up by the rule of MSER; None when there are too few to tell.
 
     Too few are less than `least`, or so many that the error is least after a cut of half of them or more
