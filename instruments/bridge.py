@@ -34,7 +34,7 @@ from instruments.flood import (
     hang_up,
 )
 from instruments.intake import BridgeEvent, Intake, PartFolders, Receipt, Refused, Shipment
-from instruments.notices import Notices
+from instruments.notices import HEARD, Notices
 from instruments.sockets import KeyPair, listen, new_keypair
 
 if TYPE_CHECKING:
@@ -360,6 +360,7 @@ class Bridge:
 
     def _dispatch(self, job: Job, key: bytes) -> None:
         message = job.message
+        self._notices.once(HEARD, job.device, "", key)
         match message.type:
             case wire.RUN_FILE:
                 self._queue_file(job, key)

@@ -17,6 +17,8 @@ LOG = logging.getLogger("instruments.bridge")
 Same = TypeVar("Same", bound="Hashable")
 
 QUIET_AUDIT_S = 60.0
+HEARD = "heard"
+"""The event that a device said anything at all: told once a minute, and worth no line of the log."""
 
 
 class Quiet(Generic[Same]):
@@ -64,7 +66,8 @@ class Notices:
 
     def report(self, event: BridgeEvent) -> None:
         """Log, count and tell an event."""
-        LOG.info("%s %s: %s", event.kind, event.device or "", event.detail)
+        level = logging.DEBUG if event.kind == HEARD else logging.INFO
+        LOG.log(level, "%s %s: %s", event.kind, event.device or "", event.detail)
         self.count(f"event_{event.kind}")
         self._tell(event)
 

@@ -81,6 +81,32 @@ class ListenerSettings(BaseModel):
         return urlsplit(self.address).port or 0
 
 
+class PrinterSettings(BaseModel):
+    """One table ``[[printers]]``: a ZPL II label printer on the network, and the label that lies in it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=80)
+    host: str = Field(min_length=1, max_length=255)
+    port: int = Field(9100, ge=1, le=65535)
+    dpi: Literal[203, 300, 600] = 203
+    width_mm: float = Field(50.0, ge=10, le=200)
+    height_mm: float = Field(25.0, ge=6, le=300)
+    symbol: Literal["code128", "datamatrix", "both"] = "both"
+    font: str = Field("", max_length=40, pattern=r"^([A-Z]:[A-Za-z0-9_.-]+)?$")
+
+
+class LabelSettings(BaseModel):
+    """One table ``[[labels]]``: the label on which a browser prints the codes of tubes, pools or plates."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["tube", "pool", "plate"]
+    width_mm: float = Field(50.0, ge=10, le=200)
+    height_mm: float = Field(25.0, ge=6, le=300)
+    symbol: Literal["code128", "datamatrix", "both"] = "both"
+
+
 class Settings(BaseSettings):
     """How this laboratory runs. Every name can be set as ``LIS_<NAME>``."""
 
@@ -110,8 +136,23 @@ class Settings(BaseSettings):
     plate_closing: Literal["urgency", "cost", "fifo-full"] = Field(
         "cost", description="when a partial plate closes by itself"
     )
+    plate_sample_ul: float = Field(
+        200.0, gt=0, description="microlitres of specimen a well takes, in transfer lists of plates"
+    )
+    plate_eluate_ul: float = Field(
+        5.0, gt=0, description="microlitres of RNA a well takes when it is amplified again"
+    )
     simulations_at_once: int = Field(
         1, ge=1, le=64, description="simulations the server plays at the same time"
+    )
+    silent_minutes: float = Field(
+        10.0, gt=0, le=1440, description="an instrument that was not heard for so long is told of on the wall"
+    )
+    forecast_minutes: float = Field(
+        10.0, ge=0, le=1440, description="the server makes a forecast so often; 0 = never by itself"
+    )
+    forecast_days: int = Field(
+        30, ge=1, le=3650, description="forecasts are deleted after so many days; their scores stay"
     )
     tiers: str = Field("tiers", description="policy file for service tiers and their due times")
     auto_release: bool = Field(default=True, description="release negatives that meet every written rule")
@@ -119,9 +160,24 @@ class Settings(BaseSettings):
     recall_clock_minutes: int = Field(
         30, ge=0, le=1440, description="how far the clock of a collection site may be behind, for recalls"
     )
+    printers: tuple[PrinterSettings, ...] = Field(
+        (), description="tables of label printers, see [labels](labels.md)"
+    )
+    labels: tuple[LabelSettings, ...] = Field(
+        (), description="tables of label sizes for the browser, see [labels](labels.md)"
+    )
     public_url: str = Field("http://127.0.0.1:8080", description="address in the QR code of reports")
     session_minutes: int = Field(480, ge=1, description="a sign-in lasts at most this long")
     idle_minutes: int = Field(60, ge=1, description="and ends after this long without a request")
+    lock_minutes: int = Field(
+        10, ge=0, description="the screen is covered after this long without key or touch; 0 = never"
+    )
+    shift_hours: int = Field(
+        12, ge=1, le=24, description="badge and PIN are taken this long after a sign-in with password"
+    )
+    backups: str = Field(
+        "", description="folder for copies made on screen; empty = backups in the data folder"
+    )
 
     @field_validator("listeners")
     @classmethod
@@ -134,6 +190,14 @@ class Settings(BaseSettings):
             if twice:
                 raise ValueError(f"two listeners have the {what} {twice[0]}; each needs its own")
         return listeners
+
+    @field_validator("printers")
+    @classmethod
+    def _named_once(cls, printers: tuple[PrinterSettings, ...]) -> tuple[PrinterSettings, ...]:
+        names = [one.name for one in printers]
+        if len(set(names)) < len(names) or "browser" in names:
+            raise ValueError("every printer needs a name of its own, and none may be called browser")
+        return printers
 
     @field_validator("timezone")
     @classmethod
@@ -178,6 +242,26 @@ def load(data: Path | str | None = None, **values: object) -> Settings:
         raise LisError("BAD_SETTINGS", f"Settings in lis.toml or LIS_* are wrong: {wrong}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LisError("BAD_SETTINGS", f"lis.toml is not valid TOML: {error}. Correct that line.") from error
+
+
+def sources(settings: Settings) -> dict[str, str]:
+    """Setting -> where its value comes from: ``environment``, ``file``, ``default``, or ``command``."""
+    path = settings.data / "lis.toml"
+    try:
+        written = set(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        written = set()
+    set_outside = {name.upper() for name in os.environ}
+    found = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if f"LIS_{name.upper()}" in set_outside and value != field.default:
+            found[name] = "environment"
+        elif name in written:
+            found[name] = "file"
+        else:
+            found[name] = "default" if value == field.default else "command"
+    return found
 
 
 def secret_key(folder: Path) -> bytes:

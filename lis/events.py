@@ -301,6 +301,13 @@ class Reviewed:
 
 
 @dataclass(frozen=True, slots=True)
+class Commented:
+    """A reviewer said something about the result, for whoever looks at it next; it signs nothing."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
     """``count`` reports with ``result`` were issued for this tube; ``seal`` covers their contents."""
 
@@ -429,6 +436,7 @@ Event = (
     | Concluded
     | Resolved
     | Reviewed
+    | Commented
     | Released
     | AmendmentProposed
     | AmendmentWithdrawn

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import make_url
 
-from instruments import InstrumentError
+from instruments import InstrumentError, read
 from instruments.apart import read_and_judge
 from lis import config, ledger, queries, rulebook
 from lis.clock import Clock, SystemClock, to_text
@@ -36,10 +36,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from instruments.tracing import Trace
     from lis import printing
     from lis.config import Settings
     from lis.rulebook import Rulebook
     from lis.services.inbox import Delivery, Stored
+    from lis.tube import Tube
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,8 @@ def _situation(lab: Laboratory, order: capacity.Order) -> capacity.Situation:
     with lab.database.read() as conn:
         if order.at is None:
             unit = Unit(conn, now, "forecast", Head(0, GENESIS))
-            order = replace(order, ends={one.plate_id: one.ends_at for one in foreseen(unit, lab.rules)})
-        return capacity.look(conn, lab.rules, order, now)
+            order = order.knowing(foreseen(unit, lab.rules))
+        return capacity.look(conn, lab.rules, order, now, lab.zone)
 
 
 def alarms(lab: Laboratory, conn: Connection, limit: int = queries.PAGE) -> list[dict[str, Any]]:
@@ -193,6 +195,24 @@ def parse(lab: Laboratory, name: str, data: bytes) -> Parsed:
     except InstrumentError as error:
         return Parsed.failed(error)
     return Parsed(run, curves=curves)
+
+
+def drawn(lab: Laboratory, file_id: str) -> tuple[Trace, ...]:
+    """The curves of a file that was taken over; empty where it holds none.
+
+    Raises:
+        NotFound: ``FILE_UNKNOWN``.
+    """
+    from instruments.tracing import traces
+
+    with lab.database.read() as conn:
+        row = queries.file_row(conn, file_id)
+    if row is None:
+        raise NotFound("FILE_UNKNOWN", "No such file was received.")
+    try:
+        return traces(read(row["name"], row["content"], lab.rules.tables, zone=lab.zone))
+    except InstrumentError:  # read by an older version, or a message that is no file
+        return ()
 
 
 def keep(lab: Laboratory, delivery: Delivery) -> Stored:
@@ -421,3 +441,47 @@ def pool_sheet_pdf(lab: Laboratory, made: pools.Sheet, language: str) -> bytes:
         timezone=lab.settings.timezone,
     )
     return printing.as_pool_sheet(view, language)  # type: ignore[arg-type]  # as_pool_sheet checks it
+
+
+def plate_sheet_pdf(lab: Laboratory, plate_id: str, language: str) -> bytes:
+    """The work sheet of a plate.
+
+    Raises:
+        NotFound: ``PLATE_UNKNOWN``. Invalid: ``LANGUAGE``.
+    """
+    from lis import printing
+
+    with lab.database.read() as conn:
+        row = queries.plate_row(conn, plate_id)
+        if row is None:
+            raise NotFound("PLATE_UNKNOWN", f"Plate {plate_id[:40]} is not known here. Check the code.")
+        wells = queries.wells(conn, plate_id)
+        tubes = ledger.tubes(conn, [well["tube_id"] for well in wells if well["tube_id"]])
+    batches: dict[str, list[str]] = {}
+    for well in wells:
+        if well["batch"]:
+            batches.setdefault(well["batch"], []).append(well["well"])
+    view = printing.PlateView(
+        plate_id=plate_id,
+        assay=f"{row['assay']} v{row['assay_version']}",
+        template=row["template"],
+        created_at=row["created_at"],
+        size=row["size"],
+        wells=tuple(_on_sheet(well, tubes) for well in wells),
+        extraction_batches=tuple((name, tuple(own)) for name, own in sorted(batches.items())),
+        timezone=lab.settings.timezone,
+    )
+    return printing.as_worksheet(view, language)  # type: ignore[arg-type]  # as_worksheet checks it
+
+
+def _on_sheet(well: Mapping[str, Any], tubes: Mapping[str, Tube]) -> printing.WellText:
+    """A well as the work sheet shows it."""
+    if well["control"]:
+        return well["well"], well["control"], "control"
+    match tubes[well["tube_id"]].kind:
+        case TubeKind.MIXED:
+            return well["well"], well["tube_id"], "mixed"
+        case TubeKind.POOL:
+            return well["well"], well["tube_id"], "pool"
+        case _:
+            return well["well"], well["tube_id"], "tube"

@@ -113,3 +113,9 @@ def mask(number: str) -> str:
     if len(number) >= 12:
         return number[:4] + "*" * (len(number) - 8) + number[-4:]
     return "*" * max(len(number) - 2, 0) + number[-2:] if number else ""
+
+
+def last_digits(masked: str) -> str:
+    """What laboratory staff see of a masked number: its last four characters, of a short one its last two."""
+    shown = masked[-4:] if len(masked) >= 8 else masked[-2:]
+    return "*" * (len(masked) - len(shown)) + shown

@@ -74,6 +74,13 @@ SHARES: Final = ("p025", "p10", "p50", "p90", "p975")
 """Quantiles that are kept of a forecast: the median, and the bands of 80 and 95 %."""
 
 
+MEASURES: Final = (
+    *("mape", "mape_left", "bias", "cover80", "cover95"),
+    *("half_error", "cleared_error"),
+)
+"""What is kept of how good a forecast was; see `sim.score.Score`."""
+
+
 def _one_of(column: str, values: list[str]) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
@@ -447,8 +454,17 @@ account = Table(
     Column("password", Text, nullable=False),
     Column("active", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
-    _one_of("role", ["technician", "reviewer", "manager", "administrator", "instrument"]),
+    Column("site", String(40), nullable=False, default=""),
+    Column("badge", String(64), unique=True),
+    Column("pin", Text, nullable=False, default=""),
+    Column("must_change", Boolean, nullable=False, default=False),
+    _one_of(
+        "role",
+        ["technician", "reviewer", "manager", "quality", "administrator", "collection", "instrument"],
+    ),
 )
+"""``password`` and ``pin`` (empty: none) are argon2id hashes, ``badge`` is a keyed hash; ``must_change``: the
+password was set by somebody else. Who works at a collection ``site`` sees that site alone."""
 
 ticket = Table(
     "ticket",
@@ -459,8 +475,102 @@ ticket = Table(
     Column("csrf", String(64), nullable=False, default=""),
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
+    Column("method", String(16), nullable=False, default="password"),
+    Column("proved_at", Moment),
+    Column("locked_at", Moment),
+    Column("station", String(64), nullable=False, default=""),
+    Column("address", String(64), nullable=False, default=""),
+    Index("ix_ticket_account", "account"),
 )
-"""Sign-ins and access tokens; only the digest of the secret is stored."""
+"""Sign-ins and access tokens; only the digest of the secret is stored. ``proved_at`` is when its holder last
+gave a password or PIN; while ``locked_at`` is set it opens nothing."""
+
+station = Table(
+    "station",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("name", Text, nullable=False, default=""),
+    Column("created_at", Moment, nullable=False),
+    Column("opened_at", Moment),
+    Column("opened_by", String(80), nullable=False, default=""),
+    Column("enrolled_at", Moment),
+    Column("enrolled_by", String(80), nullable=False, default=""),
+    Column("revoked_at", Moment),
+)
+"""Browsers at which somebody signed in with a password (``opened_at``), and those that are enrolled for good:
+only there a badge with a PIN opens anything. Known by the digest of a secret in a cookie."""
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("what", String(16), primary_key=True),
+    Column("subject", String(128), primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("last_at", Moment, nullable=False),
+    Column("until", Moment, nullable=False),
+    Index("ix_attempt_last_at", "last_at"),
+)
+"""Wrong passwords and PINs, by name and by address; nobody may try again before ``until``."""
+
+admin_act = Table(
+    "admin_act",
+    metadata,
+    Column("act_id", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("area", String(16), nullable=False),
+    Column("subject", String(80), nullable=False),
+    Column("act", String(24), nullable=False),
+    Column("detail", Text, nullable=False, default=""),
+    _one_of("area", ["account", "station", "site", "backup", "rules"]),
+    Index("ix_admin_act_subject", "area", "subject", "act_id"),
+)
+"""Who changed what about accounts, stations, sites, rules and copies, and when. Append-only."""
+
+disclosure = Table(
+    "disclosure",
+    metadata,
+    Column("disclosure_id", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("act", String(16), nullable=False),
+    Column("person_id", String(40), nullable=False, default=""),
+    Column("subject", String(80), nullable=False),
+    Column("reason", Text, nullable=False),
+    _one_of("act", ["unmask", "contact", "search", "report"]),
+    Index("ix_disclosure_person_id", "person_id"),
+    Index("ix_disclosure_actor", "actor", "disclosure_id"),
+)
+"""Who saw whose personal data in clear, when and why; exports are in ``export_act``. Append-only."""
+
+collection_site = Table(
+    "collection_site",
+    metadata,
+    Column("code", String(40), primary_key=True),
+    Column("name_zh", Text, nullable=False),
+    Column("name_en", Text, nullable=False),
+    Column("contact", Text, nullable=False, default=""),
+    Column("active", Boolean, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+"""Where swabs are taken; tubes name their site by its code."""
+
+rule_draft = Table(
+    "rule_draft",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("assay", String(80), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("proposed_at", Moment, nullable=False),
+    Column("proposed_by", String(80), nullable=False),
+    Column("closed_at", Moment),
+    Column("closed_by", String(80), nullable=False, default=""),
+    Column("outcome", String(16), nullable=False, default=""),
+    _one_of("outcome", ["", "activated", "withdrawn"]),
+)
+"""Rules that somebody proposed to put in force; a second person activates or withdraws them."""
 
 device = Table(
     "device",
@@ -521,6 +631,43 @@ act_chain = Table(
     Column("hash", String(64), nullable=False),
 )
 """The end of the acts on devices, so that a deleted last row is missed."""
+
+print_job = Table(
+    "print_job",
+    metadata,
+    Column("job_id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("printer", String(80), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("code", String(40), nullable=False),
+    Column("copies", Integer, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("sent_at", Moment),
+    Column("trouble", Text, nullable=False, default=""),
+    _one_of("state", ["waiting", "printed"]),
+    Index("ix_print_job_state", "state", "job_id"),
+)
+"""One label for one printer, kept before it is sent; ``content`` is the ZPL, empty where a browser prints."""
+
+label_act = Table(
+    "label_act",
+    metadata,
+    Column("act_id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("code", String(40), nullable=False),
+    Column("job_id", ForeignKey("print_job.job_id"), nullable=False),
+    Column("printer", String(80), nullable=False),
+    Column("act", String(8), nullable=False),
+    Column("copies", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    _one_of("act", ["first", "again"]),
+    Index("ix_label_act_code", "code", "act_id"),
+)
+"""Every printing of a label of a tube, pool or plate; ``reason`` says why again. Append-only."""
 
 idempotency = Table(
     "idempotency",
@@ -598,6 +745,79 @@ forecast_advice = Table(
 )
 """What would have helped, the most helpful first; ``sooner`` in minutes. Append-only."""
 
+forecast_score = Table(
+    "forecast_score",
+    metadata,
+    Column("forecast_id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Column("tubes", Integer, nullable=False),
+    Column("reported", Integer, nullable=False),
+    *(Column(name, Float) for name in MEASURES),
+    Index("ix_forecast_score_at", "at"),
+)
+"""What became of forecasts that were deleted since. Append-only; a measure that cannot be told is NULL."""
+
+duty_act = Table(
+    "duty_act",
+    metadata,
+    Column("act_id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("act", String(16), nullable=False),
+    Column("role", String(16), nullable=False, default=""),
+    Column("shift", String(40), nullable=False, default=""),
+    Column("people", Integer, nullable=False, default=0),
+    Column("instrument", String(80), nullable=False, default=""),
+    Column("since", Moment),
+    Column("until", Moment),
+    Column("ends", Integer),
+    Column("first_day", String(10), nullable=False, default=""),
+    Column("reason", Text, nullable=False, default=""),
+    _one_of("act", ["planned", "absent", "back", "out", "in"]),
+    Index("ix_duty_act_ends", "ends"),
+)
+"""What was said of who is on and what is out of service: a plan from ``first_day`` on, people absent, an
+instrument out; ``back`` and ``in`` end the act numbered ``ends``. Append-only."""
+
+duty_shift = Table(
+    "duty_shift",
+    metadata,
+    Column("act_id", ForeignKey("duty_act.act_id"), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("role", String(16), nullable=False),
+    Column("name", String(40), nullable=False),
+    Column("starts", Integer, nullable=False),
+    Column("ends", Integer, nullable=False),
+    Column("people", Integer, nullable=False),
+    Column("days", String(7), nullable=False),
+    Column("spell", Integer, nullable=False),
+    Column("rest", Integer, nullable=False),
+)
+"""One shift of a plan: minutes of the local day; ``days`` has a 1 for every day of the week, Monday first."""
+
+duty_break = Table(
+    "duty_break",
+    metadata,
+    Column("act_id", ForeignKey("duty_act.act_id"), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("starts", Integer, primary_key=True, autoincrement=False),
+    Column("ends", Integer, nullable=False),
+)
+"""A break of a shift, in minutes after its start. Append-only."""
+
+duty_exception = Table(
+    "duty_exception",
+    metadata,
+    Column("act_id", ForeignKey("duty_act.act_id"), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("day", String(10), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("shift", String(40), nullable=False),
+    Column("people", Integer, nullable=False),
+)
+"""Another number of people for one shift on one day. Append-only."""
+
 # -- lists that were taken out, reagent lots, corrective actions ------------------------------------
 
 export_act = Table(
@@ -671,21 +891,25 @@ Append-only."""
 
 EVIDENCE: Final = (
     *("event", "file", "reading", "report", "rulebook"),
-    *("quality_point", "quality_target", "device_act"),
-    *("forecast", "forecast_tube", "forecast_advice"),
+    *("quality_point", "quality_target", "device_act", "label_act"),
+    *("admin_act", "disclosure"),
+    *("forecast_score", "duty_act", "duty_shift", "duty_break", "duty_exception"),
     *("export_act", "lot_act", "corrective_note"),
 )
 """Tables whose rows are never changed and never deleted."""
 
+PASSING: Final = ("forecast", "forecast_tube", "forecast_advice")
+"""Tables whose rows are never changed; they are deleted after some days, when only their score is kept."""
+
 
 def guards(dialect: str) -> list[str]:
-    """The DDL that makes the evidence tables refuse UPDATE and DELETE on ``dialect``."""
+    """The DDL that makes evidence refuse UPDATE and DELETE, and what passes UPDATE, on ``dialect``."""
     if dialect == "sqlite":
+        acts = [(name, verb) for name in EVIDENCE for verb in ("UPDATE", "DELETE")]
         return [
             f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
             f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
-            for name in EVIDENCE
-            for verb in ("UPDATE", "DELETE")
+            for name, verb in [*acts, *((name, "UPDATE") for name in PASSING)]
         ]
     refuse = (
         "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
@@ -693,8 +917,9 @@ def guards(dialect: str) -> list[str]:
     )
     # A run file is kept as it came: packing 400 kB costs 30 ms, more than all the rest of keeping it.
     plain = "ALTER TABLE file ALTER COLUMN content SET STORAGE EXTERNAL"
+    acts = [(name, "UPDATE OR DELETE OR TRUNCATE") for name in EVIDENCE]
     return [plain, refuse] + [
-        f"CREATE TRIGGER {name}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {name} "
+        f"CREATE TRIGGER {name}_no_change BEFORE {verbs} ON {name} "
         "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-        for name in EVIDENCE
+        for name, verbs in [*acts, *((name, "UPDATE") for name in PASSING)]
     ]

@@ -108,6 +108,7 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.POOLED, e.Concluded): S.IN_REVIEW,
     (S.RESULTED, e.Resolved): S.RESOLVED,
     (S.IN_REVIEW, e.Reviewed): S.IN_REVIEW,
+    (S.IN_REVIEW, e.Commented): S.IN_REVIEW,
     (S.IN_REVIEW, e.Released): S.RELEASED,
     (S.RELEASED, e.AmendmentProposed): S.RELEASED,
     (S.RELEASED, e.AmendmentWithdrawn): S.RELEASED,
@@ -162,6 +163,7 @@ KIND_RULES: Final[dict[type, frozenset[TubeKind]]] = {
     e.PersonRecollected: PEOPLE,
     e.Concluded: PEOPLE,  # a pool has no result of its own: its members do
     e.Reviewed: PEOPLE,
+    e.Commented: PEOPLE,
     e.Released: PEOPLE,
     e.AmendmentProposed: PEOPLE,
     e.AmendmentWithdrawn: PEOPLE,
@@ -604,6 +606,7 @@ _CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
     e.Concluded: _concluded,
     e.Resolved: _resolved,
     e.Reviewed: _reviewed,
+    e.Commented: _nothing,
     e.Released: _result,
     e.AmendmentProposed: _nothing,
     e.AmendmentWithdrawn: _nothing,

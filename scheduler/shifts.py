@@ -119,14 +119,14 @@ def windows(
         for shift in rota.shifts:
             if shift.days and day % 7 not in shift.days:
                 continue
-            pieces = [(day * DAY + a, day * DAY + b) for a, b in _pieces(shift, rota)]
+            on = [(day * DAY + a, day * DAY + b) for a, b in pieces(shift, rota)]
             for position in range(shift.people):
                 if (day, shift.name, position) not in absent:
-                    duties[position] += pieces
+                    duties[position] += on
     return tuple(_joined(sorted((max(a, 0.0), b) for a, b in own if b > 0)) for own in duties)
 
 
-def _pieces(shift: Shift, rota: Rota) -> list[Window]:
+def pieces(shift: Shift, rota: Rota) -> list[Window]:
     """A shift without its breaks, cut into spells with rests between them; minutes of the day."""
     edges = [0.0, *(edge for pair in shift.breaks for edge in pair), shift.end - shift.start]
     stretches = [

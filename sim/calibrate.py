@@ -6,18 +6,18 @@ to learn from; whoever reads the forecast sees which is which.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from scheduler import FillRules
-from sim.courses import as_courses, courses_of
+from sim import habits
+from sim.courses import as_courses, usual_model
+from sim.duty import Duty, Wear
+from sim.habits import Attendance
 from sim.now import Course, Floats, Model, Step, Tide
-from sim.run import load
-from sim.scenario import Scenario
 from sim.service import Service, stream
 
 LEAST_TIMES = 20
@@ -61,6 +61,7 @@ class Passage:
         kind: `single`, `mixed` or `pool`; `first`: whether it was the tube's first test.
         next: a course as in `sim.now.Course`; `test`, `priority` and `hours` of the retest.
         reporting: minutes from the reading to the report; NaN without one.
+        read: minute of the reading; NaN where it is not known.
     """
 
     kind: str
@@ -70,6 +71,7 @@ class Passage:
     priority: int = 0
     hours: float = 0.0
     reporting: float = float("nan")
+    read: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Past:
         came: (minute, priority, hours until due, persons) of every tube that was received.
         travels: minutes from sealing to receipt.
         cyclers: how many machines there are now; 0 when only the runs tell.
+        attendance: who was there, and what was out of service.
     """
 
     start: float
@@ -91,6 +94,7 @@ class Past:
     came: tuple[tuple[float, int, float, int], ...] = ()
     travels: tuple[float, ...] = ()
     cyclers: int = 0
+    attendance: Attendance = field(default_factory=Attendance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +128,29 @@ class Fit:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A laboratory learned from its past, with the report on fit."""
+    """A laboratory learned from its past, with the report on fit.
+
+    Attributes:
+        absence: chance that somebody on the plan does not come to a shift.
+    """
 
     model: Model
     fits: tuple[Fit, ...]
+    absence: float = habits.ABSENCE
+
+    def attended(
+        self, duties: Mapping[str, Duty], out: Sequence[tuple[float, float | None]] = ()
+    ) -> "Calibration":
+        """The same with who is planned at each step, and since and until when cyclers are out of service."""
+        steps = [
+            replace(step, duty=replace(duties[step.name], absence=self.absence))
+            if step.name in duties
+            else replace(step, wear=replace(step.wear, out=tuple(out)))
+            if step.reads
+            else step
+            for step in self.model.steps
+        ]
+        return replace(self, model=replace(self.model, steps=tuple(steps)))
 
 
 def ks_distance(one: ArrayLike, other: ArrayLike) -> float:
@@ -149,47 +172,12 @@ def reference(fill: FillRules | None = None) -> Model:
     Args:
         fill: the filling rules of the bench; the scenario's own without it.
     """
-    made = _reference()
+    made = usual_model(REFERENCE)
     return made if fill is None else replace(made, fill=fill)
-
-
-@cache
-def _reference() -> Model:
-    scenario = load(REFERENCE)
-    lab = scenario.laboratory
-    assert lab is not None  # noqa: S101 - the shipped scenario has stations
-    before = lab.stations[1 : lab.reads_at]
-    rng = stream(1, 0, "reference")
-    minutes = np.sum([bench.service.draw(500, rng) for bench in before], axis=0)
-    servers = {b.name: b.servers or lab.staff[b.staff].rota.positions for b in lab.stations[1:]}
-    slowest = max(bench.service.average / servers[bench.name] for bench in before)
-    cycler, last = lab.stations[lab.reads_at], lab.stations[-1]
-    return Model(
-        steps=(
-            Step(
-                "prepare",
-                Service("observed", values=tuple(minutes.tolist())),
-                round(minutes.mean() / slowest),
-            ),
-            Step("cycler", cycler.service, servers[cycler.name], reads=True),
-            Step("review", last.service, 0),
-        ),
-        courses=courses_of(_of_every_kind(scenario)),
-        fill=lab.fill,
-        failing=lab.control_failure,
-        travel=Service("uniform", low=30.0, high=120.0),
-    )
 
 
 def _observed(minutes: Floats) -> Service:
     return Service("observed", values=tuple(minutes.tolist()))
-
-
-def _of_every_kind(scenario: Scenario) -> Scenario:
-    """The same specimens in single tubes, in pools and in mixed tubes."""
-    fever, voluntary = scenario.streams
-    mixed = replace(voluntary, name="mixed", mode="mixed", places=10, lab_pool=0)
-    return replace(scenario, streams=(fever, voluntary, mixed))
 
 
 def calibrate(past: Past, base: Model) -> Calibration:
@@ -206,25 +194,88 @@ def calibrate(past: Past, base: Model) -> Calibration:
     unblocked = _not_blocked(runs, machines)
     made = _timed("prepare", unblocked, prepare.service, fits)
     cycling = _timed("cycler", [run.read - run.started for run in runs], cycler.service, fits)
-    reporting = [one.reporting for one in past.passages if one.next == "review"]
-    reviewed = _timed("review", reporting, review.service, fits)
+    review = _review(past, review, fits)
     travel = _timed("travel", past.travels, base.travel, fits)
     places = _places(past, made, prepare.servers, fits)
     known = past.cyclers or len({run.cycler for run in runs})
     fits.append(_value("cyclers", machines, known, seen=known > 0))
+    away, wear = _unknown(past, fits)
     model = replace(
         base,
         steps=(
-            replace(prepare, service=made, servers=places),
-            replace(cycler, service=cycling, servers=machines),
-            replace(review, service=reviewed),
+            _prepare(past, replace(prepare, service=made, servers=places), fits),
+            replace(cycler, service=cycling, servers=machines, wear=wear),
+            review,
         ),
         courses={name: _courses(name, past, base.courses[name], fits) for name in base.courses},
         failing=_failing(past, base.failing, fits),
         travel=travel,
         tide=_tide(past, fits),
     )
-    return Calibration(model, tuple(fits))
+    return Calibration(model, tuple(fits), away)
+
+
+def _hours(past: Past, station: str, fits: list[Fit]) -> tuple[bool, ...]:
+    """In which hours somebody works at a station, as far as the log tells; a plan goes before it."""
+    seen = past.attendance
+    hours = habits.working_hours(seen, station, past.start, past.end)
+    acts = sum(where == station for _, where, _ in seen.acts)
+    fits.append(_value(f"hours {station}", sum(hours) or habits.HOURS, acts, seen=bool(acts)))
+    return hours
+
+
+def _prepare(past: Past, step: Step, fits: list[Fit]) -> Step:
+    """Preparation in the hours in which people work, and how many plates one of them attends to."""
+    runs = [run for run in past.runs if not np.isnan(run.started)]
+    level = habits.people_at(past.attendance, step.name, past.start, past.end)
+    formed, started = (np.array([getattr(run, name) for run in runs]) for name in ("formed", "started"))
+    planned = step.name in past.attendance.on and len(runs) >= LEAST_TIMES
+    each = habits.plates_each(level if planned else None, formed, started)
+    return replace(step, hours=_hours(past, step.name, fits), each=each)
+
+
+def _review(past: Past, step: Step, fits: list[Fit]) -> Step:
+    """Minutes with a reviewer there, from reading to report; by parts of the day where they differ."""
+    seen, start, end = past.attendance, past.start, past.end
+    own = [one for one in past.passages if one.next == "review" and not np.isnan(one.reporting)]
+    hours = _hours(past, step.name, fits)
+    level = habits.people_at(seen, step.name, start, end)
+    minutes = np.array(
+        [
+            one.reporting
+            if level is None or np.isnan(one.read)
+            else level.worked(one.read, one.read + one.reporting)
+            for one in own
+        ]
+    )
+    service = _timed(step.name, minutes.tolist(), step.service, fits)
+    if not own:
+        return replace(step, service=service, hours=hours)
+    parts = habits.parts_of_day(np.array([one.read for one in own]), minutes)
+    differ = [part.size >= LEAST_TIMES and _differs(part, minutes) for part in parts]
+    fits += [
+        Fit(f"review, part {number} of the day", "events", part.size, *_tenths(part))
+        for number, (part, other) in enumerate(zip(parts, differ, strict=True), start=1)
+        if other
+    ]
+    blocks = tuple(
+        _observed(part[-MOST_TIMES:]) if other else service for part, other in zip(parts, differ, strict=True)
+    )
+    return replace(step, service=service, hours=hours, blocks=blocks if any(differ) else ())
+
+
+def _differs(part: Floats, whole: Floats) -> bool:
+    return ks_distance(part, whole) > ks_limit(part.size, whole.size)
+
+
+def _unknown(past: Past, fits: list[Fit]) -> tuple[float, Wear]:
+    """How often people do not come and cyclers break down without anybody having said so before."""
+    seen = past.attendance
+    away, own = habits.absence(seen)
+    fits.append(_value("absence", away, int(seen.shifts), seen=own))
+    breaks, own = habits.breakdowns(seen)
+    fits.append(_value("breakdowns a day", breaks, int(seen.machine_days), seen=own))
+    return away, Wear(chance=breaks, repair=habits.repair(seen))
 
 
 def _timed(name: str, minutes: Iterable[float], instead: Service, fits: list[Fit]) -> Service:

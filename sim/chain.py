@@ -27,10 +27,11 @@ import simpy
 from numpy.typing import ArrayLike, NDArray
 
 from scheduler.shifts import Rota, Shift, windows
-from sim.engine import Always, Items, Lots, Rostered, Station, at_times, run_dry
+from sim.engine import Items, Lots, Station, at_times, run_dry
 from sim.fifo import fifo, fifo_rostered
 from sim.refusal import ScenarioError, check_keys, check_types, entries, joined, made, named, typed, within
 from sim.report import Report, StationLog
+from sim.servers import Always, Rostered
 from sim.service import Service, Times, stream
 
 Minutes = NDArray[np.float64]

@@ -5,14 +5,16 @@ and every reading is put before `retest.decide`; counted is what the policy says
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
 from retest import Call, Conclude, Decision, Material, Recollect, Retest, TestSingly
 from sim.now import KINDS, Course, Model, Step
+from sim.run import load
 from sim.scenario import Scenario
-from sim.service import stream
+from sim.service import Service, stream
 from sim.spec import Laboratory
 from sim.specimens import Reader, Specimens, draw_specimens
 from sim.verdicts import Past, Verdicts
@@ -166,3 +168,36 @@ def model_of(scenario: Scenario, seed: int = 1) -> Model:
         for bench in lab.stations[1:]
     )
     return Model(steps, courses_of(scenario, seed), lab.fill, failing=lab.control_failure)
+
+
+@cache
+def usual_model(name: str) -> Model:
+    """A shipped scenario in three steps: prepare, cycler, review; its specimens in every kind of tube."""
+    scenario = load(name)
+    lab = scenario.laboratory
+    assert lab is not None  # noqa: S101 - whoever asks names one with stations
+    before = lab.stations[1 : lab.reads_at]
+    rng = stream(1, 0, "reference")
+    minutes = np.sum([bench.service.draw(500, rng) for bench in before], axis=0)
+    servers = {b.name: b.servers or lab.staff[b.staff].rota.positions for b in lab.stations[1:]}
+    slowest = max(bench.service.average / servers[bench.name] for bench in before)
+    cycler, last = lab.stations[lab.reads_at], lab.stations[-1]
+    prepare = Service("observed", values=tuple(minutes.tolist()))
+    return Model(
+        steps=(
+            Step("prepare", prepare, round(minutes.mean() / slowest)),
+            Step("cycler", cycler.service, servers[cycler.name], reads=True),
+            Step("review", last.service, 0),
+        ),
+        courses=courses_of(_of_every_kind(scenario)),
+        fill=lab.fill,
+        failing=lab.control_failure,
+        travel=Service("uniform", low=30.0, high=120.0),
+    )
+
+
+def _of_every_kind(scenario: Scenario) -> Scenario:
+    """The same specimens in single tubes, in pools and in mixed tubes."""
+    fever, voluntary = scenario.streams
+    mixed = replace(voluntary, name="mixed", mode="mixed", places=10, lab_pool=0)
+    return replace(scenario, streams=(fever, voluntary, mixed))

@@ -3,9 +3,9 @@
 import numpy as np
 
 from scheduler.shifts import windows, without
-from sim.engine import Rostered
 from sim.scenario import DAY
-from sim.spec import Bench, Laboratory
+from sim.servers import Rostered
+from sim.spec import Bench, Laboratory, Staff
 from sim.specimens import by_day
 
 
@@ -19,12 +19,23 @@ def crew(bench: Bench, lab: Laboratory, days: int, rng: np.random.Generator) -> 
         rng: drawn from server by server.
     """
     if not bench.staff:
-        found = []
-        for _ in range(bench.servers):
-            out = np.flatnonzero(rng.uniform(size=days) < bench.down) * float(DAY)
-            found.append(without([(0.0, float(days * DAY))], [(day, day + DAY) for day in out.tolist()]))
-        return Rostered(found)
+        always = [(0.0, float(days * DAY))]
+        out = days_out(bench, days, rng)
+        return Rostered([without(always, [(day, day + DAY) for day in own]) for own in out])
     staff = lab.staff[bench.staff]
+    return Rostered(windows(staff.rota, days, absences(staff, days, rng)), staff.rota.ending)
+
+
+def days_out(bench: Bench, days: int, rng: np.random.Generator) -> list[list[float]]:
+    """For every machine the midnights of the days on which it is out of order."""
+    return [
+        (np.flatnonzero(rng.uniform(size=days) < bench.down) * float(DAY)).tolist()
+        for _ in range(bench.servers)
+    ]
+
+
+def absences(staff: Staff, days: int, rng: np.random.Generator) -> set[tuple[int, str, int]]:
+    """(day, shift, position) of everybody who does not come."""
     there = [(1 - staff.absence) * by_day(staff.present, max(day, 0), 1.0) for day in range(-1, days)]
     absent = set()
     for position in range(staff.rota.positions):
@@ -32,4 +43,4 @@ def crew(bench: Bench, lab: Laboratory, days: int, rng: np.random.Generator) -> 
         for number, shift in enumerate(staff.rota.shifts):
             missing = np.flatnonzero(drawn[number] >= np.array(there))
             absent |= {(int(day) - 1, shift.name, position) for day in missing}
-    return Rostered(windows(staff.rota, days, absent), staff.rota.ending)
+    return absent

@@ -4,7 +4,6 @@ A station asks its queue when the next batch may start and its servers who is fr
 No process waits anywhere: every event carries a callback, six list operations a batch in all.
 """
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +13,22 @@ from typing import Any, Protocol
 import numpy as np
 import simpy
 from numpy.typing import NDArray
-from simpy.events import Timeout
+from simpy.events import NORMAL
 
+from sim.servers import NEVER, Servers
 from sim.service import Times
 
-NEVER = float("inf")
+
+class Due:
+    """Something that happens later, with one callback: all that a station needs of a SimPy event."""
+
+    __slots__ = ("_ok", "callbacks", "value")
+
+    def __init__(self, env: simpy.Environment, delay: float, value: Any, call: Callable[[Any], None]) -> None:
+        self.callbacks = [call]
+        self.value = value
+        self._ok = True
+        env.schedule(self, NORMAL, delay)  # type: ignore[arg-type]  # SimPy asks for no more than this
 
 
 class Queue(Protocol):
@@ -149,123 +159,6 @@ class Items:
         return self.ids.size - self._used + self._waiting
 
 
-class Always:
-    """Servers that are always on."""
-
-    __slots__ = ("count", "free")
-
-    def __init__(self, count: int) -> None:
-        self.count = self.free = count
-
-    def take(self, now: float, minutes: float) -> tuple[int, float] | None:
-        """(server, when it is done), or None when nobody is free."""
-        if not self.free:
-            return None
-        self.free -= 1
-        return 0, now + minutes
-
-    def give(self, server: int) -> None:
-        """A server is free again."""
-        del server
-        self.free += 1
-
-    def next_on(self, now: float) -> float:
-        """When somebody who is off now comes on."""
-        del now
-        return NEVER
-
-    def until(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Server-minutes on duty from 0 up to each time."""
-        return self.count * times
-
-
-class Rostered:
-    """Servers that are on in windows; `ending` says what happens to work when a window ends."""
-
-    __slots__ = ("_begins", "_idle", "_resting", "ending", "windows")
-
-    def __init__(self, windows: Sequence[Sequence[tuple[float, float]]], ending: str = "overrun") -> None:
-        self.windows = [tuple(own) for own in windows]
-        self._begins = [[begin for begin, _ in own] for own in windows]
-        self._idle = list(range(len(self.windows)))
-        # idle servers that were found off duty wait here by the begin of their next window
-        self._resting: list[tuple[float, int]] = []
-        self.ending = ending
-
-    def take(self, now: float, minutes: float) -> tuple[int, float] | None:
-        """See `Always`. The first idle server on duty takes the work."""
-        while self._resting and self._resting[0][0] <= now:
-            heappush(self._idle, heappop(self._resting)[1])
-        passed: list[int] = []
-        found = None
-        while self._idle and found is None:
-            server = heappop(self._idle)
-            begins = self._begins[server]
-            place = bisect_right(begins, now) - 1
-            if place >= 0 and now < self.windows[server][place][1]:
-                finish = self._finish(server, place, now, minutes)
-                if finish is None:
-                    passed.append(server)
-                else:
-                    found = (server, finish)
-            else:
-                following = begins[place + 1] if place + 1 < len(begins) else NEVER
-                heappush(self._resting, (following, server))
-        for server in passed:
-            heappush(self._idle, server)
-        return found
-
-    def _finish(self, server: int, place: int, now: float, minutes: float) -> float | None:
-        end = self.windows[server][place][1]
-        if now + minutes <= end or self.ending == "overrun":
-            return now + minutes
-        if self.ending == "fits":
-            return None
-        left = minutes - (end - now)
-        for begin, finish in self.windows[server][place + 1 :]:
-            if left <= finish - begin:
-                return begin + left
-            left -= finish - begin
-        return None
-
-    @property
-    def free(self) -> int:
-        """Servers without work, on duty or off."""
-        return len(self._idle) + len(self._resting)
-
-    def give(self, server: int) -> None:
-        """See `Always`."""
-        heappush(self._idle, server)
-
-    def next_on(self, now: float) -> float:
-        """See `Always`."""
-        soonest = self._resting[0][0] if self._resting else NEVER
-        for server in self._idle:
-            begins = self._begins[server]
-            place = bisect_right(begins, now)
-            if place < len(begins):
-                soonest = min(soonest, begins[place])
-        return soonest
-
-    def until(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """See `Always`."""
-        pairs = [window for own in self.windows for window in own]
-        begins, ends = (np.array([pair[side] for pair in pairs]) for side in (0, 1))
-        return spent(times, np.maximum(begins, 0.0), np.maximum(ends, 0.0))
-
-
-def spent(
-    times: NDArray[np.float64], begins: NDArray[np.float64], ends: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Minutes of all stretches together that lie before each time; the order of the stretches is free."""
-    total = np.zeros(times.size)
-    for sign, edges in ((1, np.sort(begins)), (-1, np.sort(ends))):
-        sums = np.concatenate([[0.0], np.cumsum(edges)])
-        passed = np.searchsorted(edges, times, side="right")
-        total += sign * (times * passed - sums[passed])
-    return total
-
-
 @dataclass
 class Log:
     """What a station saw: for every part that started, when it came, when it started; when a batch ended."""
@@ -297,7 +190,7 @@ class Station:
         env: simpy.Environment,
         name: str,
         queue: Queue,
-        servers: Always | Rostered,
+        servers: Servers,
         times: Times,
         done: Callable[[Any], None],
         added: Callable[[Any], float] | None = None,
@@ -335,13 +228,13 @@ class Station:
         log.ended.append(max(finish, now))
         log.sizes.append(len(entered))
         log.busy += minutes
-        Timeout(self.env, max(finish - now, 0.0), (batch, server)).callbacks.append(self._finished)
+        Due(self.env, max(finish - now, 0.0), (batch, server), self._finished)
 
     def resume(self, batch: Any, minutes: float) -> None:
         """A batch is in work already and has so many minutes left; its server is taken, if there is one."""
         found = self.servers.take(self.env.now, minutes)
         server, finish = found or (None, self.env.now + minutes)
-        Timeout(self.env, max(finish - self.env.now, 0.0), (batch, server)).callbacks.append(self._finished)
+        Due(self.env, max(finish - self.env.now, 0.0), (batch, server), self._finished)
 
     def _finished(self, event: Any) -> None:
         batch, server = event.value
@@ -354,7 +247,7 @@ class Station:
         if at == NEVER or (now < self._alarm <= at):
             return
         self._alarm = at
-        Timeout(self.env, at - now, at).callbacks.append(self._woken)
+        Due(self.env, at - now, at, self._woken)
 
     def _woken(self, event: Any) -> None:
         # told by its value: now + (at - now) may fall short of `at` by the last digit of a float
@@ -372,10 +265,9 @@ def at_times(env: simpy.Environment, times: Sequence[float], arrive: Callable[[i
         number = event.value
         arrive(number)
         if number + 1 < len(times):
-            event = Timeout(env, max(times[number + 1] - env.now, 0.0), number + 1)
-            event.callbacks.append(next_one)
+            Due(env, max(times[number + 1] - env.now, 0.0), number + 1, next_one)
 
-    Timeout(env, max(times[0] - env.now, 0.0), 0).callbacks.append(next_one)
+    Due(env, max(times[0] - env.now, 0.0), 0, next_one)
 
 
 def run_dry(env: simpy.Environment, stations: Sequence[Station]) -> list[str]:

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler import FillRules, Line, judge
-from sim.engine import NEVER
+from sim.servers import NEVER
 
 LOOK = 5.0
 """Minutes after which somebody who waits for a plate to fill looks again."""
 
 SOON = 1e-6
 DAY = 1440.0
+FULL = "full"
 Floats = NDArray[np.float64]
 NOBODY: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
@@ -186,6 +187,9 @@ class Filling:
             return max(self._next_arrival(now), now + SOON)
         if self._rules.policy == "waves" and not self._first and not self._flushed:
             count = sum(job.received <= opened for _, job, _ in self._again)
+        if count >= self._room and not self._rules.waves:
+            self._code = FULL  # as `judge` says of every full plate that waits for no wave
+            return now
         self._code, minutes = judge(self._line(min(count, self._room), now), self._closing)
         if self._code or self._flushed:
             return now

@@ -21,7 +21,7 @@ from sim import pools
 from sim.account import report
 from sim.chain import given_draws
 from sim.crew import crew
-from sim.engine import Always, Lots, Rostered, Station, run_dry
+from sim.engine import Lots, Station, run_dry
 from sim.fifo import fifo, fifo_rostered
 from sim.filling import Filling, Firsts, Plate
 from sim.judging import judge, void
@@ -29,6 +29,7 @@ from sim.recall import received
 from sim.refusal import ScenarioError
 from sim.report import PlateLog, Report, StationLog
 from sim.scenario import DAY, Scenario
+from sim.servers import Always, Rostered
 from sim.service import Times, stream
 from sim.spec import Bench
 from sim.specimens import Reader, draw_specimens

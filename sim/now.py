@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler import FillRules
+from sim.duty import Duty, Wear
 from sim.refusal import ScenarioError
 from sim.service import Service
 
@@ -28,6 +29,13 @@ COLUMNS = (
     *("kind", "again", "lane", "plate", "pool"),
 )
 NEXT = ("report", "review", "retest", "recollect")
+FORESEEN: Mapping[str, tuple[str, ...]] = {
+    "conclude": ("report", "review"),
+    "retest": ("retest",),
+    "test-singly": ("retest",),
+    "recollect": ("recollect",),
+}
+"""What the curves of a running plate let the rules do with a tube -> the courses that may be meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,11 @@ class Step:
         servers: plates at once; 0 where nobody ever waits, so that `service` is a delay.
         reads: the cycler. Exactly one step reads; what follows it is review.
         per_positive: minutes added for every tube on the plate that a reviewer has to look at.
+        duty: who works there, as planned; None where no plan says it.
+        hours: 24 hours of the day, False where nobody was ever seen at work; empty for always.
+        each: plates at once that one person attends to; 0 to share `servers` among the most planned.
+        wear: machines out of service.
+        blocks: minutes by parts of the day, of equal length; empty where `service` holds all day.
     """
 
     name: str
@@ -47,6 +60,19 @@ class Step:
     servers: int = 0
     reads: bool = False
     per_positive: float = 0.0
+    duty: Duty | None = None
+    hours: tuple[bool, ...] = ()
+    each: float = 0.0
+    wear: Wear = field(default_factory=Wear)
+    blocks: tuple[Service, ...] = ()
+
+    def more(self, servers: int) -> "Step":
+        """The same with so many servers more; where people are planned, with so many more of them."""
+        if self.duty is None or not self.duty.most:
+            return replace(self, servers=self.servers + servers)
+        each = self.each or self.servers / self.duty.most
+        duty = replace(self.duty, more=self.duty.more + servers)
+        return replace(self, servers=self.servers + max(round(each), 1) * servers, each=each, duty=duty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +156,7 @@ class Model:
     def with_servers(self, number: int, more: int) -> "Model":
         """The same laboratory with so many servers more at one step."""
         steps = list(self.steps)
-        steps[number] = replace(steps[number], servers=steps[number].servers + more)
+        steps[number] = steps[number].more(more)
         return replace(self, steps=tuple(steps))
 
 
@@ -170,6 +196,7 @@ class State:
         plate: index into `plates`, -1 for none.
         pool: index of its pool, -1 for none.
         plates: plates on their way.
+        told: place -> a key of `FORESEEN`: what the curves of a running plate let the rules do with it.
     """
 
     now: float
@@ -186,6 +213,7 @@ class State:
     plate: Ints
     pool: Ints
     plates: tuple[InWork, ...] = ()
+    told: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         size = len(self.names)
@@ -205,7 +233,7 @@ class State:
         size = len(names)
         usual = {"where": WAITING, "came": now, "due": now + 1440.0, "priority": 0, "persons": 1, "kind": 0}
         usual |= {"again": False, "lane": 0, "plate": -1, "pool": -1}
-        made = {name: np.full(size, value) for name, value in usual.items()}
+        made: dict[str, Any] = {name: np.full(size, value) for name, value in usual.items()}
         for name in ("came", "due"):
             made[name] = made[name].astype(np.float64)
         for name in given.keys() - {"promised"}:

@@ -1,23 +1,18 @@
 """One replication of a forecast: the laboratory played on until every tube is reported."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import simpy
 
-from sim.engine import NEVER, Always, Lots, Station
+from sim.duty import DAY, Capacity, Level
+from sim.engine import Lots, Station
 from sim.filling import Filling, Firsts, Plate
-from sim.now import (
-    KINDS,
-    POOL,
-    Course,
-    Floats,
-    Ints,
-    left_of,
-)
+from sim.lines import Again, Lines
+from sim.now import KINDS, POOL, Course, Floats, Ints, left_of
+from sim.servers import NEVER, Always
 from sim.service import Times, stream
 from sim.starting import Start
 
@@ -32,56 +27,6 @@ ENDS = ("report", "recollect")
 NOBODY: Ints = np.empty(0, dtype=np.int64)
 
 
-@dataclass(slots=True)
-class Again:
-    """A job that is no first test, as `sim.filling` wants it."""
-
-    tid: int
-    priority: int
-    due: float
-    received: float
-    persons: int
-    test: str = "re-extract"
-
-
-class Lines:
-    """A line for each assay; the plate of the most urgent job that may close goes first."""
-
-    __slots__ = ("_lanes", "_next")
-
-    def __init__(self, lanes: Sequence[Filling]) -> None:
-        self._lanes, self._next = lanes, lanes[0]
-
-    def ready(self, now: float) -> float:
-        """See `sim.engine.Queue`."""
-        if len(self._lanes) == 1:
-            return self._next.ready(now)
-        soonest = NEVER
-        asked = [(lane.ready(now), lane) for lane in self._lanes if len(lane)]
-        for at, lane in sorted(asked, key=lambda pair: pair[1].head() or (NEVER,)):
-            if at <= now:
-                self._next = lane
-                return now
-            soonest = min(soonest, at)
-        return soonest
-
-    def take(self, now: float) -> tuple[list[Plate], Floats]:
-        """See `sim.engine.Queue`."""
-        return self._next.take(now)
-
-    def flush(self) -> None:
-        """See `sim.engine.Queue`."""
-        for lane in self._lanes:
-            lane.flush()
-
-    def put(self, lane: int, job: Again, now: float) -> None:
-        """Let a job wait."""
-        self._lanes[lane].put(job, now)
-
-    def __len__(self) -> int:
-        return sum(len(lane) for lane in self._lanes)
-
-
 class Played:
     """One replication; `done` says when each tube was reported."""
 
@@ -92,11 +37,12 @@ class Played:
         self.done = np.full(self.size, np.nan)
         self.tests: dict[int, int] = {}
         self.due_of: dict[int, float] = {}
+        self.ended: set[int] = set()
+        self.left = int((self.state.kind != POOL).sum())
         self._chance()
         self._line()
         self._stations()
         self._in_hand()
-        self.left = int((self.state.kind != POOL).sum())
         self._play()
 
     def _stream(self, name: str, *place: int) -> np.random.Generator:
@@ -124,6 +70,10 @@ class Played:
                 self.choice[own] = found
                 ends = np.array([course.next in ENDS for course in courses])
                 self.leaves[own] = ends[found] & (kind != POOL)
+        for place, meant, shares in self.start.told:
+            self.choice[place] = meant[int(np.searchsorted(shares, uniform[place], side="right"))]
+            self.leaves[place] = self._first_course(place).next in ENDS and self.state.kind[place] != POOL
+        self.stays = ~self.leaves
         self._later: list[Floats] = []
 
     def _tide(self) -> None:
@@ -187,15 +137,42 @@ class Played:
         for number, step in enumerate(self.model.steps):
             queue: Any = Lots() if number else self.lines
             times = Times(step.name, step.service, self._stream(step.name))
-            servers = Always(step.servers or NO_LIMIT)
+            servers = self._servers(number)
             added = self._reading_positives(step.per_positive) if step.per_positive else None
             self.stations.append(
                 Station(self.env, step.name, queue, servers, times, self._passed(number), added)
             )
         before = [s.queue for s in self.stations[1 : self.reads_at + 1]]
-        for lane in self.lines._lanes:  # noqa: SLF001 - of this module
-            lane.queued = lambda: sum(len(queue) for queue in before)
+        self.lines.behind(lambda: sum(len(queue) for queue in before))
         self.controls = self._stream("controls")
+        self._delays()
+
+    def _servers(self, number: int) -> Always | Capacity:
+        """Who works at a step: all the time, or as many as are on duty or in service."""
+        step, duty, now = self.model.steps[number], self.start.duties[number], self.state.now
+        if not step.servers:
+            return Always(NO_LIMIT)
+        if duty is not None:
+            people = duty.people(now, self._stream(f"duty {step.name}"))
+            each = step.each or step.servers / max(duty.most, 1)
+            return Capacity(people.scaled(each, step.servers), step.servers)
+        if step.wear:
+            level = step.wear.level(step.servers, now, self.start.horizon, self._stream(f"wear {step.name}"))
+            return Capacity(level, step.servers)
+        return Always(step.servers)
+
+    def _delays(self) -> None:
+        """Review without a queue: minutes, by parts of the day, with somebody there."""
+        last, duty = self.model.steps[-1], self.start.duties[-1]
+        self.delays: list[Times] = []
+        self.there: Level | None = None
+        if len(self.model.steps) == self.reads_at + 2 and not last.servers and not last.per_positive:
+            self.delays = [self.stations[-1].times]
+        if self.delays and last.blocks:
+            parts = enumerate(last.blocks)
+            self.delays = [Times(last.name, own, self._stream(last.name, part)) for part, own in parts]
+        if self.delays and duty is not None:
+            self.there = duty.people(self.state.now, self._stream(f"duty {last.name}"))
 
     @staticmethod
     def _reading_positives(minutes: float) -> Any:
@@ -227,8 +204,15 @@ class Played:
                 self._finish(tid)
             return
         uniform = self._stream("review").random(self.size)[tubes]
-        left = left_of(self.start.seen[last], self.state.now - self.state.came[tubes], uniform)
+        now, came = self.state.now, self.state.came[tubes]
+        waited = now - came
+        if self.there is not None:
+            waited = np.array([self.there.worked(at, now) for at in came.tolist()])
+        left = left_of(self.start.seen[last], waited, uniform)
         for tid, minutes in zip(tubes.tolist(), left.tolist(), strict=True):
+            if self.delays:
+                self._leave([tid], minutes)
+                continue
             plate = Plate(-1, NOBODY, [], (0.0, 0.0), "in work", review=[tid])
             self.stations[last].resume([plate], minutes)
 
@@ -293,23 +277,33 @@ class Played:
             self._void(plate)
             return
         ids = plate.first
-        leaves = self.leaves[ids]
         review: list[int] = []
-        if np.count_nonzero(leaves) == ids.size:
-            self._report(ids)
-        else:
-            self._report(ids[leaves])
-            for tid in ids[~leaves].tolist():
+        staying = ids[self.stays[ids]]
+        if staying.size:
+            self._report(ids[self.leaves[ids]])
+            for tid in staying.tolist():
                 self._follow(tid, self._course(tid), review)
+        else:
+            self._report(ids)
         for job in plate.again:
             self._follow(job.tid, self._course(job.tid), review)
         plate.positives = len(review)
         if self.reads_at == len(self.stations) - 1:
             for tid in review:
                 self._finish(tid)
+        elif review and self.delays:
+            part = int(self.env.now % DAY * len(self.delays) / DAY)
+            self._leave(review, self.delays[part].take())
         elif review:
             plate.review = review
             self._pass_on(self.reads_at + 1, plate)
+
+    def _leave(self, tubes: list[int], minutes: float) -> None:
+        """Tubes that leave after minutes in which nobody waits for anybody: no event is needed."""
+        now = self.env.now
+        at = now + minutes if self.there is None else self.there.after(now, minutes)
+        for tid in tubes:
+            self._finish(tid, at)
 
     def _pass_on(self, number: int, plate: Plate) -> None:
         station = self.stations[number]
@@ -322,10 +316,11 @@ class Played:
         self.done[known] = self.env.now
         self.left -= known.size
 
-    def _finish(self, tid: int) -> None:
+    def _finish(self, tid: int, at: float | None = None) -> None:
         """The laboratory is done with one tube."""
-        if tid < self.size and np.isnan(self.done[tid]):
-            self.done[tid] = self.env.now
+        if tid < self.size and tid not in self.ended:
+            self.ended.add(tid)
+            self.done[tid] = self.env.now if at is None else at
             self.left -= int(self.start.kind[tid] != POOL)
 
     def _course(self, tid: int) -> Course:
@@ -333,13 +328,15 @@ class Played:
         tested = self.tests.get(tid, 0)
         self.tests[tid] = tested + 1
         known = tid < self.size
-        kind = KINDS[self.start.kind[tid]] if known else KINDS[0]
         if not tested:
-            began_again = known and bool(self.state.again[tid])
-            return self.model.courses[f"{kind} {'again' if began_again else 'first'}"][int(self.choice[tid])]
-        name = f"{kind} again"
-        chance = self._chance_of(tid, tested)
-        return self.model.courses[name][bisect_right(self.start.bounds[name], chance)]
+            return self._first_course(tid)
+        _, again, bounds = self.start.courses[self.start.kind[tid] if known else 0]
+        return again[bisect_right(bounds, self._chance_of(tid, tested))]
+
+    def _first_course(self, tid: int) -> Course:
+        known = tid < self.size
+        first, again, _ = self.start.courses[self.start.kind[tid] if known else 0]
+        return (again if known and self.start.retested[tid] else first)[int(self.choice[tid])]
 
     def _chance_of(self, tid: int, tested: int) -> float:
         """The uniform number of a later test of a tube."""

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine import Always, Rostered, Station, spent
+from sim.engine import Station
+from sim.servers import Always, Rostered, spent
 
 Minutes = NDArray[np.float64]
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}

@@ -1,11 +1,27 @@
 """What all replications of a forecast begin with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from sim.now import COMING, IN_REVIEW, ON_PLATE, POOLED, WAITING, Floats, Ints, Model, State, seen_of
+from sim.duty import AHEAD_DAYS, BEHIND_DAYS, DAY, Duty, of_hours
+from sim.now import (
+    COMING,
+    FORESEEN,
+    IN_REVIEW,
+    KINDS,
+    ON_PLATE,
+    POOLED,
+    WAITING,
+    Course,
+    Floats,
+    Ints,
+    Model,
+    State,
+    Step,
+    seen_of,
+)
 from sim.service import stream
 
 LONGEST = 2880.0
@@ -37,6 +53,10 @@ class Start:
     persons: list[int]
     lane: list[int]
     kind: list[int]
+    retested: list[bool]
+    duties: tuple[Duty | None, ...]
+    told: tuple[tuple[int, Ints, Floats], ...]
+    courses: tuple[tuple[tuple[Course, ...], tuple[Course, ...], list[float]], ...]
 
     @classmethod
     def of(cls, model: Model, state: State, seed: int) -> "Start":
@@ -48,6 +68,9 @@ class Start:
         static = first[np.lexsort(received if model.fill.policy == "fifo-full" else key)]
         pooled = np.flatnonzero(state.where == POOLED)
         members = {int(pool): pooled[state.pool[pooled] == pool] for pool in np.unique(state.pool[pooled])}
+        bounds = {
+            name: np.cumsum([c.share for c in many])[:-1].tolist() for name, many in model.courses.items()
+        }
         return cls(
             model=model,
             state=state,
@@ -56,9 +79,7 @@ class Start:
             coming=np.flatnonzero(state.where == COMING),
             again=np.flatnonzero(waits & state.again),
             by_came=np.argsort(state.came[static], kind="stable"),
-            bounds={
-                name: np.cumsum([c.share for c in many])[:-1].tolist() for name, many in model.courses.items()
-            },
+            bounds=bounds,
             members=members,
             horizon=horizon(model, state),
             lanes=int(state.lane.max(initial=0)) + 1,
@@ -72,7 +93,34 @@ class Start:
             persons=state.persons.tolist(),
             lane=state.lane.tolist(),
             kind=state.kind.tolist(),
+            retested=state.again.tolist(),
+            told=tuple(foreseen(model, state)),
+            duties=tuple(on_duty(step, state.now) for step in model.steps),
+            courses=tuple(
+                (model.courses[f"{kind} first"], model.courses[f"{kind} again"], bounds[f"{kind} again"])
+                for kind in KINDS
+            ),
         )
+
+
+def foreseen(model: Model, state: State) -> Iterator[tuple[int, Ints, Floats]]:
+    """Of tubes whose curves tell: the place, the courses that are meant, and their shares, summed up."""
+    for place, word in state.told.items():
+        name = f"{KINDS[int(state.kind[place])]} {'again' if state.again[place] else 'first'}"
+        many = model.courses[name]
+        meant = [number for number, course in enumerate(many) if course.next in FORESEEN[word]]
+        shares = np.array([many[number].share for number in meant])
+        if shares.sum() > 0:
+            yield place, np.array(meant, dtype=np.int64), np.cumsum(shares) / shares.sum()
+
+
+def on_duty(step: Step, now: float) -> Duty | None:
+    """Who works at a step from now on: as planned, else in the hours in which anybody was seen."""
+    if step.duty is not None:
+        return step.duty.coming(now)
+    if not step.hours or all(step.hours):
+        return None
+    return of_hours(step.hours, np.floor(now / DAY) - BEHIND_DAYS, BEHIND_DAYS + AHEAD_DAYS)
 
 
 def horizon(model: Model, state: State) -> float:
@@ -82,4 +130,5 @@ def horizon(model: Model, state: State) -> float:
     limits = [step.service.average / step.servers for step in model.steps if step.servers]
     straight = sum(step.service.average for step in model.steps)
     last = float(np.max(state.came, initial=state.now)) - state.now
-    return min(max(1.5 * (plates * max(limits, default=0.0) + straight + last), 240.0), LONGEST)
+    night = DAY if any(on_duty(step, state.now) is not None for step in model.steps) else 0.0
+    return min(night + max(1.5 * (plates * max(limits, default=0.0) + straight + last), 240.0), LONGEST)

@@ -16,6 +16,7 @@ from moments import NOON
 from postgres import Cluster, running
 from screens import browser_fixture  # noqa: F401 - fixture
 from statements import share
+from web_bench import quick_hashes_fixture  # noqa: F401 - fixture
 
 from lis.clock import FixedClock
 from lis.db import Database, migrate

@@ -94,7 +94,7 @@ def test_ci_runs_the_test_command_of_the_readme():
 
 
 def test_the_demo_command_serves_a_day_and_stops_cleanly(tmp_path: Path, environment: dict[str, str]):
-    """``lis demo`` prints its address, answers there, stops on Ctrl-C, and leaves a log that verifies."""
+    """``lis demo`` opens on the wall of its day, answers, stops on Ctrl-C, and leaves a log that verifies."""
     data = tmp_path / "data"
     if (
         signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -113,10 +113,13 @@ def test_the_demo_command_serves_a_day_and_stops_cleanly(tmp_path: Path, environ
             lines.append(line)
             if "reception: rack R001" in line:
                 break
-        address = re.search(r"http://127\.0\.0\.1:\d+", "".join(lines))
+        address = re.search(r"(http://127\.0\.0\.1:\d+)(/wall\?key=\S+)", "".join(lines))
         assert address, "".join(lines)
-        with urllib.request.urlopen(f"{address.group()}/healthz", timeout=20) as answer:
+        with urllib.request.urlopen(f"{address[1]}/healthz", timeout=20) as answer:
             assert answer.status == 200
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with browser.open(address.group(), timeout=20) as answer:
+            assert b'id="clocks"' in answer.read()
         os.killpg(process.pid, signal.SIGINT)
         rest = process.communicate(timeout=60)[1]
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -12,15 +12,20 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
+from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from instruments.virtual import VirtualRun, VirtualWell, write_quantstudio
 from lis import auth, barcodes, config, queries
+from lis.auth import passwords
 from lis.clock import Clock
 from lis.db import Database
 from lis.laboratory import Laboratory
 from lis.privacy import Vault
 from lis.rulebook import load
+from lis.services import sites
+from lis.web import sessions
 from lis.web.serving import serving
 
 PASSWORD = "a bench of tubes"
@@ -29,11 +34,25 @@ ACCOUNTS = {
     "bo": "reviewer",
     "cai": "manager",
     "root": "administrator",
+    "dee": "quality",
+    "eva": "collection",
     "qs5-1": "instrument",
 }
+SITE = "N01"
+"""The collection site at which eva works."""
 _HASH: list[str] = []
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Trusts nobody: the loopback speaks plain HTTP, and reading the world's certificates costs a client 50 ms."""
+
+
+@pytest.fixture(name="quick_hashes")
+def quick_hashes_fixture(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Real argon2id with the lowest cost, for tests that check many passwords."""
+    cheap = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
+    monkeypatch.setattr(passwords, "_hasher", lambda: cheap)
+    sessions._nobody.cache_clear()
+    yield
+    sessions._nobody.cache_clear()
 
 
 def tube_code(number: int) -> str:
@@ -62,15 +81,26 @@ class Person:
     csrf: str
     token: str
     name: str
+    again: Callable[[], auth.SignIn] | None = None
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """Look at something."""
         return self.http.get(path, **options)
 
     def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        """Change something."""
+        """Change something; asked who is there, the person shows it and repeats the same once, as screens do."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.http.post(path, json={} if body is None else body, headers={"X-CSRF": self.csrf} | named)
+        sent = {} if body is None else body
+        answer = self.http.post(path, json=sent, headers={"X-CSRF": self.csrf} | named)
+        if answer.status_code == 403 and answer.json()["code"] == "REAUTH" and self.again:
+            self.sign_in(self.again())
+            answer = self.http.post(path, json=sent, headers={"X-CSRF": self.csrf} | named)
+        return answer
+
+    def sign_in(self, signed: auth.SignIn) -> None:
+        """Go on with another sign-in."""
+        self.http.cookies.set("lis", signed.secret)
+        self.csrf, self.token = signed.identity.csrf, signed.secret
 
     def ok(self, path: str, body: Any = None) -> Any:
         """Change something that must succeed; the answer."""
@@ -95,11 +125,14 @@ class Bench:
 
     def person(self, name: str) -> Person:
         """``name`` with a fresh sign-in; the slow check of the password is left to the tests about it."""
-        client = self.client()
+        found = Person(self.client(), "", "", name, lambda: self.signed_in(name))
+        found.sign_in(self.signed_in(name))
+        return found
+
+    def signed_in(self, name: str) -> auth.SignIn:
+        """A fresh sign-in of ``name``."""
         with self.lab.database.write(name) as unit:
-            signed = auth.open_session(unit, name, minutes=self.lab.settings.session_minutes)
-        client.cookies.set("lis", signed.secret)
-        return Person(client, signed.identity.csrf, signed.secret, name)
+            return auth.open_session(unit, name, minutes=self.lab.settings.session_minutes)
 
 
 @contextlib.contextmanager
@@ -141,9 +174,11 @@ def add_accounts(unit: Any) -> None:
             "password": _HASH[0],
             "active": True,
             "created_at": unit.now,
+            "site": SITE if role == "collection" else "",
         }
         for name, role in ACCOUNTS.items()
     ]
+    sites.add_site(unit, sites.Site(SITE, "北门采样点", "North gate site", "138 0000 0000"))
     queries.insert_rows(unit.conn, "account", rows)
 
 

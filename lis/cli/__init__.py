@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "plan": ("lis.cli.planning", "Find the smallest laboratory that keeps a target."),
     "forecast": ("lis.cli.capacity", "When waiting tubes will be reported, and what would help."),
     "admit": ("lis.cli.capacity", "Whether more tubes may come in, and whom they would make late."),
+    "duty": ("lis.cli.duty", "Who is on, who is absent, which instruments are out of service."),
     "rota": ("lis.cli.rota", "Propose the smallest staffing of a week, checked by simulation."),
     "verify-log": ("lis.cli.admin", "Check that the log and all that follows from it are untouched."),
     "rebuild": ("lis.cli.admin", "Rebuild the tube table from the log."),
@@ -48,9 +49,6 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 
 OPERATOR: Final = "administrator@console"
 """Who acts when the command line writes."""
-
-LAST_BACKUP: Final = "last-backup.json"
-"""In the data folder: when and where `lis backup` wrote last."""
 
 OURS: Final = frozenset({"lis", "instruments", "pooling", "retest", "scheduler", "sim"})
 """Packages whose errors carry a code and a sentence for people."""

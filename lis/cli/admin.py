@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lis.cli import LAST_BACKUP, OPERATOR, data_option, json_option, print_json, print_rows, print_table
-from lis.errors import Damaged, Invalid, LisError, Refused
+from lis.cli import OPERATOR, data_option, json_option, print_json, print_rows, print_table
+from lis.errors import Damaged, Invalid, Refused
 
 
 def _open(data: Path | None) -> Any:
@@ -56,14 +55,27 @@ def rebuild_command(data: Path | None, *, as_json: bool) -> None:
 @click.argument("what", type=click.Choice(["tubes", "events", "reports", "plates", "runs"]))
 @data_option
 def export_command(what: str, data: Path | None) -> None:
-    """Write WHAT as CSV to stdout. Personal data stay masked."""
+    """Write WHAT as CSV to stdout. Personal data stay masked; the export is written down."""
     from lis import queries
 
-    with _open(data) as lab, lab.database.read() as conn:
-        names, rows = queries.dump(conn, what)
-        out = csv.writer(sys.stdout, lineterminator="\n")
-        out.writerow(names)
-        out.writerows(rows)
+    with _open(data) as lab:
+        with lab.database.read() as conn:
+            table = {
+                "tubes": "tube",
+                "events": "event",
+                "reports": "report",
+                "plates": "plate",
+                "runs": "run",
+            }
+            count = queries.count_of(conn, table[what])
+        with lab.database.write(OPERATOR) as unit:
+            told = {"at": unit.now, "actor": unit.actor, "act": "export", "what": what, "form": "csv"}
+            queries.add_export(unit.conn, told | {"filters": "", "row_count": count, "persons": False})
+        with lab.database.read() as conn:
+            names, rows = queries.dump(conn, what)
+            out = csv.writer(sys.stdout, lineterminator="\n")
+            out.writerow(names)
+            out.writerows(rows)
 
 
 @click.command("backup")
@@ -75,46 +87,16 @@ def backup_command(target: Path, data: Path | None, *, as_json: bool) -> None:
 
     A PostgreSQL laboratory is backed up with pg_basebackup or pg_dump; this command says so.
     """
+    from lis.services import backups
+
     with _open(data) as lab:
-        _embedded(lab)
-        if target.exists() and any(target.iterdir()):
-            raise Refused("TARGET_NOT_EMPTY", f"{target} is not empty. Name a new folder for the backup.")
-        target.mkdir(parents=True, exist_ok=True)
-        lab.database.copy_to(target / "lis.db")
-        for name in ("secret.key", "bridge.key", "lis.toml"):
-            if (lab.settings.data / name).exists():
-                _copy_private(lab.settings.data / name, target / name)
-        size = (target / "lis.db").stat().st_size
-        _note_backup(lab, target, size)
+        size = backups.make(lab.database, lab.settings, target)
     if as_json:
         print_json({"target": str(target), "bytes": size})
     else:
         click.echo(
             f"{size:,} bytes in {target}. The key in it opens personal data: keep it as safe as the data."
         )
-
-
-def _note_backup(lab: Any, target: Path, size: int) -> None:
-    """What `lis doctor` tells about the last backup."""
-    import json
-
-    note = {"at": lab.database.clock.now().isoformat(), "target": str(target.resolve()), "bytes": size}
-    draft = lab.settings.data / f"{LAST_BACKUP}.new"
-    draft.write_text(json.dumps(note), encoding="utf-8")
-    draft.replace(lab.settings.data / LAST_BACKUP)
-
-
-def _embedded(lab: Any) -> None:
-    if lab.database.dialect != "sqlite":
-        raise LisError(
-            "NOT_EMBEDDED",
-            "This laboratory is on PostgreSQL: back it up with pg_basebackup, and copy the keys.",
-        )
-
-
-def _copy_private(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-    target.chmod(0o600)
 
 
 @click.command("restore")
@@ -124,7 +106,7 @@ def _copy_private(source: Path, target: Path) -> None:
 def restore_command(source: Path, data: Path | None, *, as_json: bool) -> None:
     """Put the backup in SOURCE into an empty data folder and verify its log."""
     from lis import config
-    from lis.services import admin
+    from lis.services import admin, backups
 
     folder = config.load(data).data
     if folder.exists() and any(folder.iterdir()):
@@ -135,7 +117,7 @@ def restore_command(source: Path, data: Path | None, *, as_json: bool) -> None:
         raise Invalid("NOT_A_BACKUP", f"{source} holds no lis.db. Name the folder that lis backup wrote.")
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.iterdir()):
-        _copy_private(path, folder / path.name)
+        backups.copy_private(path, folder / path.name)
     with _open(folder) as lab, lab.database.read() as conn:
         check = admin.verify_log(conn)
     if as_json:
@@ -157,17 +139,26 @@ def user_command() -> None:
 
 @user_command.command("add")
 @click.argument("name")
-@click.option("--role", required=True, help="technician, reviewer, manager, administrator or instrument.")
+@click.option(
+    "--role",
+    required=True,
+    help="technician, reviewer, manager, quality, administrator, collection or instrument.",
+)
+@click.option("--site", default="", help="The collection site, for the role collection.")
 @click.option("--full-name", default="", help="As printed on reports.")
 @click.option("--password", default=None, envvar="LIS_PASSWORD", help="Asked for if not given.")
 @data_option
-def user_add(name: str, role: str, full_name: str, password: str | None, data: Path | None) -> None:
+def user_add(
+    *, name: str, role: str, site: str, full_name: str, password: str | None, data: Path | None
+) -> None:
     """Add the account NAME."""
     from lis import auth
 
     secret = password or click.prompt("Password", hide_input=True, confirmation_prompt=True)
     with _open(data) as lab, lab.database.write(OPERATOR) as unit:
-        auth.create_account(unit, name, full_name, role, secret)
+        auth.create_account(
+            unit, name, full_name, role, secret, site=site, laboratory=lab.settings.laboratory
+        )
     click.echo(f"account {name} ({role}) added")
 
 

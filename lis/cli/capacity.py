@@ -20,7 +20,7 @@ SHOWN = 20
 """Tubes that a person is shown; programs get all."""
 
 
-def _moment(lab: Laboratory, text: str) -> datetime:
+def moment_of(lab: Laboratory, text: str) -> datetime:
     """A time as written: ISO 8601, of the laboratory's zone unless it names one.
 
     Raises:
@@ -33,12 +33,12 @@ def _moment(lab: Laboratory, text: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=lab.zone)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The same with moments as text."""
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return to_text(value) if isinstance(value, datetime) else value
 
 
@@ -64,13 +64,14 @@ def forecast_command(
     if scoring and fitting:
         raise click.UsageError("Ask for --score or for --fit, not for both.")
     with laboratory.open_laboratory(config.load(data)) as lab:
-        moment = _moment(lab, at) if at else None
+        moment = moment_of(lab, at) if at else None
         if scoring:
             with lab.database.read() as conn:
                 found = capacity.scores(conn, moment)
         elif fitting:
             with lab.database.read() as conn:
-                learned = capacity.learned(conn, lab.rules, moment or lab.database.clock.now())
+                known = moment or lab.database.clock.now()
+                learned = capacity.learned(conn, lab.rules, known, lab.zone)
             found = {"parameters": [capacity.fit_json(fit) for fit in learned.fits]}
         else:
             order = capacity.Order(at=moment, replications=replications)
@@ -78,7 +79,7 @@ def forecast_command(
             with lab.database.read() as conn:
                 found = capacity.document(conn, number)
     if as_json:
-        print_json(_plain(found))
+        print_json(plain(found))
     elif scoring:
         _print_scores(found)
     elif fitting:
@@ -168,9 +169,9 @@ def admit_command(tubes: int, mode: str, by: str, tier: str, data: Path | None, 
     from lis.services.capacity import Wish
 
     with laboratory.open_laboratory(config.load(data)) as lab:
-        found = laboratory.admission(lab, Wish(tubes, mode, _moment(lab, by), tier))
+        found = laboratory.admission(lab, Wish(tubes, mode, moment_of(lab, by), tier))
     if as_json:
-        print_json(_plain(found))
+        print_json(plain(found))
         return
     click.echo(
         f"{found['answer']}: {found['on_time_share']:.0%} of them in time, "

@@ -46,7 +46,7 @@ def database(settings: Settings, now: datetime) -> Iterator[Finding]:
         warnings.simplefilter("ignore")  # the version is a check of its own
         opened = Database(url, busy_seconds=5.0)
     try:
-        yield from _opened(opened, now)
+        yield from _opened(opened, now, settings.forecast_minutes)
     except LisError as error:
         said = f"The database cannot be read: {error.sentence} Restore the last backup into a new folder."
         yield Finding("database", FAIL, said)
@@ -54,7 +54,7 @@ def database(settings: Settings, now: datetime) -> Iterator[Finding]:
         opened.engine.dispose()  # not close(): that would checkpoint
 
 
-def _opened(opened: Database, now: datetime) -> Iterator[Finding]:
+def _opened(opened: Database, now: datetime, every: float) -> Iterator[Finding]:
     with opened.read() as conn:
         if opened.dialect == "sqlite":
             yield from _sqlite(conn)
@@ -66,6 +66,7 @@ def _opened(opened: Database, now: datetime) -> Iterator[Finding]:
         if good:
             for check in (_clock, _agent_clocks, _devices, _alarms, _files):
                 yield from check(conn, now)
+            yield _forecasts(conn, now, every)
 
 
 # -- durability -----------------------------------------------------------------------------------
@@ -246,7 +247,7 @@ def _device(row: Row, code_until: datetime | None, now: datetime) -> Finding:
         return Finding(
             check, WARN, f"{name} has never connected. Is its agent running, and the server reachable?"
         )
-    seen = f"last greeted {row['last_seen_at']:%Y-%m-%d %H:%M} UTC with agent {row['agent']}"
+    seen = f"last heard {row['last_seen_at']:%Y-%m-%d %H:%M} UTC with agent {row['agent']}"
     if row["agent"] != VERSION:
         return Finding(
             check, WARN, f"{name}: {seen}; {VERSION} is current. Copy the new agent.py and wire.py to it."
@@ -284,3 +285,18 @@ def _files(conn: Connection, now: datetime) -> Iterator[Finding]:
         yield Finding("files", WARN, said)
     else:
         yield Finding("files", OK, f"{depths['waiting']} files wait to be read, none is in quarantine.")
+
+
+def _forecasts(conn: Connection, now: datetime, every: float) -> Finding:
+    """How old the last forecast is; while tubes wait, the server makes one every so many minutes."""
+    from lis import queries
+
+    last, waits = queries.forecast_row(conn), queries.anybody_waits(conn)
+    age = None if last is None else now - last["made_at"]
+    told = "No forecast was made yet." if age is None else f"The last forecast is {_span(age)} old."
+    if not every:
+        return Finding("forecasts", OK, f"{told} The server makes none by itself (forecast_minutes = 0).")
+    if waits and (age is None or age > 3 * timedelta(minutes=every)):
+        said = f"{told} Tubes wait, and one is due every {every:g} min: is lis serve running? See its log."
+        return Finding("forecasts", WARN, said)
+    return Finding("forecasts", OK, told)

@@ -15,8 +15,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from lis.cli import LAST_BACKUP
-
 if TYPE_CHECKING:
     from lis.config import Settings
 
@@ -196,13 +194,14 @@ def backup(settings: Settings, now: datetime) -> Iterator[Finding]:
         said = "Backups of PostgreSQL are made with its own tools and not known here: see that they are."
         yield Finding("backup", WARN, said)
         return
-    try:
-        note = json.loads((settings.data / LAST_BACKUP).read_text(encoding="utf-8"))
-        at, target = datetime.fromisoformat(note["at"]), note["target"]
-        age = now - at
-    except (OSError, ValueError, KeyError, TypeError):
+    from lis.services import backups
+
+    note = backups.last(settings)
+    if note is None:
         yield Finding("backup", WARN, "No backup is known. Write one with lis backup, to another disk.")
         return
+    at, target = note["at"], note["target"]
+    age = now - at
     said = f"The last backup is of {at:%Y-%m-%d %H:%M} UTC, in {target}."
     yield Finding(
         "backup", WARN if age > OLD_BACKUP else OK, said + (" Write a new one." if age > OLD_BACKUP else "")

@@ -11,13 +11,13 @@ import click
 
 from lis.cli import OPERATOR, data_option, json_option, print_json, print_rows, read_text
 from lis.errors import Invalid, LisError, Refused
+from lis.web.enrolling import address_of, issue
 
 if TYPE_CHECKING:
     from lis.db import Unit
     from lis.laboratory import Laboratory
 
 LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
-EVERYWHERE = frozenset({"0.0.0.0", "*", "[::]"})  # noqa: S104 - recognised, not listened at
 
 
 def _open(data: Path | None) -> Laboratory:
@@ -29,40 +29,6 @@ def _open(data: Path | None) -> Laboratory:
 def _write(data: Path | None, act: Callable[[Unit], Any]) -> Any:
     with _open(data) as lab, lab.database.write(OPERATOR) as unit:
         return act(unit)
-
-
-def address_of(lab: Laboratory, given: str) -> str:
-    """The bridge as an instrument's PC reaches it.
-
-    Raises:
-        Invalid: ``BRIDGE_ADDRESS``: the bridge listens everywhere, and nobody said where to find it.
-    """
-    address = given or lab.settings.bridge_address or lab.settings.bridge
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
-    if host in EVERYWHERE or not port.isdecimal():
-        raise Invalid(
-            "BRIDGE_ADDRESS",
-            f"{address} is no address that another PC can call. Give --address tcp://HOST:PORT with this "
-            "server's name or number, or set bridge_address in lis.toml.",
-        )
-    return address
-
-
-def issue(
-    lab: Laboratory, address: str, hours: float, act: Callable[[Unit], str]
-) -> tuple[str, str, datetime]:
-    """A code for the device that ``act`` names: (device, code, end). It stands nowhere but in the answer."""
-    from instruments import wire
-    from instruments.door import new_code, public_of
-    from lis.reception import bridge_keys
-    from lis.services import devices
-
-    code = new_code(address, bridge_keys(lab.settings.data).public)
-    text = wire.code_text(code)
-    with lab.database.write(OPERATOR) as unit:
-        name = act(unit)
-        until = devices.issue_code(unit, name, public_of(code), timedelta(hours=hours))
-    return name, text, until
 
 
 def _print_code(name: str, code: str, until: datetime, address: str, *, as_json: bool) -> None:
@@ -122,7 +88,7 @@ def device_add(  # noqa: PLR0913 - one argument an option
 
     with _open(data) as lab:
         bridge = address_of(lab, address)
-        _print_code(*issue(lab, bridge, valid_hours, add), bridge, as_json=as_json)
+        _print_code(*issue(lab, bridge, valid_hours, OPERATOR, add), bridge, as_json=as_json)
 
 
 @device_command.command("rotate")
@@ -135,7 +101,7 @@ def device_rotate(name: str, valid_hours: float, address: str, data: Path | None
     """Print a new code for NAME. Its key works until the code is used, and is refused from then on."""
     with _open(data) as lab:
         bridge = address_of(lab, address)
-        _print_code(*issue(lab, bridge, valid_hours, lambda _: name), bridge, as_json=as_json)
+        _print_code(*issue(lab, bridge, valid_hours, OPERATOR, lambda _: name), bridge, as_json=as_json)
 
 
 @device_command.command("cancel")
@@ -317,7 +283,7 @@ def codes_of_fleet(data: Path | None, bridge: str, cyclers: int, *, yes: bool) -
                 "Train in a folder of its own (--data), or say --yes.",
             )
         address = address_of(lab, bridge)
-        return [issue(lab, address, 1.0, _simulated(f"SIM-{at + 1}"))[1] for at in range(cyclers)]
+        return [issue(lab, address, 1.0, OPERATOR, _simulated(f"SIM-{at + 1}"))[1] for at in range(cyclers)]
 
 
 def _simulated(name: str) -> Callable[[Unit], str]:

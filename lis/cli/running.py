@@ -79,12 +79,14 @@ def serve_command(data: Path | None, host: str | None, port: int | None) -> None
         for one, endpoint in zip(lab.settings.listeners, reception.listeners.endpoints, strict=True):
             click.echo(f"{one.dialect} of {one.device} on {endpoint}, from {', '.join(one.peers)}", err=True)
         # Half of a start is for the screens: instruments are served meanwhile.
+        from lis.web.forecasting import by_itself
         from lis.web.live import News
         from lis.web.serving import serve
 
         news = News()
         screens.append(news)
-        serve(lab, lab.settings.host, lab.settings.port, news, reception.bridge.snapshot)
+        with by_itself(lab):
+            serve(lab, lab.settings.host, lab.settings.port, news, reception.bridge.snapshot)
 
 
 @click.command("agent", context_settings={"ignore_unknown_options": True, "help_option_names": []})

@@ -25,6 +25,7 @@ from lis.demo.summary import summary
 from lis.errors import LisError
 from lis.laboratory import Laboratory
 from lis.reception import Reception
+from lis.services import sites
 from lis.services.results import Ingested
 from sim import Scenario, draw_day
 
@@ -38,18 +39,21 @@ SETTINGS: dict[str, object] = {
     "laboratory": "Wuyi Demonstration Laboratory (synthetic data)",
     "laboratory_zh": "五邑演示实验室（合成数据）",
     "assay": "kinghawk",
-    "plate_closing": "urgency",  # the day is a story with known turns; its luck is drawn plate by plate
     "session_minutes": 60 * 24 * 30,
     "idle_minutes": 60 * 24 * 30,
     "bridge": "tcp://127.0.0.1:*",
 }
+MANAGER = "zhao"
 ACCOUNTS = (
     (TECHNICIAN, "陈技师 Chen", "technician"),
     (FIRST_REVIEWER, "李医师 Li", "reviewer"),
     (SECOND_REVIEWER, "王医师 Wang", "reviewer"),
-    ("zhao", "赵主任 Zhao", "manager"),
+    (MANAGER, "赵主任 Zhao", "manager"),
+    ("sun", "孙质控 Sun", "quality"),
+    ("gate", "北门采样 Gate", "collection"),
     ("admin", "管理员 Admin", "administrator"),
 )
+SITE = sites.Site("N01", "北门采样点", "North gate", "138 0000 0000")
 PASSWORD = "demonstration"  # noqa: S105 - printed on the screen of a server that only this machine reaches
 STOP_SECONDS = 10.0
 QUIET_SECONDS = 3.0
@@ -90,14 +94,18 @@ def run_once(options: Options, say: Say) -> dict[str, Any]:
 
 def run_forever(options: Options, say: Say) -> None:
     """Play the day before an audience: serve the screens until Ctrl-C."""
+    from lis.web import wall
     from lis.web.live import News
     from lis.web.serving import serving
 
     news = News()
     with _opened(options, news) as (lab, reception, done):
         _add_accounts(lab)
+        with lab.database.write("demo") as unit:
+            path = wall.monitor(unit, lab, "demo", MANAGER)["path"]
         with serving(lab, lab.settings.host, options.port, news) as url:
-            say(f"open {url} - sign in as {', '.join(name for name, _, _ in ACCOUNTS)}; password: {PASSWORD}")
+            say(f"open {url}{path} - the turnaround wall, live")
+            say(f"work at {url} - as {', '.join(name for name, _, _ in ACCOUNTS)}; password: {PASSWORD}")
             say(f"database and instrument folders: {options.data}")
             if options.files:
                 _feed(lab, reception, options, done, say)
@@ -115,7 +123,15 @@ def _opened(
     data = options.data
     if data.exists() and any(data.iterdir()):
         raise LisError("DATA_NOT_EMPTY", f"{data} is not empty; the demonstration wants a new folder.")
-    settings = config.load(data, **SETTINGS, port=options.port, public_url=f"http://127.0.0.1:{options.port}")
+    # agents are heard once a real minute, which is long by the clock of a played day
+    silent = min(1440.0, 10 + 150 / options.seconds_per_minute) if options.seconds_per_minute else 1440.0
+    settings = config.load(
+        data,
+        **SETTINGS,
+        port=options.port,
+        public_url=f"http://127.0.0.1:{options.port}",
+        silent_minutes=silent,
+    )
     clock = SystemClock() if options.files else FixedClock(MIDNIGHT)
     done: queue.Queue[Ingested] = queue.Queue()
 
@@ -132,9 +148,12 @@ def _opened(
 
 
 def _add_accounts(lab: Laboratory) -> None:
+    with lab.database.write("demo") as unit:
+        sites.add_site(unit, SITE)
     for name, full_name, role in ACCOUNTS:
+        site = SITE.code if role == "collection" else ""
         with lab.database.write("demo") as unit:
-            auth.create_account(unit, name, full_name, role, PASSWORD)
+            auth.create_account(unit, name, full_name, role, PASSWORD, site=site)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,18 @@ from lis.db import Prepared, among
 from lis.ledger import as_fact, as_tube
 from lis.queries.common import Row, all_rows, one_row, parts
 from lis.queries.tubes import UNREPORTED
-from lis.schema import device, event, forecast, forecast_advice, forecast_tube, plate, report, run, tube
+from lis.schema import (
+    device,
+    event,
+    forecast,
+    forecast_advice,
+    forecast_score,
+    forecast_tube,
+    plate,
+    report,
+    run,
+    tube,
+)
 from lis.tube import Tube, evolve
 
 MOST_EVENTS: Final = 100_000
@@ -22,6 +33,7 @@ MOST_EVENTS: Final = 100_000
 STEPS: Final = (
     e.Sealed,
     e.Received,
+    e.Plated,
     e.Called,
     e.Concluded,
     e.RetestOrdered,
@@ -110,13 +122,14 @@ class Fact(NamedTuple):
     outcome: str
     priority: int
     due_at: datetime | None
+    actor: str = ""
 
 
 _FACTS: Final = Prepared(
     select(
         *(event.c[name] for name in ("tube_id", "kind", "at")),
         *(tube.c[name] for name in ("kind", "tier", "persons")),
-        *(event.c[name] for name in ("test", "reason", "outcome", "priority", "due_at")),
+        *(event.c[name] for name in ("test", "reason", "outcome", "priority", "due_at", "actor")),
     )
     .join(tube, tube.c.tube_id == event.c.tube_id)
     .where(
@@ -154,9 +167,10 @@ def _last_event(conn: Connection, until: datetime) -> int:
 
 
 def _fact(row: tuple[Any, ...]) -> Fact:
-    code, kind, at, tube_kind, tier, persons, test, reason, outcome, priority, due = row
+    code, kind, at, tube_kind, tier, persons, test, reason, outcome, priority, due, actor = row
     said = (test or "", reason or "", outcome or "", priority or 0)
-    return Fact(code, kind, from_text(at), tube_kind, tier, persons, *said, from_text(due) if due else None)
+    until = from_text(due) if due else None
+    return Fact(code, kind, from_text(at), tube_kind, tier, persons, *said, until, actor)
 
 
 def cyclers_used(conn: Connection, since: datetime) -> set[str]:
@@ -206,6 +220,24 @@ def forecasts(conn: Connection, since: datetime | None = None) -> list[Row]:
     """All forecasts of moments from ``since`` on, oldest first."""
     found = select(forecast).order_by(forecast.c.at, forecast.c.forecast_id)
     return all_rows(conn, found if since is None else found.where(forecast.c.at >= since))
+
+
+def anybody_waits(conn: Connection) -> bool:
+    """Whether a tube is without its report."""
+    found = select(tube.c.tube_id).where(tube.c.state.in_(UNREPORTED)).limit(1)
+    return conn.execute(found).first() is not None
+
+
+def kept_scores(conn: Connection, since: datetime | None = None) -> list[Row]:
+    """Scores of forecasts that were deleted, of moments from ``since`` on, oldest first."""
+    found = select(forecast_score).order_by(forecast_score.c.at, forecast_score.c.forecast_id)
+    return all_rows(conn, found if since is None else found.where(forecast_score.c.at >= since))
+
+
+def delete_forecasts(conn: Connection, numbers: list[int]) -> None:
+    """Delete forecasts with everything that was foreseen in them."""
+    for table in (forecast_tube, forecast_advice, forecast):
+        conn.execute(table.delete().where(table.c.forecast_id.in_(numbers)))
 
 
 def outcomes_of(conn: Connection, forecast_id: int) -> list[Row]:

@@ -66,6 +66,25 @@ def wells(conn: Connection, plate_id: str) -> list[Row]:
     return _WELLS.records(conn, which=plate_id)
 
 
+def extracted_in(conn: Connection, tube_ids: Iterable[str], before: datetime) -> dict[str, tuple[str, str]]:
+    """Tube -> (plate, well) in which its specimen was extracted last before a moment."""
+    lies: dict[str, tuple[str, str]] = {}
+    for part in parts(tube_ids):
+        found = (
+            select(plate_well.c.tube_id, plate_well.c.plate_id, plate_well.c.well)
+            .join(plate, plate.c.plate_id == plate_well.c.plate_id)
+            .where(
+                among(plate_well.c.tube_id, part),
+                plate_well.c.batch != "",
+                plate.c.state != "void",
+                plate.c.created_at < before,
+            )
+            .order_by(plate.c.created_at)
+        )
+        lies.update((row.tube_id, (row.plate_id, row.well)) for row in conn.execute(found))
+    return lies
+
+
 def runs_of_plate(conn: Connection, plate_id: str) -> list[Row]:
     """Runs that were read for a plate, oldest first."""
     found = select(run).where(run.c.plate_id == plate_id).order_by(run.c.read_at, run.c.run_id)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, or_, select, tuple_
 
 from lis.db import Prepared, among
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
-from lis.schema import amendment, event, report, tube
+from lis.schema import amendment, event, person, report, tube
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,3 +113,46 @@ def turnarounds(conn: Connection, start: str = "sampling") -> list[Turnaround]:
         on_time = row.promised_at is None or issued <= row.promised_at
         found.append(Turnaround(row.tube_id, row.tier, hours, on_time))
     return found
+
+
+UNANSWERED: Final = ("inconclusive", "invalid")
+"""Results that end the laboratory's part without an answer."""
+
+REFER_DAYS: Final = 30
+"""So long a person without an answer stands on the list for the clinician, unless a later report answers."""
+
+
+def referrals(conn: Connection, now: datetime, limit: int = PAGE) -> list[Row]:
+    """Persons whose own specimens are used up without an answer, the one reported first at the head."""
+    later = report.alias("later")
+    answered = (
+        select(later.c.report_id)
+        .where(
+            later.c.person_id == report.c.person_id,
+            later.c.issued_at >= report.c.issued_at,
+            later.c.result.not_in(UNANSWERED),
+        )
+        .exists()
+    )
+    newer = (
+        select(later.c.report_id)
+        .where(
+            later.c.person_id == report.c.person_id,
+            tuple_(later.c.issued_at, later.c.report_id) > tuple_(report.c.issued_at, report.c.report_id),
+        )
+        .exists()
+    )
+    found = (
+        select(report, person.c.name, person.c.phone_masked, person.c.document_masked)
+        .join(person, person.c.person_id == report.c.person_id)
+        .where(
+            report.c.issued_at >= now - timedelta(days=REFER_DAYS),
+            report.c.result.in_(UNANSWERED),
+            report.c.mode == "single",
+            ~answered,
+            ~newer,
+        )
+        .order_by(report.c.issued_at, report.c.report_id)
+        .limit(limit)
+    )
+    return all_rows(conn, found)

@@ -10,29 +10,42 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from lis.db import Prepared, insert_many
 from lis.schema import (
     account,
+    admin_act,
     alarm,
     amendment,
+    attempt,
+    collection_site,
     counter,
     device,
+    disclosure,
+    duty_act,
+    duty_break,
+    duty_exception,
+    duty_shift,
     enrolment,
     event,
     file,
     file_status,
     forecast,
     forecast_advice,
+    forecast_score,
     forecast_tube,
     idempotency,
+    label_act,
     person,
     plate,
     plate_well,
     pool_member,
+    print_job,
     quality_point,
     quality_target,
     reading,
     recall,
     report,
+    rule_draft,
     rulebook,
     run,
+    station,
     ticket,
     tube,
 )
@@ -122,7 +135,7 @@ def _changing(table: str, key: tuple[str, ...], names: tuple[str, ...]) -> Prepa
 
 def delete_rows(conn: Connection, table: str, key: Mapping[str, Any]) -> int:
     """Remove rows of a table of credentials; how many."""
-    target = {"ticket": ticket}[table]
+    target = {"ticket": ticket, "attempt": attempt}[table]
     return conn.execute(
         target.delete().where(*(target.c[name] == value for name, value in key.items()))
     ).rowcount
@@ -130,22 +143,35 @@ def delete_rows(conn: Connection, table: str, key: Mapping[str, Any]) -> int:
 
 _WRITABLE = {
     "account": account,
+    "admin_act": admin_act,
     "alarm": alarm,
+    "attempt": attempt,
+    "collection_site": collection_site,
     "device": device,
+    "disclosure": disclosure,
+    "duty_act": duty_act,
+    "duty_break": duty_break,
+    "duty_exception": duty_exception,
+    "duty_shift": duty_shift,
     "enrolment": enrolment,
     "file": file,
     "file_status": file_status,
     "forecast": forecast,
     "forecast_advice": forecast_advice,
+    "forecast_score": forecast_score,
     "forecast_tube": forecast_tube,
     "idempotency": idempotency,
+    "label_act": label_act,
     "plate": plate,
     "plate_well": plate_well,
+    "print_job": print_job,
     "quality_point": quality_point,
     "quality_target": quality_target,
     "reading": reading,
     "report": report,
+    "rule_draft": rule_draft,
     "rulebook": rulebook,
     "run": run,
+    "station": station,
     "ticket": ticket,
 }

@@ -75,6 +75,35 @@ def tubes_of_person(conn: Connection, person_id: str) -> list[Tube]:
     return [as_tube(row) for row in conn.execute(found)]
 
 
+@dataclass(frozen=True, slots=True)
+class Specimen:
+    """One tube in which a person is, as the person's history shows it."""
+
+    person_id: str
+    tube_id: str
+    kind: str
+    state: str
+    sampled_at: datetime | None
+    outcome: str
+    result: str
+
+
+def specimens_of(conn: Connection, person_ids: Iterable[str]) -> dict[str, list[Specimen]]:
+    """Person -> every tube in which the person is, newest first."""
+    names = ("tube_id", "kind", "state", "sampled_at", "outcome", "result")
+    specimens: dict[str, list[Specimen]] = defaultdict(list)
+    for part in parts(person_ids):
+        found = (
+            select(tube_person.c.person_id, *(tube.c[name] for name in names))
+            .join(tube, tube.c.tube_id == tube_person.c.tube_id)
+            .where(among(tube_person.c.person_id, part))
+            .order_by(tube_person.c.person_id, tube.c.sampled_at.desc(), tube.c.tube_id)
+        )
+        for row in conn.execute(found):
+            specimens[row.person_id].append(Specimen(*row))
+    return specimens
+
+
 def occupied(conn: Connection, racks: Collection[str]) -> dict[tuple[str, str], str]:
     """(rack, position) -> tube, for the places of ``racks`` that still hold one."""
     places: dict[tuple[str, str], str] = {}
@@ -153,7 +182,7 @@ def find_tubes(conn: Connection, text: str, limit: int = PAGE) -> list[Tube]:
 
 
 def worklist(conn: Connection, name: str, *, limit: int = PAGE, after: int = 0) -> list[Tube]:
-    """The tubes of a worklist, most urgent first: priority, then time left.
+    """The tubes of a worklist, most urgent first: priority, then time left; a review by time left alone.
 
     Raises:
         KeyError: if there is no such worklist.
@@ -162,7 +191,9 @@ def worklist(conn: Connection, name: str, *, limit: int = PAGE, after: int = 0) 
     found: Select[Any] = select(*_TUBE).where(tube.c.state.in_(states))
     if name == "plate":
         found = found.where(tube.c.kind != "unknown")
-    ordered = found.order_by(tube.c.priority.desc(), tube.c.due_at, tube.c.tube_id)
+    # a retest is pressing at the bench; once it waits for a signature only the promise counts
+    urgent = () if name in {"review", "release"} else (tube.c.priority.desc(),)
+    ordered = found.order_by(*urgent, tube.c.due_at, tube.c.tube_id)
     return [as_tube(row) for row in conn.execute(ordered.limit(limit).offset(after))]
 
 
@@ -178,6 +209,12 @@ def count_in_states(conn: Connection, *states: TubeState) -> dict[str, int]:
     """How many tubes stand in each of these states; reads only their part of the index."""
     found = select(tube.c.state, func.count()).where(tube.c.state.in_(states)).group_by(tube.c.state)
     return {row.state: row[1] for row in conn.execute(found)}
+
+
+def count_results(conn: Connection, state: TubeState, result: str) -> int:
+    """How many tubes of a state have come to this result."""
+    found = select(func.count()).select_from(tube).where(tube.c.state == state, tube.c.result == result)
+    return int(conn.execute(found).scalar_one())
 
 
 def oldest_unreported(conn: Connection) -> datetime | None:

@@ -43,25 +43,28 @@ class OpenTally(NamedTuple):
 
 _TALLIES: Final = Prepared(
     select(
-        tube.c.state,
         tube.c.tier,
         func.count(),
         func.sum(case((tube.c.promised_at < bindparam("moment"), 1), else_=0)),
         func.sum(case((tube.c.promised_at < bindparam("limit"), 1), else_=0)),
         func.min(tube.c.promised_at),
     )
-    .where(among(tube.c.state, "states"), tube.c.kind != TubeKind.POOL.value)
-    .group_by(tube.c.state, tube.c.tier)
+    .where(tube.c.state == bindparam("standing"), tube.c.kind != TubeKind.POOL.value)
+    .group_by(tube.c.tier)
 )
 
 
 def open_tallies(conn: Connection, now: datetime, limit: datetime) -> list[OpenTally]:
-    """Tubes that wait, by state and tier; answered from one index, whatever the laboratory has stored."""
-    rows = _TALLIES.rows(conn, states=list(WAITING), moment=now, limit=limit)
-    return [
-        OpenTally(state, tier, tubes, int(late), int(soon) - int(late), from_text(first) if first else None)
-        for state, tier, tubes, late, soon, first in rows
-    ]
+    """Tubes that wait, by state and tier; answered from one index, whatever the laboratory has stored.
+
+    One question a state: grouped by both at once, SQLite sorts all that waits and takes twice as long.
+    """
+    found = []
+    for state in WAITING:
+        for tier, tubes, late, soon, first in _TALLIES.rows(conn, standing=state, moment=now, limit=limit):
+            earliest = from_text(first) if first else None
+            found.append(OpenTally(state, tier, tubes, int(late), int(soon) - int(late), earliest))
+    return found
 
 
 class Happened(NamedTuple):

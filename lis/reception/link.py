@@ -33,6 +33,7 @@ from instruments.bridge import (
 )
 from instruments.door import Applicant, Door
 from instruments.listener import Listeners, Station
+from instruments.notices import HEARD
 from lis import config, errors, laboratory, queries
 from lis.clock import to_text
 from lis.errors import Invalid, LisError, StorageFull
@@ -345,8 +346,8 @@ class Reception:
     def _audit(self, event: BridgeEvent) -> None:
         """Events of the bridge that concern a person become alarms, the same words once in a while."""
         now = time.monotonic()
-        if event.kind == "hello" and event.device:
-            self._greeted(event.device, event.detail)
+        if event.kind in {"hello", HEARD} and event.device:
+            self._heard(event.device, event.detail)
             return
         if event.kind in QUIET or now < self._said.get(event, 0.0):
             return
@@ -362,12 +363,12 @@ class Reception:
             self._owe(code, subject, event.detail)
             self._kept.put(OWING)
 
-    def _greeted(self, device: str, agent: str) -> None:
+    def _heard(self, device: str, agent: str) -> None:
         try:
             with self.lab.database.write("bridge") as unit:
-                devices.greeted(unit, device, agent)
+                devices.heard(unit, device, agent)
         except LisError as error:
-            log.warning("the greeting of %s could not be noted: %s", device, error.sentence)
+            log.warning("that %s was heard could not be noted: %s", device, error.sentence)
 
     def _owe(self, code: str, subject: str, sentence: str) -> None:
         """Remember an alarm until the database takes it: the first of its kind about its subject."""

@@ -271,6 +271,7 @@ def set_serial(unit: Unit, name: str, serial: str) -> None:
     _note(unit, name, "serial", f"{serial.strip() or '(that of its next file)'}, before {before or '(none)'}")
 
 
-def greeted(unit: Unit, name: str, agent: str) -> None:
-    """Remember when an agent was last heard of, and its version."""
-    queries.update_row(unit.conn, "device", {"name": name}, last_seen_at=unit.now, agent=agent)
+def heard(unit: Unit, name: str, agent: str = "") -> None:
+    """Remember when an agent was last heard of; its version, where it said it."""
+    said = {"agent": agent} if agent else {}
+    queries.update_row(unit.conn, "device", {"name": name}, last_seen_at=unit.now, **said)

@@ -17,7 +17,7 @@ from scheduler.jobs import Expected, Job, ScheduleError
 from scheduler.plates import CONTROLS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from lis.db import Unit
     from lis.ledger import Recorded
@@ -35,13 +35,17 @@ JOBS_CONSIDERED = 4000
 
 @dataclass(frozen=True, slots=True)
 class WellOrder:
-    """What was pipetted into one well by hand: a tube or a control, for some or all targets."""
+    """What was pipetted into one well by hand: a tube or a control, for some or all targets.
+
+    ``rna`` says that it is eluate of an earlier plate, which no extraction batch of this plate can spoil.
+    """
 
     well: str
     tube: str = ""
     control: str = ""
     targets: tuple[str, ...] = ()
     batch: str = ""
+    rna: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,43 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder, expected: Sequence[Ex
             would be overwritten or is missing.
         Invalid: a code, a well or a template is malformed.
     """
+    made = _draft(unit, rules, order, expected)
+    # apply
+    queries.keep_rules(unit.conn, [rules.assay_file(made.assay)], unit.now)
+    row = _plate_row(unit, made.plate_id, made.template, made.assay, order.lot)
+    queries.insert_rows(unit.conn, "plate", [row])
+    queries.insert_rows(unit.conn, "plate_well", made.rows)
+    ledger.append(unit, made.facts)
+    return made.plate_id
+
+
+UNNAMED: Final = "(new plate)"
+"""What a plate is called in sentences before it has a code."""
+
+
+def check(unit: Unit, rules: Rulebook, order: PlateOrder) -> None:
+    """Refuse what :func:`create` would refuse, and make nothing.
+
+    Raises:
+        Refused, Invalid: as :func:`create`.
+    """
+    _draft(unit, rules, replace(order, barcode=""), (), UNNAMED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A plate that may be made: its wells, and what happens to its tubes."""
+
+    plate_id: str
+    template: PlateTemplate
+    assay: AssayRules
+    rows: list[Row]
+    facts: list[Recorded]
+
+
+def _draft(
+    unit: Unit, rules: Rulebook, order: PlateOrder, expected: Sequence[Expected], name: str = ""
+) -> _Draft:
     # gather
     template = rules.template(order.template)
     plan = None if order.wells else propose(unit, rules, order, expected)
@@ -137,7 +178,7 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder, expected: Sequence[Ex
         raise Refused(
             "NOTHING_TO_PLATE", f"No plate now ({plan.reason}); ask again at {plan.until:%H:%M} UTC."
         )
-    plate_id = barcodes.parse(order.barcode, barcodes.PLATE) if order.barcode else _next_code(unit)
+    plate_id = name or (barcodes.parse(order.barcode, barcodes.PLATE) if order.barcode else _next_code(unit))
     if queries.plate_row(unit.conn, plate_id) is not None:
         raise Refused(
             "PLATE_EXISTS",
@@ -148,23 +189,68 @@ def create(unit: Unit, rules: Rulebook, order: PlateOrder, expected: Sequence[Ex
     assay = rules.assay(plan.assay if plan else order.assay or rules.default_assay)
     rows = _by_plan(plate_id, plan) if plan else _by_hand(plate_id, template, assay, order.wells)
     tubes = ledger.tubes(unit.conn, [row["tube_id"] for row in rows if row["tube_id"]])
+    _set_tests(rows, tubes, {well.well for well in order.wells if well.rna})
     facts: dict[str, Recorded] = {}
     for row in rows:
         code = row["tube_id"]
         if code and code not in facts:
-            tube = tubes[code]
-            if tube.state not in FILLABLE:
-                raise Refused("NOT_PLATABLE", illegal_sentence(tube, e.Plated), tube=code, state=tube.state)
-            facts[code] = (code, e.Plated(plate_id, str(row["well"]), assay.id, tube.test))
-        row["test"] = tubes[code].test if code else ""
+            _check_tube_of(tubes[code], assay)
+            facts[code] = (code, e.Plated(plate_id, str(row["well"]), assay.id, tubes[code].test))
     _check_controls(plate_id, assay, rows)
     _check_kits(_second_kits(unit, rules, tubes.values()), assay)
-    # apply
-    queries.keep_rules(unit.conn, [rules.assay_file(assay)], unit.now)
-    queries.insert_rows(unit.conn, "plate", [_plate_row(unit, plate_id, template, assay, order.lot)])
-    queries.insert_rows(unit.conn, "plate_well", rows)
-    ledger.append(unit, facts.values())
-    return plate_id
+    return _Draft(plate_id, template, assay, rows, list(facts.values()))
+
+
+def _set_tests(rows: Iterable[Row], tubes: Mapping[str, Tube], rna: Collection[str]) -> None:
+    """Which test each well is for; RNA of an earlier plate is of no extraction batch of this one."""
+    for row in rows:
+        tube = tubes.get(row["tube_id"] or "")
+        row["test"] = tube.test if tube else ""
+        if row["well"] in rna:
+            row["batch"] = ""
+
+
+def _check_tube_of(tube: Tube, assay: AssayRules) -> None:
+    """Whether a tube may stand on a plate of this assay now."""
+    if tube.state not in FILLABLE:
+        raise Refused("NOT_PLATABLE", illegal_sentence(tube, e.Plated), tube=tube.tube_id, state=tube.state)
+    if tube.open_aliquots:
+        raise Refused(
+            "ALIQUOTS_OPEN",
+            f"Pool {tube.tube_id} still waits for {tube.open_aliquots} aliquots to be confirmed by scan. "
+            "Finish its worklist first.",
+            tube=tube.tube_id,
+        )
+    if tube.tests and tube.test != SECOND_KIT and tube.assay and tube.assay != assay.id:
+        raise Refused(
+            "OTHER_ASSAY",
+            f"Tube {tube.tube_id} is retested with {tube.assay}; this plate is of {assay.id}. "
+            "Put it on a plate of its own assay.",
+            tube=tube.tube_id,
+            assay=tube.assay,
+        )
+
+
+def jobs_of(unit: Unit, rules: Rulebook, tubes: Iterable[str]) -> dict[str, Job]:
+    """Tube -> its job as the scheduler sees it: why it waits, until when, with which assay."""
+    found = ledger.tubes(unit.conn, tubes)
+    kits = _second_kits(unit, rules, found.values())
+    return {code: _job(tube, rules, kits.get(code, ())) for code, tube in found.items()}
+
+
+def candidate(unit: Unit, rules: Rulebook, scanned: str, assay_id: str) -> Job:
+    """The job of a tube that somebody wants on the next plate.
+
+    Raises:
+        Invalid: the code has not the shape of a tube or pool. NotFound: nobody knows it.
+        Refused: it cannot be plated now, or not with this assay.
+    """
+    tube = ledger.known(unit.conn, barcodes.parse(scanned, barcodes.TUBE, barcodes.POOL))
+    assay = rules.assay(assay_id or rules.default_assay)
+    _check_tube_of(tube, assay)
+    kits = _second_kits(unit, rules, [tube])
+    _check_kits(kits, assay)
+    return _job(tube, rules, kits.get(tube.tube_id, ()))
 
 
 def _plate_row(

@@ -30,9 +30,6 @@ DAY: Final = timedelta(hours=24)
 SOON: Final = timedelta(hours=2)
 """A tube with less time left than this is at risk."""
 
-SILENT: Final = timedelta(minutes=10)
-"""An instrument that was not heard for longer is told of; its agent speaks every few seconds."""
-
 SPAN: Final = 2000
 """Events of the log that are read at once, so that no question takes long."""
 
@@ -119,7 +116,9 @@ def _hours(start: datetime | None, end: datetime | None) -> float:
 # -- the message ----------------------------------------------------------------------------------
 
 
-def message(conn: Connection, rules: Rulebook, day: Day, now: datetime, midnight: datetime) -> dict[str, Any]:
+def message(
+    conn: Connection, rules: Rulebook, day: Day, now: datetime, midnight: datetime, silent: timedelta
+) -> dict[str, Any]:
     """Everything the wall shows, without a word about any person.
 
     Args:
@@ -128,6 +127,7 @@ def message(conn: Connection, rules: Rulebook, day: Day, now: datetime, midnight
         day: read on already.
         now: the moment of the message.
         midnight: when today began at the laboratory.
+        silent: an instrument that was not heard for longer is told of.
     """
     tallies = queries.open_tallies(conn, now, now + SOON)
     waiting = [one for one in tallies if one.state != "awaiting_recollection"]
@@ -143,7 +143,7 @@ def message(conn: Connection, rules: Rulebook, day: Day, now: datetime, midnight
         "positivity": _positivity(day.reported),
         "forecast": _forecast(conn),
         "next": _next(conn),
-        "instruments": _instruments(conn, now),
+        "instruments": _instruments(conn, now, silent),
         "alarms": queries.queue_depths(conn)["alarms"],
     }
 
@@ -222,15 +222,15 @@ def _next(conn: Connection) -> list[dict[str, Any]]:
     ]
 
 
-def _instruments(conn: Connection, now: datetime) -> list[dict[str, Any]]:
+def _instruments(conn: Connection, now: datetime, silent: timedelta) -> list[dict[str, Any]]:
     """Every enrolled instrument and when it was heard last; the silent ones first."""
+
+    def is_silent(seen: datetime | None) -> bool:
+        return seen is None or now - seen > silent
+
     found = [
-        {"name": row["name"], "seen": row["last_seen_at"], "silent": _silent(row["last_seen_at"], now)}
+        {"name": row["name"], "seen": row["last_seen_at"], "silent": is_silent(row["last_seen_at"])}
         for row in queries.devices(conn)
         if row["revoked_at"] is None and row["public_key"]
     ]
     return sorted(found, key=lambda one: (not one["silent"], one["name"]))
-
-
-def _silent(seen: datetime | None, now: datetime) -> bool:
-    return seen is None or now - seen > SILENT

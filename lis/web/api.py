@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
@@ -13,12 +14,14 @@ from lis import barcodes, ledger, printing, queries
 from lis.db import Unit
 from lis.errors import Invalid, NotFound
 from lis.laboratory import report_view
+from lis.privacy import last_digits
 from lis.rulebook import Rulebook
-from lis.services import amendments, capacity, pools, receiving, reports, storage
+from lis.services import amendments, capacity, disclosure, pools, receiving, reports, sites, storage
 from lis.tube import Tube
 from lis.web.commands import Answer, Asked, Caller, reply
 from lis.web.payloads import (
     AmendIn,
+    BatchIn,
     PersonIn,
     Persons,
     PlaceIn,
@@ -33,6 +36,7 @@ from lis.web.payloads import (
     entry_json,
     file_json,
     listed,
+    masked_name,
     person_json,
     reading_json,
     report_json,
@@ -52,7 +56,8 @@ MOST_ROWS = 500
 def register_tubes(orders: Tubes, asked: Asked) -> Response:
     """Put one tube or many into use, with their persons, sealed if wished; all of them or none."""
     many: list[TubeOrder] = listed(orders)
-    data = [order.data() for order in many]
+    who = asked.identity
+    data = [replace(order.data(), site=sites.own_site(who, order.site)) for order in many]
 
     def act(unit: Unit) -> Any:
         after = receiving.register(unit, asked.lab.vault, asked.lab.rules, data)
@@ -67,15 +72,23 @@ def bind_persons(barcode: str, persons: Persons, asked: Asked) -> Response:
     """Bind one person or several to the next free places of a tube."""
     many: list[PersonIn] = listed(persons)
     data = [person.data() for person in many]
-    return asked.write(
-        "register", lambda unit: tube_json(receiving.bind(unit, asked.lab.vault, barcode, data)), 201
-    )
+
+    def act(unit: Unit) -> dict[str, Any]:
+        sites.must_be_own(unit.conn, asked.identity, [barcode])
+        return tube_json(receiving.bind(unit, asked.lab.vault, barcode, data))
+
+    return asked.write("register", act, 201)
 
 
 @router.post("/tubes/{barcode}/seal", tags=["tubes"])
 def seal_tube(barcode: str, order: SealOrder, asked: Asked) -> Response:
     """Close a tube at the collection site."""
-    return asked.write("register", lambda unit: tube_json(receiving.seal(unit, barcode, order.reason)))
+
+    def act(unit: Unit) -> dict[str, Any]:
+        sites.must_be_own(unit.conn, asked.identity, [barcode])
+        return tube_json(receiving.seal(unit, barcode, order.reason))
+
+    return asked.write("register", act)
 
 
 @router.post("/receipts", tags=["tubes"])
@@ -149,11 +162,10 @@ def tube_document(asked: Caller, conn: Connection, barcode: str) -> dict[str, An
     tube = ledger.known(conn, barcode)
     ids = queries.persons_in(conn, tube.tube_id)
     people = queries.people(conn, ids)
-    full = asked.identity.may("person")
     history = ledger.history(conn, tube.tube_id)
     return tube_json(tube) | {
         "history": [entry_json(entry) for entry in history],
-        "people": [person_json(people[one], full=full) for one in ids],
+        "people": [person_json(people[one], full=False) for one in ids],
         "readings": [reading_json(row) for row in queries.readings_of_tube(conn, tube.tube_id)],
         "members": queries.pool_members(conn, [tube.tube_id])[tube.tube_id],
         "reports": [report_json(row) for row in queries.reports_of_tube(conn, tube.tube_id)],
@@ -178,7 +190,7 @@ def get_worklist(
     limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = queries.PAGE,
     after: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
-    """One of receive, plate, retest, recollect, review, release, hold, quarantine; most urgent first."""
+    """One of receive, plate, retest, recollect, refer, review, release, hold, quarantine; urgent first."""
     return asked.read("look", lambda conn: worklist_document(conn, name, limit, after, asked))
 
 
@@ -187,8 +199,12 @@ def worklist_document(conn: Connection, name: str, limit: int, after: int, asked
     if name == "quarantine":
         files = queries.files(conn, "quarantined", limit=limit)
         return {"name": name, "files": [file_json(row) for row in files], "tubes": [], "next": None}
+    if name == "refer":
+        rows = queries.referrals(conn, asked.lab.database.clock.now(), limit)
+        people = [referral_json(row) for row in rows]
+        return {"name": name, "referrals": people, "tubes": [], "next": None}
     if name not in queries.WORKLISTS:
-        known = ", ".join([*queries.WORKLISTS, "quarantine"])
+        known = ", ".join([*queries.WORKLISTS, "refer", "quarantine"])
         raise NotFound("WORKLIST_UNKNOWN", f"There is no worklist {name[:40]}. Known: {known}.")
     tubes = queries.worklist(conn, name, limit=limit, after=after)
     found: dict[str, Any] = {"name": name, "next": after + limit if len(tubes) == limit else None}
@@ -196,14 +212,21 @@ def worklist_document(conn: Connection, name: str, limit: int, after: int, asked
         tubes = [tube for tube in tubes if reports.missing_signatures(tube, asked.lab.rules) == 0]
     found["tubes"] = [tube_json(tube) for tube in tubes]
     if name == "recollect":
-        full = asked.identity.may("person")
-        found["recalls"] = [recall_json(row, full=full) for row in queries.open_recalls(conn, limit)]
+        found["recalls"] = [recall_json(row) for row in queries.open_recalls(conn, limit)]
     return found
 
 
-def recall_json(row: Any, *, full: bool) -> dict[str, Any]:
-    """One person to call back."""
-    masked = person_json({**row, "document_type": ""}, full=full)
+def referral_json(row: Any) -> dict[str, Any]:
+    """One person whose specimens are used up without an answer, masked: a clinician must decide."""
+    masked = person_json({**row, "document_type": ""}, full=False)
+    kept = {name: masked[name] for name in ("person_id", "name", "document", "phone")}
+    told = {"tube": row["tube_id"], "report": row["report_id"], "result": row["result"]}
+    return {**told, **kept, "reported_at": row["issued_at"]}
+
+
+def recall_json(row: Any) -> dict[str, Any]:
+    """One person to call back, masked; ``POST /persons/{person_id}/contact`` opens whom to call."""
+    masked = person_json({**row, "document_type": ""}, full=False)
     kept = {name: masked[name] for name in ("person_id", "name", "document", "phone")}
     return {
         "tube": row["tube_id"],
@@ -243,6 +266,17 @@ def release_reports(order: ReleaseIn, asked: Asked) -> Response:
 
     def act(unit: Unit) -> dict[str, Any]:
         issued = reports.release(unit, asked.lab.rules, order.tubes)
+        return {"tubes": {tube: list(numbers) for tube, numbers in issued.reports.items()}}
+
+    return asked.write("release", act)
+
+
+@router.post("/reports/release-negatives", tags=["reports"])
+def release_negatives(order: BatchIn, asked: Asked) -> Response:
+    """Sign and release the negatives named, all of them or none; each must meet every written rule."""
+
+    def act(unit: Unit) -> dict[str, Any]:
+        issued = reports.release_negatives(unit, asked.lab.rules, order.tubes)
         return {"tubes": {tube: list(numbers) for tube, numbers in issued.reports.items()}}
 
     return asked.write("release", act)
@@ -317,13 +351,38 @@ def get_report(
     language: str = "both",
     accept: Annotated[str, Header()] = "",
 ) -> Response:
-    """A report as JSON, or as PDF with ``format=pdf`` or ``Accept: application/pdf``."""
+    """A report as JSON, or as PDF with ``format=pdf`` or ``Accept: application/pdf``.
+
+    As issued, with the person's name, for those who may see persons: that is written down. Others get the
+    JSON with the name masked, and no PDF.
+    """
     asked.identity.must("look")
     if format not in {"", "json", "pdf"}:
         raise Invalid("FORMAT", "A report comes as json or pdf.")
+    as_pdf = format == "pdf" or (not format and PDF in accept)
+    if as_pdf:
+        asked.identity.must("person")
     view = report_view(asked.lab, report_id)
-    if format == "pdf" or (not format and PDF in accept):
+    if not asked.identity.may("person"):
+        return reply(printing.as_json(masked_view(view)))
+    body = printing.as_pdf(view, language) if as_pdf else b""  # type: ignore[arg-type]  # as_pdf checks it
+    with asked.lab.database.write(asked.identity.name) as unit:
+        disclosure.disclose(
+            unit, "report", report_id, "pdf" if as_pdf else "json", [_person_of(unit, report_id)]
+        )
+    if as_pdf:
         name = f'inline; filename="{view.report_id}.pdf"'
-        body = printing.as_pdf(view, language)  # type: ignore[arg-type]  # as_pdf checks it
         return Response(body, 200, {"Content-Disposition": name, "Cache-Control": "no-store"}, PDF)
     return reply(printing.as_json(view))
+
+
+def _person_of(unit: Unit, report_id: str) -> str:
+    row = queries.report_row(unit.conn, report_id)
+    return str(row["person_id"]) if row else ""
+
+
+def masked_view(view: printing.ReportView) -> printing.ReportView:
+    """A report without what tells who the person is."""
+    return replace(
+        view, person_name=masked_name(view.person_name), document_masked=last_digits(view.document_masked)
+    )

@@ -1,4 +1,4 @@
-"""The API around the bench: sign-in, alarms, look-up of persons, health, metrics, verification."""
+"""The API around the bench: alarms, look-up of persons, health, metrics, verification."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import shutil
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import Connection
 from starlette.responses import JSONResponse, Response
 
-from lis import db, laboratory, queries
+from lis import db, laboratory, ledger, queries
 from lis.clock import to_text
 from lis.db import Unit
 from lis.errors import LisError, NotFound
 from lis.laboratory import Laboratory
 from lis.privacy import document_number
-from lis.services import inbox
-from lis.web.commands import Asked, identify, reply
-from lis.web.payloads import DocumentIn, SignInIn, person_json, tube_json
-from lis.web.sessions import Sessions
+from lis.services import disclosure, inbox
+from lis.web.commands import Asked, Caller, reply
+from lis.web.payloads import DocumentIn, WhyIn, person_json, tube_json
 
 log = logging.getLogger(__name__)
 
@@ -29,46 +28,6 @@ open_router = APIRouter()
 
 LITTLE_SPACE = 256 * 1024 * 1024
 """Free bytes below which the server is not ready."""
-
-
-@router.post("/sign-in", tags=["account"])
-def sign_in(order: SignInIn, request: Request) -> Response:
-    """A sign-in: the secret for ``Authorization: Bearer``, also set as cookie, and the CSRF token."""
-    sessions: Sessions = request.app.state.sessions
-    signed = sessions.sign_in(order.name, order.password)
-    who = signed.identity
-    answer = reply(
-        {
-            "token": signed.secret,
-            "csrf": who.csrf,
-            "name": who.name,
-            "full_name": who.full_name,
-            "role": who.role.value,
-        }
-    )
-    sessions.set_cookie(answer, signed.secret)
-    return answer
-
-
-@router.post("/sign-out", tags=["account"])
-async def sign_out(request: Request) -> Response:
-    """End this sign-in at once."""
-    identity = await identify(request)
-    sessions: Sessions = request.app.state.sessions
-    secret, _ = sessions.secret_of(request)
-    await run_in_threadpool(sessions.sign_out, secret, identity.name)
-    answer = reply({"signed_out": True})
-    answer.delete_cookie(sessions.cookie, path="/", secure=request.app.state.lab.settings.secure_cookies)
-    return answer
-
-
-@router.get("/me", tags=["account"])
-def who_am_i(asked: Asked) -> Response:
-    """Name and role of the caller."""
-    who = asked.identity
-    return reply(
-        {"name": who.name, "full_name": who.full_name, "role": who.role.value, "purpose": who.purpose}
-    )
 
 
 # -- alarms and persons --------------------------------------------------------------------------
@@ -107,36 +66,97 @@ def find_person(order: DocumentIn, asked: Asked, request: Request) -> Response:
     with asked.lab.database.read() as conn:
         row = queries.person_by_fingerprint(conn, fingerprint)
         tubes = queries.tubes_of_person(conn, row["person_id"]) if row else []
-    _looked(request, asked.identity.name, "search", row["person_id"] if row else "nobody")
+    _disclose(request, asked, "search", "document", order.reason, [row["person_id"]] if row else [])
     if row is None:
         raise NotFound("PERSON_UNKNOWN", "Nobody with this document was registered here. Check the number.")
     return reply({"person": person_json(row, full=True), "tubes": [tube_json(tube) for tube in tubes]})
 
 
 @router.post("/persons/{person_id}/contact", tags=["persons"])
-def open_contact(person_id: str, asked: Asked, request: Request) -> Response:
-    """Name, document and phone of a person in clear, to call them back; logged and counted."""
-    asked.identity.must("person")
+def open_contact(person_id: str, order: WhyIn, asked: Asked, request: Request) -> Response:
+    """Name, document and phone of a person in clear, to call them back; written down.
+
+    Who works at a collection site calls the persons of that site, as long as a new swab is awaited.
+    """
+    asked.identity.must("call")
     with asked.lab.database.read() as conn:
         row = queries.people(conn, [person_id]).get(person_id)
-    _looked(request, asked.identity.name, "contact", person_id[:40])
+        if asked.identity.site and not queries.waiting_at(conn, asked.identity.site, person_id):
+            row = None
     if row is None:
         raise NotFound("PERSON_UNKNOWN", "No such person was registered here.")
-    vault = asked.lab.vault
-    return reply(
-        {
-            "person_id": person_id,
-            "name": row["name"],
-            "document_type": row["document_type"],
-            "document": vault.open(row["document_sealed"]),
-            "phone": vault.open(row["phone_sealed"]),
+    _disclose(request, asked, "contact", "call-back", order.reason, [person_id])
+    return reply(in_clear(asked.lab, row))
+
+
+@router.post("/tubes/{barcode}/unmask", tags=["persons"])
+def unmask_tube(barcode: str, order: WhyIn, asked: Asked, request: Request) -> Response:
+    """The persons of a tube in clear, for a reason; who, when and why are written down first."""
+    asked.identity.must("unmask")
+    with asked.lab.database.read() as conn:
+        tube = ledger.known(conn, barcode)
+        ids = queries.persons_in(conn, tube.tube_id)
+        rows = queries.people(conn, ids)
+    _disclose(request, asked, "unmask", tube.tube_id, order.reason, ids)
+    return reply({"tube": tube.tube_id, "people": [in_clear(asked.lab, rows[one]) for one in ids]})
+
+
+def in_clear(lab: Laboratory, row: queries.Row) -> dict[str, Any]:
+    """A person with nothing masked."""
+    return {
+        "person_id": row["person_id"],
+        "name": row["name"],
+        "document_type": row["document_type"],
+        "document": lab.vault.open(row["document_sealed"]),
+        "phone": lab.vault.open(row["phone_sealed"]),
+    }
+
+
+def _disclose(
+    request: Request, asked: Caller, act: disclosure.Act, subject: str, reason: str, ids: list[str]
+) -> None:
+    """Written down and committed before anything is shown."""
+    with asked.lab.database.write(asked.identity.name) as unit:
+        disclosure.disclose(unit, act, subject, reason, ids)
+    request.app.state.metrics.lookups.labels(act).inc()
+    log.info("personal data shown: %s of %s by %s", act, ", ".join(ids) or "nobody", asked.identity.name)
+
+
+@router.get("/calls", tags=["persons"])
+def list_calls(asked: Asked) -> Response:
+    """Persons to call back, most urgent first, names masked; of the own site for those who work at one."""
+    return asked.read("call", lambda conn: {"calls": calls_document(asked, conn)})
+
+
+def calls_document(asked: Caller, conn: Connection) -> list[dict[str, Any]]:
+    """Who is to be called back. Why is no business of a collection site: it would tell a result."""
+    sees = asked.identity.may("look")
+    found = []
+    for row in queries.recalls_of_site(conn, asked.identity.site):
+        masked = person_json({**row, "document_type": ""}, full=False)
+        one = {name: masked[name] for name in ("person_id", "name", "document", "phone")}
+        one |= {
+            "tube": row["tube_id"],
+            "site": row["site"],
+            "due": row["due_at"],
+            "opened_at": row["opened_at"],
         }
+        found.append(one | ({"reason": row["reason"]} if sees else {}))
+    return found
+
+
+@router.get("/disclosures", tags=["persons"])
+def list_disclosures(
+    asked: Asked,
+    actor: Annotated[str, Query(max_length=80)] = "",
+    person: Annotated[str, Query(max_length=40)] = "",
+    after: Annotated[int, Query(ge=0)] = 0,
+) -> Response:
+    """Who saw personal data in clear, or took data out: newest first, of one account or about one person."""
+    return asked.read(
+        "disclosures",
+        lambda conn: {"disclosures": queries.disclosures(conn, actor=actor, person_id=person, after=after)},
     )
-
-
-def _looked(request: Request, actor: str, how: str, person_id: str) -> None:
-    request.app.state.metrics.lookups.labels(how).inc()
-    log.info("personal data looked up: %s by %s (%s)", person_id, actor, how)
 
 
 # -- open to anybody -----------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def get_fit(asked: Asked) -> Response:
     now = asked.lab.database.clock.now()
 
     def ask(conn: Any) -> dict[str, Any]:
-        learned = capacity.learned(conn, asked.lab.rules, now)
+        learned = capacity.learned(conn, asked.lab.rules, now, asked.lab.zone)
         return {"parameters": [capacity.fit_json(fit) for fit in learned.fits]}
 
     return asked.read("look", ask)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from lis import queries
+from lis import ledger, queries
 from lis.auth import Role
 from lis.db import Unit
 from lis.errors import Invalid, NotFound
@@ -22,6 +23,7 @@ from lis.web.commands import Asked, Caller, digest_of
 from lis.web.live import foresight_json
 from lis.web.payloads import CorrectLoadIn, LoadIn, PlateIn, ReasonIn, RetryIn, file_json, plate_json
 from scheduler.fill import Wait
+from scheduler.jobs import Job, Stage
 
 UPLOAD = "upload:"
 """Prefix of the sender of a file that a person handed over without naming a cycler."""
@@ -50,16 +52,70 @@ def plate_proposal(asked: Caller, conn: Connection, order: PlateOrder) -> dict[s
         {"plate": one.plate_id, "assay": one.assay, **foresight_json(one)} for one in running if one.outlook
     ]
     template = asked.lab.rules.template(order.template)
+    about = {"size": template.size, "template": template.id, "coming": coming}
+    about["controls"] = [
+        {"well": well, "kind": kind, "batch": template.batch(well)} for kind, well in template.controls
+    ]
     if isinstance(plan, Wait):
-        wait = {"wait": plan.reason, "until": plan.until, "wells": []}
-        return wait | {"size": template.size, "template": template.id, "coming": coming}
+        return about | {"wait": plan.reason, "until": plan.until, "wells": [], "jobs": {}}
+    jobs = plates.jobs_of(unit, asked.lab.rules, plan.tubes)
+    kinds = {code: tube.kind.value for code, tube in ledger.tubes(conn, plan.tubes).items()}
     wells = [
-        {"well": well.well, "tube": well.tube, "control": well.control, "batch": well.batch}
+        {
+            "well": well.well,
+            "tube": well.tube,
+            "control": well.control,
+            "batch": well.batch,
+            "rna": well.tube is not None and well.batch is None,
+            "kind": kinds.get(well.tube or "", ""),
+        }
         for well in plan.wells
         if well.tube or well.control
     ]
     made = {"wait": "", "assay": plan.assay, "wells": wells, "reasons": plan.reasons}
-    return made | {"size": template.size, "template": template.id, "coming": coming}
+    told = {code: job_json(job, unit.now) for code, job in jobs.items()}
+    return about | made | {"closed_by": plan.closed_by, "jobs": told}
+
+
+def job_json(job: Job, now: datetime) -> dict[str, Any]:
+    """Why a tube wants a well, and until when; ``due_hours`` is negative when it is late."""
+    return {
+        "tube": job.tube,
+        "assay": job.assay,
+        "reason": job.reason,
+        "due": job.due,
+        "due_hours": round((job.due - now).total_seconds() / 3600, 1),
+        "priority": job.priority,
+        "persons": job.persons,
+        "tier": job.tier,
+        "rna": job.step == Stage.RE_AMPLIFY,
+    }
+
+
+@router.get("/plates/candidate", tags=["plates"])
+def plate_candidate(
+    asked: Asked, tube: Annotated[str, Query(max_length=80)], assay: Annotated[str, Query(max_length=80)] = ""
+) -> Response:
+    """Whether a scanned tube may go onto the next plate of an assay, and why it waits; else the refusal."""
+
+    def ask(conn: Connection) -> dict[str, Any]:
+        unit = asked.looking(conn)
+        job = plates.candidate(unit, asked.lab.rules, tube, assay)
+        return job_json(job, unit.now) | {"kind": ledger.known(conn, job.tube).kind.value}
+
+    return asked.read("plate", ask)
+
+
+@router.post("/plates/check", tags=["plates"])
+def check_plate(order: PlateIn, asked: Asked) -> Response:
+    """Refuse what making this plate would refuse; makes nothing."""
+    data = order.data()
+
+    def ask(conn: Connection) -> dict[str, Any]:
+        plates.check(asked.looking(conn), asked.lab.rules, data)
+        return {"ok": True, "tubes": len({well.tube for well in data.wells if well.tube})}
+
+    return asked.read("plate", ask)
 
 
 @router.post("/plates", status_code=201, tags=["plates"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,35 +17,84 @@ from lis.errors import LisError, NotSignedIn
 from lis.laboratory import Laboratory
 from lis.web import (
     api,
+    api_account,
+    api_accounts,
     api_admin,
+    api_administration,
     api_capacity,
+    api_curves,
+    api_duty,
+    api_labels,
     api_plates,
     api_pools,
     api_quality,
     api_registers,
+    api_rules,
+    api_sheets,
     api_simulations,
     api_stations,
     exporting,
     live,
     metrics,
     pages,
+    pages_admin,
     pages_bench,
     pages_capacity,
     pages_lists,
     pages_pools,
     pages_quality,
+    pages_review,
     pages_stations,
+    pages_tube,
     problems,
     wall,
 )
 from lis.web.border import Border
 from lis.web.playing import Simulations
-from lis.web.sessions import Sessions, Throttle
+from lis.web.sessions import Sessions
 
 HERE = Path(__file__).parent
 
 TITLE = "nat-lis"
 SUMMARY = "Laboratory information system for nucleic-acid testing, tube by tube. Times are UTC."
+
+ROUTERS: Final = (
+    api_account.router,
+    api_accounts.router,
+    api_admin.router,
+    api_administration.router,
+    api_rules.router,
+    live.router,
+    api.router,
+    api_plates.router,
+    api_pools.router,
+    api_curves.router,
+    api_sheets.router,
+    api_labels.router,
+    api_labels.pages,
+    api_quality.router,
+    api_stations.router,
+    api_capacity.router,
+    api_duty.router,
+    api_simulations.router,
+    api_simulations.scenarios,
+    api_admin.open_router,
+    pages.router,
+    pages_bench.router,
+    pages_capacity.router,
+    pages_pools.router,
+    pages_review.router,
+    pages_tube.router,
+    pages_quality.router,
+    pages_stations.router,
+    pages_admin.router,
+    pages_lists.router,
+    pages_lists.api,
+    api_registers.router,
+    exporting.router,
+    wall.router,
+)
+"""Everything that is asked for, in the order in which addresses are looked up."""
 
 
 def create_app(
@@ -66,35 +116,16 @@ def create_app(
     )
     app.state.lab = lab
     app.state.news = news or live.News()
+    app.state.sessions = Sessions(lab)
     app.state.wall = wall.Wall(lab)
-    app.state.sessions = Sessions(lab, Throttle(lab.database.clock))
     app.state.metrics = metrics.create(lab, bridge)
     app.state.simulations = Simulations(
         lab.settings.data / "simulations", lab.database.clock, lab.settings.simulations_at_once
     )
+    app.state.shelf = api_curves.Shelf()
     app.state.revision = db.newest_revision()
-    app.include_router(api_admin.router)
-    app.include_router(live.router)
-    app.include_router(api.router)
-    app.include_router(api_plates.router)
-    app.include_router(api_pools.router)
-    app.include_router(api_quality.router)
-    app.include_router(api_stations.router)
-    app.include_router(api_capacity.router)
-    app.include_router(api_simulations.router)
-    app.include_router(api_simulations.scenarios)
-    app.include_router(api_admin.open_router)
-    app.include_router(pages.router)
-    app.include_router(pages_bench.router)
-    app.include_router(pages_capacity.router)
-    app.include_router(pages_pools.router)
-    app.include_router(pages_quality.router)
-    app.include_router(pages_stations.router)
-    app.include_router(pages_lists.router)
-    app.include_router(pages_lists.api)
-    app.include_router(api_registers.router)
-    app.include_router(exporting.router)
-    app.include_router(wall.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.mount("/docs-static", StaticFiles(directory=_docs_assets()), name="docs-static")
     for kind in (LisError, RequestValidationError, HTTPException):
@@ -119,4 +150,6 @@ def _refused(request: Request, error: Exception) -> Response:
     if isinstance(found, NotSignedIn):
         target = request.url.path if request.method == "GET" else "/"
         return RedirectResponse(f"/sign-in?next={target}", 303)
+    if found.code == "PASSWORD_CHANGE":
+        return RedirectResponse("/account", 303)
     return pages.error_page(request, found)

@@ -24,8 +24,9 @@ from lis import queries
 from lis.auth import Identity
 from lis.clock import to_text
 from lis.db import GENESIS, Head, Unit
-from lis.errors import Conflict, Invalid
+from lis.errors import Conflict, Forbidden, Invalid, NotSignedIn
 from lis.laboratory import Laboratory
+from lis.web import permits
 from lis.web.sessions import Sessions, check_csrf
 
 log = logging.getLogger(__name__)
@@ -49,12 +50,24 @@ class Caller:
     Attributes:
         key: its idempotency key, empty if it has none.
         digest: SHA-256 of method, address and body.
+        browser: it came with the cookie of a browser, so a person can be asked for the password again.
     """
 
     lab: Laboratory
     identity: Identity
     key: str = ""
     digest: str = ""
+    browser: bool = False
+
+    def must(self, action: str) -> None:
+        """Refuse unless this role may do ``action`` and, at a browser, its person is sure to be there.
+
+        Raises:
+            Forbidden: ``ROLE`` or ``REAUTH``.
+        """
+        self.identity.must(action)
+        if self.browser:
+            self.identity.must_have_proved(action, self.lab.database.clock.now())
 
     def read(self, action: str, ask: Callable[[Connection], Any]) -> Response:
         """Answer ``ask`` from one snapshot, if this role may do ``action``."""
@@ -71,10 +84,10 @@ class Caller:
         """Do ``act`` and store its reply in one transaction, once per idempotency key.
 
         Raises:
-            Forbidden: this role may not do ``action``.
+            Forbidden: ``ROLE``, or ``REAUTH``: the person must give password or PIN again.
             Conflict: ``IDEMPOTENCY_CONFLICT``: the key was used for another request.
         """
-        self.identity.must(action)
+        self.must(action)
         with self.lab.database.write(self.identity.name) as unit:
             stored = self.stored(unit.conn)
             if stored is not None:
@@ -139,19 +152,26 @@ async def caller(request: Request) -> Caller:
         Invalid: ``IDEMPOTENCY_KEY`` is too long.
     """
     identity = await identify(request)
+    lab: Laboratory = request.app.state.lab
     if request.method in SAFE:
-        return Caller(request.app.state.lab, identity)
+        return Caller(lab, identity)
     key = request.headers.get("idempotency-key", "").strip()
     if len(key) > KEY_LENGTH:
         raise Invalid("IDEMPOTENCY_KEY", f"An Idempotency-Key has at most {KEY_LENGTH} characters.")
     digest = ""
     if key and not request.headers.get("content-type", "").startswith("multipart/"):
         digest = digest_of(request, await request.body())
-    return Caller(request.app.state.lab, identity, key, digest)
+    sessions: Sessions = request.app.state.sessions
+    return Caller(lab, identity, key, digest, browser=sessions.secret_of(request)[1])
 
 
 async def identify(request: Request) -> Identity:
-    """Who asks; a browser's change must carry its CSRF token."""
+    """Who asks; a browser's change must carry its CSRF token, and the role must fit the address.
+
+    Raises:
+        NotSignedIn: no or expired credentials, or ``LOCKED``: the screen is covered.
+        Forbidden: ``CSRF``, ``ROLE``, or ``PASSWORD_CHANGE``: one's own password must be chosen first.
+    """
     sessions: Sessions = request.app.state.sessions
     secret, from_cookie = sessions.secret_of(request)
     if sessions.known(secret):
@@ -161,7 +181,24 @@ async def identify(request: Request) -> Identity:
     if from_cookie and request.method not in SAFE:
         check_csrf(identity, request.headers.get("x-csrf", ""))
     request.state.identity = identity
+    _admit(request, identity)
     return identity
+
+
+def _admit(request: Request, identity: Identity) -> None:
+    """Hold a request against the table of permits."""
+    door = f"{request.method} {getattr(request.scope.get('route'), 'path', '')}"
+    if identity.locked and door not in permits.WHILE_LOCKED:
+        raise NotSignedIn(
+            "LOCKED", "This screen is locked. Unlock it with your PIN or password; nothing was lost."
+        )
+    if identity.must_change and door not in permits.WHILE_CHANGING:
+        raise Forbidden(
+            "PASSWORD_CHANGE",
+            "Somebody else set your password. Choose your own first, on the page of your account.",
+        )
+    if action := permits.PERMITS.get(door):
+        identity.must(action)
 
 
 def digest_of(request: Request, *parts: bytes) -> str:

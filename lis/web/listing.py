@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from fastapi import Depends, Query
 
 from lis import barcodes, laboratory, queries
+from lis.privacy import last_digits
 from lis.queries import Place, Sieve
 from lis.services import actions, lots
 from lis.tube import Tube
@@ -181,15 +182,16 @@ def _endangered(caller: Caller, conn: Connection, wanted: Filters, language: str
 # -- persons to call ------------------------------------------------------------------------------
 
 
-def calls(caller: Caller, conn: Connection, limit: int = MOST) -> list[dict[str, Any]]:
-    """Persons to call back with every try to reach them; names in full for those who may see persons."""
-    full = caller.identity.may("person")
+def calls(conn: Connection, limit: int = MOST, *, full: bool = False) -> list[dict[str, Any]]:
+    """Persons to call back with every try to reach them; masked, but with their names if ``full``."""
     found = queries.open_recalls(conn, limit)
     tries = queries.contact_tries(conn, {row["tube_id"] for row in found})
     return [
         {
             **row,
             "name": row["name"] if full else masked_name(row["name"]),
+            "document_masked": row["document_masked"] if full else last_digits(row["document_masked"]),
+            "phone_masked": row["phone_masked"] if full else last_digits(row["phone_masked"]),
             "tries": tries.get((row["tube_id"], row["person_id"]), []),
         }
         for row in found
@@ -198,7 +200,7 @@ def calls(caller: Caller, conn: Connection, limit: int = MOST) -> list[dict[str,
 
 def _calls(caller: Caller, conn: Connection, wanted: Filters, language: str) -> Iterator[Cells]:
     del wanted
-    for row in calls(caller, conn):
+    for row in calls(conn, full=caller.identity.may("person")):
         last = row["tries"][-1] if row["tries"] else None
         yield {
             "tube": row["tube_id"],

@@ -1,11 +1,11 @@
-"""Pages around the bench: sign in, tubes, reports, alarms, errors.
+"""Pages around the bench: sign in, reports, alarms, errors.
 
 They only look; every change goes through the API.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -16,11 +16,12 @@ from lis import laboratory, queries
 from lis.auth import Identity
 from lis.errors import LisError
 from lis.services import reports as reporting
-from lis.web.api import tube_document
+from lis.web.api import masked_view
 from lis.web.api_admin import verified
 from lis.web.commands import Caller, identify
 from lis.web.payloads import report_json
-from lis.web.sessions import Sessions, check_csrf
+from lis.web.permits import PERMITS
+from lis.web.sessions import Sessions, check_csrf, check_origin
 from lis.web.views import LANGUAGE_COOKIE, environment, error_values, language_of, page
 from lis.web.words import LANGUAGES, error_zh
 
@@ -33,7 +34,8 @@ ROWS = 50
 async def seen(request: Request) -> Caller:
     """The signed-in person who asks for a page; instruments have none."""
     identity: Identity = await identify(request)
-    identity.must("look")
+    if f"GET {request.scope['route'].path}" not in PERMITS:
+        identity.must("look")
     return Caller(request.app.state.lab, identity)
 
 
@@ -46,7 +48,15 @@ Seen = Annotated[Caller, Depends(seen)]
 @router.get("/sign-in")
 def sign_in_page(request: Request, next: str = "/") -> Response:  # noqa: A002 - name of the parameter
     """Where a person signs in."""
-    return page(request, "sign_in.html", next=_inside(next), failed="", name="")
+    return _door(request, next)
+
+
+def _door(request: Request, target: str, status: int = 200, **shown: str) -> Response:
+    """The page at which people sign in, with a badge too where that is enough."""
+    sessions: Sessions = request.app.state.sessions
+    values = {"failed": "", "name": "", "badge_failed": ""} | shown
+    badges = sessions.takes_badges(request)
+    return page(request, "sign_in.html", status=status, next=_inside(target), badges=badges, **values)
 
 
 @router.post("/sign-in")
@@ -54,22 +64,28 @@ async def sign_in(request: Request) -> Response:
     """Check name and password; the cookie is the answer. Works without a script."""
     fields = await _form(request)
     name, target = fields.get("name", "").strip(), _inside(fields.get("next", "/"))
+    badge = fields.get("badge", "")
     sessions: Sessions = request.app.state.sessions
+    check_origin(request)
+    place = sessions.place_of(request)
     try:
-        signed = await run_in_threadpool(sessions.sign_in, name, fields.get("password", ""))
+        if badge:
+            opened = await run_in_threadpool(sessions.switch, badge, fields.get("pin", ""), place)
+        else:
+            opened = await run_in_threadpool(sessions.sign_in, name, fields.get("password", ""), place)
     except LisError as error:
-        if error.status not in {401, 429}:
+        if error.status not in {401, 403, 422, 429}:
             raise
         request.app.state.metrics.errors.labels(error.code).inc()
         text = error_values(error, language_of(request), error_zh(error.code, error.details))["sentence"]
-        answer: Response = page(
-            request, "sign_in.html", status=error.status, next=target, failed=text, name=name
-        )
+        shown = {"badge_failed": text} if badge else {"failed": text, "name": name}
+        answer = _door(request, target, error.status, **shown)
         if "seconds" in error.details:
             answer.headers["Retry-After"] = error.details["seconds"]
         return answer
+    await run_in_threadpool(sessions.leave, request)
     answer = RedirectResponse(target, 303)
-    sessions.set_cookie(answer, signed.secret)
+    sessions.let_in(answer, opened)
     return answer
 
 
@@ -118,37 +134,6 @@ def _inside(target: str) -> str:
     return target if safe and target.isprintable() else "/"
 
 
-# -- tubes --------------------------------------------------------------------------------------
-
-
-@router.get("/tubes/{barcode}")
-def tube_page(request: Request, caller: Seen, barcode: str) -> Response:
-    """One tube: state, history, readings of all runs, reports."""
-    with caller.lab.database.read() as conn:
-        tube = tube_document(caller, conn, barcode)
-        recalls = queries.recalls_of_tube(conn, barcode)
-    return page(
-        request, "tube.html", caller.identity, tube=tube, recalls=recalls, runs=_by_run(tube["readings"])
-    )
-
-
-def _by_run(readings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Readings grouped by run, oldest run first."""
-    runs: dict[str, dict[str, Any]] = {}
-    for reading in readings:
-        run = runs.setdefault(
-            reading["run_id"],
-            {
-                "plate": reading["plate_id"],
-                "at": reading["read_at"],
-                "valid": reading["valid"],
-                "readings": [],
-            },
-        )
-        run["readings"].append(reading)
-    return list(runs.values())
-
-
 # -- reports and alarms --------------------------------------------------------------------------
 
 
@@ -173,6 +158,7 @@ def report_page(request: Request, caller: Seen, report_id: str) -> Response:
         later = queries.amended_by(conn, report_id)
         proposed = queries.open_amendment(conn, report_id)
     may = caller.identity.may("amend") and not later
+    view = masked_view(view)
     return page(request, "report.html", caller.identity, report=view, later=later, may=may, proposed=proposed)
 
 

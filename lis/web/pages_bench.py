@@ -1,25 +1,29 @@
-"""Pages of the steps at the bench that are not scan stations: plating, cyclers, review."""
+"""Pages of the steps at the bench that are not scan stations: plating, cyclers."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
-from lis import ledger, queries
-from lis.services import lots, reports
+from lis import queries
+from lis.services import lots
 from lis.services.plates import PlateOrder
-from lis.tube import Tube, TubeState
+from lis.web.api_admin import calls_document
 from lis.web.api_plates import plate_document, plate_proposal
+from lis.web.maps import draw_plate, drawn_kinds
 from lis.web.pages import ROWS, Seen
-from lis.web.views import draw_plate, language_of, page
+from lis.web.pages_review import plate_content
+from lis.web.views import language_of, page
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-REVIEW_ROWS = 12
 
-After = Annotated[int, Query(ge=0, le=1_000_000)]
+@router.get("/calls")
+def calls(request: Request, caller: Seen) -> Response:
+    """Persons to call back to the collection site."""
+    with caller.lab.database.read() as conn:
+        found = calls_document(caller, conn)
+    return page(request, "calls.html", caller.identity, calls=found)
 
 
 @router.get("/plating")
@@ -32,8 +36,10 @@ def plating(request: Request, caller: Seen, template: str = "", assay: str = "")
         register = [one for one in lots.register_of(conn, caller.lab.database.clock.now()) if one.opened_at]
     drawing = draw_plate(proposal["size"], proposal["wells"], {}, language_of(request))
     rules = caller.lab.rules
+    order_of = rules.template(proposal["template"]).sample_wells("column")
     return page(
         request, "plating.html", caller.identity, proposal=proposal, drawing=drawing, under_way=under_way,
+        shapes=drawn_kinds(proposal["size"]), order=order_of,
         done=done, templates=sorted(rules.templates), assays=sorted(rules.assays), template=template,
         assay=assay,
         default_assay=rules.default_assay, lots=register,
@@ -45,20 +51,14 @@ def plate_page(request: Request, caller: Seen, plate_id: str) -> Response:
     """One plate: map, loading by scan, runs."""
     with caller.lab.database.read() as conn:
         plate = plate_document(conn, plate_id)
-        codes = [well["tube"] for well in plate["wells"] if well["tube"]]
-        outcomes = _outcomes(queries.calls(conn, codes), {run["run_id"] for run in plate["runs"]})
+        wells, outcomes = plate_content(conn, plate_id)
         cyclers = sorted({name for name, _ in queries.cyclers(conn)})
-    drawing = draw_plate(plate["size"], plate["wells"], outcomes, language_of(request))
+    drawing = draw_plate(plate["size"], wells, outcomes, language_of(request))
     tubes = sum(1 for well in plate["wells"] if well["tube"])
     return page(
         request, "plate.html", caller.identity, plate=plate, drawing=drawing, tubes=tubes, cyclers=cyclers,
         may_correct=caller.identity.may("quarantine"),
     )  # fmt: skip
-
-
-def _outcomes(calls: dict[str, list[queries.CallRow]], runs: set[str]) -> dict[str, str]:
-    """Tube -> its last call in one of these runs."""
-    return {tube: call.outcome for tube, many in calls.items() for call in many if call.run_id in runs}
 
 
 @router.get("/instruments")
@@ -72,35 +72,3 @@ def instruments(request: Request, caller: Seen) -> Response:
         request, "instruments.html", caller.identity, quarantined=quarantined, latest=latest, devices=devices,
         may=caller.identity.may("quarantine"),
     )  # fmt: skip
-
-
-@router.get("/review")
-def review(request: Request, caller: Seen, after: After = 0) -> Response:
-    """Results that wait for a signature, with everything a reviewer needs."""
-    with caller.lab.database.read() as conn:
-        tubes = queries.worklist(conn, "review", limit=REVIEW_ROWS, after=after)
-        held = reports.why_each_held(caller.looking(conn), caller.lab.rules, tubes)
-        pools = queries.pools_of(conn, [tube.tube_id for tube in tubes])
-        cases = [_case(conn, caller, tube, held[tube.tube_id], pools) for tube in tubes]
-        total = queries.count_in_states(conn, TubeState.IN_REVIEW)
-        proposed = queries.open_amendments(conn)
-    return page(
-        request, "review.html", caller.identity, cases=cases, after=after, rows=REVIEW_ROWS,
-        total=sum(total.values()), may=caller.identity.may("review"), proposed=proposed,
-        may_amend=caller.identity.may("amend"),
-    )  # fmt: skip
-
-
-def _case(conn: Any, caller: Any, tube: Tube, held: Any, pools: dict[str, str]) -> dict[str, Any]:
-    """One result with its readings, rule, version and what holds it."""
-    tested = pools[tube.tube_id] if tube.tests == 0 and tube.tube_id in pools else tube.tube_id
-    calls = [entry for entry in ledger.history(conn, tested) if type(entry.fact).__name__ == "Called"]
-    return {
-        "tube": tube,
-        "tested": tested,
-        "held": held,
-        "call": calls[-1].fact if calls else None,
-        "readings": queries.readings_of_tube(conn, tested)[-8:],
-        "missing": reports.missing_signatures(tube, caller.lab.rules),
-        "signed": queries.signers(conn, [tube.tube_id]).get(tube.tube_id, ()),
-    }

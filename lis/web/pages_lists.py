@@ -15,14 +15,14 @@ from lis.db import Unit
 from lis.errors import Invalid, NotFound
 from lis.privacy import document_number
 from lis.queries import Place
-from lis.services import callbacks, lots
+from lis.services import callbacks, disclosure, lots
 from lis.tube import TubeState
 from lis.web import listing
 from lis.web.commands import Asked
 from lis.web.listing import LISTINGS, Filtered
 from lis.web.pages import ROWS, Seen
 from lis.web.pages_bench import instruments
-from lis.web.payloads import Code, Payload, Words, person_json
+from lis.web.payloads import Code, Payload, Words, masked_name, person_json
 from lis.web.views import page
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ COUNTED: Final = (
 )
 
 TUBES: Final = ("receive", "plate", "retest", "recollect", "review", "release", "hold")
-LISTS: Final = (*TUBES, "late", "qc", "quarantine")
+LISTS: Final = (*TUBES, "late", "refer", "qc", "quarantine")
 FEW: Final = 8
 """Rows of the list on the start page."""
 
@@ -79,6 +79,8 @@ STARTS: Final[dict[str, Start]] = {
 @router.get("/")
 def home(request: Request, caller: Seen) -> Response:
     """What should I do now: what waits at every step, in the order of the role, and its own list."""
+    if not caller.identity.may("look"):
+        return RedirectResponse("/collection" if caller.identity.may("register") else "/account", 303)
     start = STARTS.get(caller.identity.role.value, STARTS[Role.TECHNICIAN.value])
     with caller.lab.database.read() as conn:
         counts = _counts(caller, conn)
@@ -139,15 +141,30 @@ def worklist(
         raise NotFound("WORKLIST_UNKNOWN", f"There is no worklist {name[:40]}. Known: {', '.join(LISTS)}.")
     if name == "quarantine":
         return instruments(request, caller)
+    if name == "refer":
+        return _referrals(request, caller, wanted)
     with caller.lab.database.read() as conn:
         shown = _rows(caller, conn, name, wanted, ROWS, _place(after) if after else None)
         sites = queries.sites_in(conn, name) if name in TUBES else []
-        recalls = listing.calls(caller, conn, queries.PAGE) if name == "recollect" else []
+        recalls = listing.calls(conn, queries.PAGE) if name == "recollect" else []
     return page(
         request, "worklist.html", caller.identity, name=name, shown=shown, sites=sites, recalls=recalls,
         wanted=wanted, seen=seen, rows=ROWS, may_person=caller.identity.may("person"),
-        may_open=caller.identity.may("correct"), outcomes=callbacks.OUTCOMES,
+        may_open=caller.identity.may("correct"), outcomes=callbacks.OUTCOMES, referrals=(),
         tiers=[one.id for one in caller.lab.rules.tiers.tiers], exported=_exported(caller, name),
+    )  # fmt: skip
+
+
+def _referrals(request: Request, caller: Caller, wanted: Filters) -> Response:
+    """Persons without an answer whose specimens are used up: a clinician must decide."""
+    with caller.lab.database.read() as conn:
+        found = queries.referrals(conn, caller.lab.database.clock.now())
+    people = [{**row, "name": masked_name(row["name"])} for row in found]
+    return page(
+        request, "worklist.html", caller.identity, name="refer", recalls=[], referrals=people, wanted=wanted,
+        shown={"rows": [], "total": len(people), "next": ""}, sites=[], seen=0, rows=ROWS,
+        may_person=caller.identity.may("person"),
+        may_open=False, outcomes=(), tiers=[], exported=(),
     )  # fmt: skip
 
 
@@ -285,6 +302,7 @@ def find_persons(order: PersonSearch, asked: Asked) -> Response:
     def act(unit: Unit) -> dict[str, Any]:
         told = {"at": unit.now, "actor": unit.actor, "act": "person-search", "what": by, "form": ""}
         queries.add_export(unit.conn, told | {"filters": "", "row_count": len(rows), "persons": True})
+        disclosure.disclose(unit, "search", by, "", [row["person_id"] for row in rows])
         return {
             "persons": [
                 person_json(row, full=True)

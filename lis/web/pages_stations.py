@@ -15,13 +15,14 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from lis import queries
 from lis.errors import Refused
 from lis.ledger import known
-from lis.services import plating, racks
+from lis.services import plating, racks, sites
 from lis.services.receiving import PLACES
 from lis.tube import Tube, TubeState
 from lis.web.api_plates import plate_document
+from lis.web.maps import draw_plate
 from lis.web.pages import ROWS, Seen
 from lis.web.payloads import person_json
-from lis.web.views import draw_plate, language_of, page
+from lis.web.views import language_of, page
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -49,14 +50,18 @@ def collection(request: Request, caller: Seen, tube: Annotated[str, Query(max_le
     people: list[dict[str, Any]] = []
     if tube:
         with caller.lab.database.read() as conn:
+            sites.must_be_own(conn, caller.identity, [tube])
             found = known(conn, tube)
             ids = queries.persons_in(conn, found.tube_id)
             rows = queries.people(conn, ids)
-            people = [person_json(rows[one], full=True) for one in ids]
+            people = [person_json(rows[one], full=found.state is TubeState.REGISTERED) for one in ids]
+    with caller.lab.database.read() as conn:
+        offered = queries.sites(conn, active=True)
     tiers = caller.lab.rules.tiers.tiers
     answer = page(
-        request, "collection.html", caller.identity, tube=found, people=people, tiers=tiers, places=PLACES
-    )
+        request, "collection.html", caller.identity, tube=found, people=people, tiers=tiers, places=PLACES,
+        sites=offered,
+    )  # fmt: skip
     return answer if found else _shell(answer)
 
 

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from lis.events import FIELDS, TubeKind
 from lis.ledger import Entry
+from lis.privacy import last_digits
 from lis.services.plates import PlateOrder, WellOrder
 from lis.services.receiving import PersonData, Scan, ScanResult, TubeData
 from lis.tube import NEXT_STEP, Tube
@@ -93,6 +94,7 @@ class WellIn(Payload):
     control: Code = ""
     targets: tuple[Code, ...] = ()
     batch: Code = ""
+    rna: bool = False
 
 
 class PlateIn(Payload):
@@ -114,7 +116,7 @@ class PlateIn(Payload):
 
     def data(self) -> PlateOrder:
         """As the service takes it."""
-        wells = tuple(WellOrder(w.well, w.tube, w.control, w.targets, w.batch) for w in self.wells)
+        wells = tuple(WellOrder(w.well, w.tube, w.control, w.targets, w.batch, w.rna) for w in self.wells)
         return PlateOrder(self.barcode, self.template, self.assay, wells, self.now_whatever, self.lot)
 
 
@@ -146,7 +148,7 @@ class PlaceIn(Payload):
 
 
 class ReviewIn(Payload):
-    """A reviewer's verdict: accept, retest, re-amplify, re-extract, second-kit or recollect."""
+    """A reviewer's verdict: accept, retest, re-amplify, re-extract, second-kit, recollect or comment."""
 
     tube: Code
     verdict: Code
@@ -157,6 +159,12 @@ class ReleaseIn(Payload):
     """Tubes whose signed results leave now; none named = all that have every signature."""
 
     tubes: tuple[Code, ...] = Field((), max_length=MOST_TUBES)
+
+
+class BatchIn(Payload):
+    """Negatives to sign and release together, as they were listed."""
+
+    tubes: tuple[Code, ...] = Field(min_length=1, max_length=MOST_TUBES)
 
 
 class AmendIn(Payload):
@@ -172,6 +180,15 @@ class RetryIn(Payload):
     plate: Code = ""
 
 
+class LabelsIn(Payload):
+    """Labels to print, on a printer of the laboratory or by the browser; why, if one was printed before."""
+
+    codes: tuple[Code, ...] = Field(min_length=1, max_length=400)
+    printer: Code = "browser"
+    copies: int = 1
+    reason: Words = ""
+
+
 class SignInIn(Payload):
     """Name and password."""
 
@@ -180,10 +197,17 @@ class SignInIn(Payload):
 
 
 class DocumentIn(Payload):
-    """An identity document by which a person is looked up."""
+    """An identity document by which a person is looked up; why is kept."""
 
     document_type: Code = "resident_id"
     document_number: Code
+    reason: Words = ""
+
+
+class WhyIn(Payload):
+    """Why somebody must see or call a person; it is kept."""
+
+    reason: Words = ""
 
 
 Tubes = TubeOrder | Annotated[list[TubeOrder], Field(min_length=1, max_length=MOST_TUBES)]
@@ -290,13 +314,13 @@ def report_json(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def person_json(row: Mapping[str, Any], *, full: bool) -> dict[str, Any]:
-    """A person with masked numbers; the name is masked too unless ``full``."""
+    """A person as screens show one: masked numbers and, if ``full``, the name; else what can be compared."""
     return {
         "person_id": row["person_id"],
         "name": row["name"] if full else masked_name(row["name"]),
         "document_type": row["document_type"],
-        "document": row["document_masked"],
-        "phone": row["phone_masked"],
+        "document": row["document_masked"] if full else last_digits(row["document_masked"]),
+        "phone": row["phone_masked"] if full else last_digits(row["phone_masked"]),
     }
 
 

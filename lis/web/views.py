@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -20,19 +21,10 @@ from lis.auth import Identity
 from lis.errors import LisError
 from lis.laboratory import Laboratory
 from lis.tube import TubeState
-from lis.web.words import LANGUAGES, label, reason_text, say, table
+from lis.web.maps import COLOURS, SIGNS
+from lis.web.words import LANGUAGES, error_zh, label, reason_text, say, table
 
 LANGUAGE_COOKIE: Final = "lis_language"
-SHAPES: Final = {96: (8, 12), 384: (16, 24)}
-
-SIGNS: Final = {
-    "positive": ("P", "diamond"),
-    "negative": ("N", "circle"),
-    "borderline": ("B", "triangle"),
-    "invalid": ("X", "cross"),
-    "inconclusive": ("?", "triangle"),
-}
-"""Outcome -> letter and shape; colour alone tells nothing to one man in twelve."""
 
 
 @lru_cache(maxsize=1)
@@ -50,12 +42,15 @@ def environment() -> Environment:
         "word": _word,
         "reason": _reason,
         "device": _device,
+        "flag": _flag,
+        "refusal": _refusal,
         "when": _when,
         "day": _day,
         "left": _left,
         "since": _since,
         "last_day": _last_day,
         "signs": SIGNS,
+        "colours": COLOURS,
         "code_patterns": [
             {"name": one.name, "regex": one.regex.pattern, "luhn": one.luhn} for one in barcodes.PATTERNS
         ],
@@ -76,6 +71,20 @@ def _word(context: Context, section: str, value: str) -> str:
 @pass_context
 def _reason(context: Context, reason: str) -> str:
     return reason_text(reason, context["language"])
+
+
+@pass_context
+def _flag(context: Context, flag: str) -> str:
+    """A flag in words, with the well or the cycles that it names; the flag itself if it has none."""
+    head = re.split("[: ]", flag, maxsplit=1)[0]
+    said = label("flag", head, context["language"])
+    return said + flag[len(head) :].replace(":", " ")
+
+
+@pass_context
+def _refusal(context: Context, error: LisError) -> str:
+    """Why something was refused, in the language of the screen."""
+    return error_zh(error.code, error.details) if context["language"] == "zh" else error.sentence
 
 
 @pass_context
@@ -156,6 +165,7 @@ def page(
         "now": lab.database.clock.now(),
         "laboratory": laboratory,
         "me": identity,
+        "lock_minutes": settings.lock_minutes,
         "script_words": dict(table()["script"].items()),
         **values,
     }
@@ -166,86 +176,6 @@ def page(
 def error_values(error: LisError, language: str, sentence_zh: str) -> dict[str, Any]:
     """What the error page shows."""
     return {"error": error, "sentence": sentence_zh if language == "zh" else error.sentence}
-
-
-# -- plate maps ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class WellView:
-    """One well as drawn."""
-
-    well: str
-    x: int
-    y: int
-    letter: str
-    shape: str
-    tone: str
-    title: str
-    tube: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlateDrawing:
-    """A plate as drawn; coordinates in units of the drawing."""
-
-    size: int
-    pitch: int
-    width: int
-    height: int
-    rows: tuple[tuple[str, int], ...]
-    columns: tuple[tuple[str, int], ...]
-    wells: tuple[WellView, ...]
-
-
-def draw_plate(
-    size: int, wells: Iterable[Mapping[str, Any]], outcomes: Mapping[str, str], language: str
-) -> PlateDrawing:
-    """The map of a plate: letter, shape and colour for every well.
-
-    Args:
-        size: 96 or 384.
-        wells: ``well``, ``tube``, ``control`` of those that hold something.
-        outcomes: tube -> call of this plate, where there is one.
-        language: of the titles.
-    """
-    rows, columns = SHAPES[size]
-    pitch = 44 if size == 96 else 24
-    held = {well["well"]: well for well in wells}
-    drawn = []
-    for row in range(rows):
-        for column in range(columns):
-            name = f"{chr(65 + row)}{column + 1}"
-            place = (30 + column * pitch, 26 + row * pitch)
-            drawn.append(_well(name, place, held.get(name), outcomes, language))
-    return PlateDrawing(
-        size,
-        pitch,
-        34 + columns * pitch,
-        30 + rows * pitch,
-        tuple((chr(65 + row), 26 + row * pitch + pitch // 2) for row in range(rows)),
-        tuple((str(column + 1), 30 + column * pitch + pitch // 2) for column in range(columns)),
-        tuple(drawn),
-    )
-
-
-def _well(
-    name: str,
-    place: tuple[int, int],
-    well: Mapping[str, Any] | None,
-    outcomes: Mapping[str, str],
-    language: str,
-) -> WellView:
-    if well is None:
-        return WellView(name, *place, "", "empty", "empty", f"{name}: {say('plate.empty', language)}", "")
-    if well["control"]:
-        text = label("control", well["control"], language)
-        return WellView(name, *place, well["control"], "square", "control", f"{name}: {text}", "")
-    tube = well["tube"]
-    outcome = outcomes.get(tube, "")
-    letter, shape = SIGNS.get(outcome, ("L" if tube.startswith("L") else "•", "circle"))
-    said = f" — {label('outcome', outcome, language)}" if outcome else ""
-    return WellView(name, *place, letter, shape, outcome or "filled", f"{name}: {tube}{said}", tube)
 
 
 def stepwise(counts: Mapping[str, int], states: Sequence[TubeState]) -> int:

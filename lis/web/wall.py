@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -77,7 +77,8 @@ class Wall:
                 return False
             now = database.clock.now()
             whole = self._day.read_on(conn, now)
-            made = walls.message(conn, self._lab.rules, self._day, now, midnight_of(now, self._lab))
+            silent = timedelta(minutes=self._lab.settings.silent_minutes)
+            made = walls.message(conn, self._lab.rules, self._day, now, midnight_of(now, self._lab), silent)
         self.made += 1
         changed = {**self._picture, "at": ""} != {**made, "whole": whole, "at": ""}
         self._picture, self._event, self._at = {**made, "whole": whole, "at": now}, last, moment

@@ -139,8 +139,11 @@ def test_a_stored_forecast_is_scored_and_the_past_is_learned(bench):
     with bench.lab.database.read() as conn:
         found = capacity.scores(conn)
         nothing = capacity.scores(conn, bench.clock.now())
-        past = capacity.past(conn, bench.lab.rules, bench.clock.now())
-        fits = {fit.name: fit for fit in capacity.learned(conn, bench.lab.rules, bench.clock.now()).fits}
+        past = capacity.past(conn, bench.lab.rules, bench.clock.now(), bench.lab.zone)
+        fits = {
+            fit.name: fit
+            for fit in capacity.learned(conn, bench.lab.rules, bench.clock.now(), bench.lab.zone).fits
+        }
     assert (nothing["forecasts"], nothing["overall"]) == ([], None)
     [one] = found["forecasts"]
     assert (one["tubes"], one["reported"]) == (15, 3)

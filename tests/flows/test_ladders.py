@@ -230,22 +230,40 @@ def test_an_older_specimen_does_not_answer_a_recall(bench: Bench):
     assert bench.tube(mixed).state is TubeState.RESOLVED
 
 
-def test_an_answer_that_is_none_does_not_close_a_recall(bench: Bench):
-    """A new specimen reported as inconclusive or invalid leaves its person held and the task open."""
+def test_specimens_that_are_used_up_end_every_recall_and_refer_the_person(bench: Bench):
+    """The last specimen ends the older re-collections too; the person is referred until a later report answers."""
     who = person(1)
     mixed = bench.mixed(5, persons=[who], reason="one only")
     bench.cycle([mixed], {mixed: POSITIVE})
     codes = []
-    for _ in range(3):  # the policy asks for three specimens at most
-        code = new_specimen(bench, who)
-        codes.append(code)
-        while bench.tube(code).state in {TubeState.RECEIVED, TubeState.AWAITING_RETEST}:
-            bench.cycle([code], {code: INVALID})
+    while not codes or bench.tube(codes[-1]).state is TubeState.AWAITING_RECOLLECTION:
+        assert len(codes) < 4, "the policy asks for three specimens at most"
+        codes.append(new_specimen(bench, who))
+        while bench.tube(codes[-1]).state in {TubeState.RECEIVED, TubeState.AWAITING_RETEST}:
+            bench.cycle([codes[-1]], {codes[-1]: INVALID})
+        assert (mixed, "张1") in recalls(bench)
     assert bench.tube(codes[-1]).result == "invalid"
     sign(bench, codes[-1], "rosa")
     assert [report["result"] for report in bench.reports(codes[-1])] == ["invalid"]
-    assert (mixed, "张1") in recalls(bench)
+    assert recalls(bench) == []
+    assert bench.tube(mixed).state is TubeState.RESOLVED
+    assert bench.states(codes[:-1]) == [TubeState.RESOLVED] * (len(codes) - 1)
+    assert referred(bench) == [(codes[-1], "张1", "invalid")]
     assert bench.check().ok
+    bench.clock.advance(timedelta(days=1))
+    late = new_specimen(bench, who)
+    bench.cycle([late])
+    if bench.tube(late).state is TubeState.IN_REVIEW:
+        sign(bench, late, "rosa")
+    assert bench.reports(late)[0]["result"] == "negative"
+    assert referred(bench) == []
+
+
+def referred(bench: Bench) -> list[tuple[str, str, str]]:
+    """Tube, name and result of everybody on the clinician's list."""
+    with bench.lab.database.read() as conn:
+        rows = queries.referrals(conn, bench.clock.now())
+    return [(row["tube_id"], row["name"], row["result"]) for row in rows]
 
 
 def test_an_invalid_mixed_tube_is_extracted_once_more(bench: Bench):

@@ -18,6 +18,7 @@ from lis import auth, laboratory, queries
 from lis.errors import Refused
 from lis.reception import Reception
 from lis.services import results
+from lis.services.capacity import Order
 from lis.web.live import News
 from lis.web.serving import serving
 from scheduler import Expected
@@ -97,6 +98,13 @@ def test_a_running_plate_tells_what_will_come_back(bench: Bench):
     with bench.lab.database.write("anna") as unit:
         ahead = laboratory.foreseen(unit, bench.lab.rules)
     assert [one.plate_id for one in ahead] == [plate]
+    assert (found.tubes[grey], found.tubes[rest[0]]) == ("retest", "conclude")
+    number = laboratory.foretold(bench.lab, Order(replications=20), "anna")
+    with bench.lab.database.read() as conn:
+        shown = {row["tube_id"]: row for row in queries.forecast_tubes(conn, number)}
+    # a retest needs a plate of its own: minutes of preparation and another run beyond the end of this one
+    assert shown[grey]["p10"] > max(shown[code]["p90"] for code in rest)
+    assert all(shown[code]["p50"] == shown[rest[0]]["p50"] for code in rest)
     assert [bench.count(table) for table in ("event", "reading", "run")] == before
     assert bench.check().ok
 

@@ -157,6 +157,15 @@ def test_every_question_has_its_answer(house):
     assert list(house.files.values()) == [b"A1,23.4"]
 
 
+def test_a_device_that_says_anything_is_heard_but_not_at_every_word(house):
+    """A device that only asks whether the bridge lives is told of as heard, once however often it asks."""
+    device = house.device()
+    for _ in range(5):
+        assert device.ask(wire.ping()).type == "PONG"
+    assert house.wait_for("heard")
+    assert [event.device for event in house.events if event.kind == "heard"] == ["qs5-1"]
+
+
 def test_a_repeat_reaches_the_handler_and_is_called_a_duplicate(house):
     """The same file five times is stored once and answered as duplicate four times."""
     device = house.device()

@@ -13,12 +13,13 @@ from instruments import wire
 from instruments.bridge import new_keypair
 from instruments.door import public_of
 from lis import config, laboratory, queries
-from lis.cli.devices import codes_of_fleet, issue
+from lis.cli.devices import codes_of_fleet
 from lis.demo import fleet
 from lis.demo.fleet import FAULTS, Plan, deal
 from lis.reception import Reception, bridge_keys
 from lis.services import devices
 from lis.services.results import Ingested
+from lis.web.enrolling import issue
 
 ADDRESS = "tcp://192.168.7.20:5555"
 
@@ -132,7 +133,7 @@ def test_three_cyclers_with_every_fault_lose_nothing(tmp_path: Path, monkeypatch
             for name in ("SIM-1", "SIM-2", "SIM-3"):
                 devices.add_device(unit, name, "virtual cycler")
         codes = [
-            issue(lab, link.endpoint, 1.0, lambda _, name=name: name)[1]
+            issue(lab, link.endpoint, 1.0, "admin", lambda _, name=name: name)[1]
             for name in ("SIM-1", "SIM-2", "SIM-3")
         ]
         said: list[str] = []

@@ -15,13 +15,14 @@ from bench import Bench
 from sqlalchemy import event, inspect, select, text
 
 import lis.migrations
-from lis import db, laboratory, ledger, queries, schema
+from lis import auth, db, laboratory, ledger, queries, schema
 from lis.clock import FixedClock
 from lis.db import Database, migrate
 from lis.errors import Busy, Conflict, LisError, StorageFull
 from lis.events import HeldUnknown
-from lis.services import actions, devices, lots, quality, receiving
+from lis.services import actions, capacity, devices, disclosure, duty, labels, lots, quality, receiving
 from lis.services.capacity import Order
+from lis.services.labels import LabelOrder
 
 WORD = "nothing was written"
 HELD = HeldUnknown(1, "", "")
@@ -187,6 +188,23 @@ def test_an_error_of_the_database_is_told_in_words(database: Database):
     assert WORD in error.value.sentence.lower()
 
 
+PLAN = """
+from = 2022-12-01
+[[shift]]
+role = "prepare"
+name = "day"
+start = "08:00"
+end = "16:00"
+people = 2
+breaks = [["12:00", "12:30"]]
+[[exception]]
+date = 2022-12-24
+role = "prepare"
+shift = "day"
+people = 1
+"""
+
+
 @pytest.mark.parametrize("table", schema.EVIDENCE)
 def test_evidence_is_append_only(bench: Bench, table: str):
     """Events, files, readings, reports, rules, control values, exports, lots, notes and acts on devices refuse UPDATE and DELETE, whoever asks by SQL."""
@@ -196,9 +214,17 @@ def test_evidence_is_append_only(bench: Bench, table: str):
         series = queries.Series(*(row[name] for name in queries.Series._fields))
         quality.set_target(unit, series, 25.0, 0.2, "validation")
         devices.add_device(unit, "qs5", "cycler")
+        order = LabelOrder(("P00000018",))
+        labels.order_labels(unit, bench.lab.settings, order, {"plate": "plate"})
+        auth.note(unit, "site", "N01", "added")
+        disclosure.disclose(unit, "search", "document", "")
     bench.singles()
+    laboratory.foretold(bench.lab, Order(replications=2), "rosa")
+    bench.clock.advance(timedelta(minutes=1))
     number = laboratory.foretold(bench.lab, Order(replications=2), "rosa")
     with bench.lab.database.write("rosa") as unit:
+        capacity.forget(unit, unit.now)
+        duty.set_plan(unit, duty.read_plan(PLAN))
         said = {"code": "close-now", "step": "", "fewer_late": 1.0, "low": 0.0, "high": 2.0, "sooner": 5.0}
         queries.insert_rows(unit.conn, "forecast_advice", [{"forecast_id": number, "place": 9, **said}])
         lots.receive(unit, "kit", "L1", "", unit.now + timedelta(days=9))

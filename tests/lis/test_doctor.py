@@ -47,7 +47,7 @@ def well(bench: Bench) -> Bench:
     bridge_keys(data)
     with bench.lab.database.write("admin") as unit:
         devices.enrol_device(unit, "qs5", "cycler", KEY)
-        devices.greeted(unit, "qs5", "1.1")
+        devices.heard(unit, "qs5", "1.1")
     keep(bench, "P1.txt", bench.clock.now() - timedelta(seconds=30))
     with bench.lab.database.write("admin") as unit:
         inbox.set_aside(unit, file_id(bench), "UNKNOWN_PLATE", "No such plate.")
@@ -200,7 +200,7 @@ def test_devices_that_cannot_send_are_found(well: Bench):
     with well.lab.database.write("admin") as unit:
         for name, agent in (("old", "0.9"), ("ends", "1.1"), ("ended", "1.1"), ("gone", "1.1")):
             devices.enrol_device(unit, name, "cycler", new_keypair().public.decode())
-            devices.greeted(unit, name, agent)
+            devices.heard(unit, name, agent)
         devices.set_expiry(unit, "ends", now + 10 * DAY)
         devices.set_expiry(unit, "ended", now + DAY)
         devices.revoke_device(unit, "gone")

@@ -46,6 +46,7 @@ EXAMPLES = [
     e.Concluded("negative", "negative"),
     e.Resolved("decoded"),
     e.Reviewed("accept", ""),
+    e.Commented("beside a strong positive"),
     e.Released("negative", 1, "seal"),
     e.AmendmentProposed("R1", "positive", "typing error"),
     e.AmendmentWithdrawn("R1", "was right"),

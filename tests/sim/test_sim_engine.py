@@ -5,8 +5,9 @@ import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.engine import NEVER, Always, Items, Lots, Rostered, Station
+from sim.engine import Items, Lots, Station
 from sim.filling import Ranks
+from sim.servers import NEVER, Always, Rostered
 from sim.service import Service, Times
 
 

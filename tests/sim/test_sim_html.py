@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from lis.cli.planning import COMMANDS
 from sim import ScenarioError, load, page, replicate, simulate
-from sim.engine import spent
 from sim.html import plotly
 from sim.page_words import WORDS
 from sim.run import scaled
+from sim.servers import spent
 from sim.svg import ticks
 
 CLINIC = scaled(replace(load("fever-clinic"), note="<b>a & b</b>"), 0.15)

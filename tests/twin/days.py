@@ -7,13 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scheduler import FillRules
+from scheduler import FillRules, Rota, Shift
+from scheduler.shifts import pieces
 from sim import load, simulate
 from sim.calibrate import Passage, Past, Run
+from sim.crew import absences, days_out
+from sim.duty import Duty, Turn
+from sim.habits import Attendance
+from sim.lab import DRAIN_DAYS
 from sim.now import IN_REVIEW, ON_PLATE, WAITING, InWork, State
 from sim.scenario import DAY
-from sim.service import Service
-from sim.spec import Bench
+from sim.service import Service, stream
+from sim.spec import Bench, Staff
 
 RETEST = (40, 6.0)
 
@@ -46,6 +51,48 @@ def a_laboratory(tubes=1200, policy="urgency"):
     return replace(base, streams=streams, laboratory=lab)
 
 
+def with_shifts(tubes=1200, policy="urgency"):
+    """The same with people in three shifts a day, rests, absence and machines that break: `fever-clinic` as shipped."""
+    made, base = a_laboratory(tubes, policy), load("fever-clinic").laboratory
+    return replace(made, laboratory=replace(made.laboratory, stations=base.stations, staff=base.staff))
+
+
+def closed_at_night(tubes=1200, policy="urgency"):
+    """The same with nobody from 22:00 to 8:00, few people, much absence, and reviewers with shifts of their own."""
+    made = with_shifts(tubes, policy)
+    day, late = Shift("day", 480, 960, 2), Shift("evening", 960, 1320, 1)
+    bench = Staff("bench", Rota((day, late), spell=240), absence=0.15)
+    reading = Staff("reading", Rota((replace(day, people=1), late), spell=240), absence=0.05)
+    stations = [
+        replace(one, staff={"opening": "bench"}.get(one.name, one.staff)) for one in made.laboratory.stations
+    ]
+    stations[-1] = replace(stations[-1], servers=0, staff="reading")
+    stations[-2] = replace(stations[-2], down=0.05)
+    staff = {"bench": bench, "reading": reading}
+    return replace(made, laboratory=replace(made.laboratory, stations=tuple(stations), staff=staff))
+
+
+ROLES = {"opening": "prepare", "review": "review"}
+"""Station of a scenario -> station of a forecast."""
+
+
+def turns_of(staff, absent, days, now=float("inf")):
+    """Shifts of some days: whoever is known at `now` not to come is left out."""
+    found = []
+    for day in days:
+        for shift in staff.rota.shifts:
+            on = tuple((day * DAY + a, day * DAY + b) for a, b in pieces(shift, staff.rota))
+            for place in range(shift.people):
+                if on[0][0] > now or (day, shift.name, place) not in absent:
+                    found.append(Turn(on[0][0], on))
+    return found
+
+
+def moved(turns, minutes):
+    """The same turns on another calendar."""
+    return [Turn(t.begins + minutes, tuple((a + minutes, b + minutes) for a, b in t.windows)) for t in turns]
+
+
 @dataclass
 class Day:
     """One simulated day, tube by tube."""
@@ -53,6 +100,30 @@ class Day:
     scenario: object
     report: object
     number: int
+    seed: int = 3
+
+    def crews(self):
+        """(station of a forecast, its staff, who does not come) as the simulator drew it."""
+        lab = self.scenario.laboratory
+        for bench in lab.stations:
+            if bench.staff:
+                rng = stream(self.seed, self.number, f"duty {bench.name}")
+                absent = absences(lab.staff[bench.staff], 1 + DRAIN_DAYS, rng)
+                yield ROLES[bench.name], lab.staff[bench.staff], absent
+
+    def duties(self, now):
+        """Who is on duty, as a laboratory with a duty plan knows at a minute."""
+        return {
+            role: Duty(tuple(turns_of(staff, absent, range(-1, 8), now)), until=8.0 * DAY)
+            for role, staff, absent in self.crews()
+        }
+
+    def out(self, now):
+        """Cyclers out of service at a minute: (since, expected back)."""
+        bench = self.scenario.laboratory.stations[self.scenario.laboratory.reads_at]
+        rng = stream(self.seed, self.number, f"duty {bench.name}")
+        found = days_out(bench, 1 + DRAIN_DAYS, rng) if bench.down else []
+        return [(day, day + DAY) for own in found for day in own if day <= now < day + DAY]
 
     def __post_init__(self):
         report = self.report
@@ -75,7 +146,8 @@ class Day:
             for minute, test, decision in said:
                 first, reporting = test == "first", self.done[tube] - minute
                 if decision == "Conclude":
-                    made = Passage(kind, first, "review" if reporting > 1 else "report", reporting=reporting)
+                    how = "review" if reporting > 1 else "report"
+                    made = Passage(kind, first, how, reporting=reporting, read=zero + minute)
                 elif decision == "Recollect":
                     made = Passage(kind, first, "recollect")
                 else:
@@ -84,6 +156,21 @@ class Day:
         persons = self.report.persons
         rows = zip(self.report.arrived, self.priority, self.hours, persons, strict=True)
         return runs, passages, [(zero + float(a), int(p), float(h), int(n)) for a, p, h, n in rows]
+
+    def attended(self):
+        """(acts, waits) of people at the bench and in review, on the calendar of all days."""
+        zero, plates = self.number * DAY, self.report.plates
+        acts = [(zero + plate.formed, "prepare", "somebody") for plate in plates]
+        waits = {"prepare": [], "review": []}
+        for plate in plates:
+            since = float(np.min(self.report.arrived[list(plate.tubes)]))
+            waits["prepare"].append((zero + since, zero + plate.formed))
+        for tube, said in self.said.items():
+            minute, _, decision = said[-1]
+            if decision == "Conclude" and self.done[tube] > minute + 1:
+                acts.append((zero + self.done[tube], "review", "somebody"))
+                waits["review"].append((zero + minute, zero + self.done[tube]))
+        return acts, waits
 
     def half_done(self):
         """The minute at which half of the day's tubes are done."""
@@ -130,12 +217,29 @@ class Day:
 
 def days(scenario, numbers, seed=3):
     """Days drawn one by one."""
-    return [Day(scenario, simulate(scenario, seed, replication=n, record=True), n) for n in numbers]
+    return [Day(scenario, simulate(scenario, seed, replication=n, record=True), n, seed) for n in numbers]
 
 
-def past_of(many, cyclers):
+def attendance_of(many, *, planned):
+    """Who was seen at work on these days; with a plan also who was on duty and who was missing."""
+    acts, waits = [], {"prepare": (), "review": ()}
+    on, shifts, missed = defaultdict(list), 0, 0
+    for day in many:
+        own, waited = day.attended()
+        acts += own
+        waits = {name: (*waits[name], *waited[name]) for name in waits}
+        for role, staff, absent in day.crews() if planned else ():
+            there, all_ = turns_of(staff, absent, [0]), turns_of(staff, (), [0])
+            on[role] += moved(there, day.number * DAY)
+            shifts, missed = shifts + len(all_), missed + len(all_) - len(there)
+    duties = {role: Duty(tuple(turns)) for role, turns in on.items()}
+    return Attendance(tuple(sorted(acts)), waits, duties, shifts, missed)
+
+
+def past_of(many, cyclers, *, planned=False):
     """What a laboratory has learned on these days."""
     parts = [day.past() for day in many]
     runs, passages, came = ([one for part in parts for one in part[n]] for n in range(3))
     start = many[0].number * DAY
-    return Past(start, start + len(many) * DAY, tuple(runs), tuple(passages), tuple(came), (), cyclers)
+    seen = attendance_of(many, planned=planned)
+    return Past(start, start + len(many) * DAY, tuple(runs), tuple(passages), tuple(came), (), cyclers, seen)

@@ -23,11 +23,16 @@ def upgrade() -> None:
         sa.Column("password", sa.Text(), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.String(length=27), nullable=False),
+        sa.Column("site", sa.String(length=40), nullable=False),
+        sa.Column("badge", sa.String(length=64), nullable=True),
+        sa.Column("pin", sa.Text(), nullable=False),
+        sa.Column("must_change", sa.Boolean(), nullable=False),
         sa.CheckConstraint(
-            "role IN ('technician', 'reviewer', 'manager', 'administrator', 'instrument')",
+            "role IN ('technician', 'reviewer', 'manager', 'quality', 'administrator', 'collection', 'instrument')",
             name=op.f("ck_account_role_known"),
         ),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_account")),
+        sa.UniqueConstraint("badge", name=op.f("uq_account_badge")),
     )
     op.create_table(
         "alarm",
@@ -276,6 +281,83 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("forecast_id", "place", name=op.f("pk_forecast_advice")),
     )
     op.create_table(
+        "forecast_score",
+        sa.Column("forecast_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("made_at", sa.String(length=27), nullable=False),
+        sa.Column("tubes", sa.Integer(), nullable=False),
+        sa.Column("reported", sa.Integer(), nullable=False),
+        sa.Column("mape", sa.Float(), nullable=True),
+        sa.Column("mape_left", sa.Float(), nullable=True),
+        sa.Column("bias", sa.Float(), nullable=True),
+        sa.Column("cover80", sa.Float(), nullable=True),
+        sa.Column("cover95", sa.Float(), nullable=True),
+        sa.Column("half_error", sa.Float(), nullable=True),
+        sa.Column("cleared_error", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("forecast_id", name=op.f("pk_forecast_score")),
+    )
+    with op.batch_alter_table("forecast_score", schema=None) as batch_op:
+        batch_op.create_index("ix_forecast_score_at", ["at"], unique=False)
+
+    op.create_table(
+        "duty_act",
+        sa.Column("act_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("act", sa.String(length=16), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("shift", sa.String(length=40), nullable=False),
+        sa.Column("people", sa.Integer(), nullable=False),
+        sa.Column("instrument", sa.String(length=80), nullable=False),
+        sa.Column("since", sa.String(length=27), nullable=True),
+        sa.Column("until", sa.String(length=27), nullable=True),
+        sa.Column("ends", sa.Integer(), nullable=True),
+        sa.Column("first_day", sa.String(length=10), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "act IN ('planned', 'absent', 'back', 'out', 'in')", name=op.f("ck_duty_act_act_known")
+        ),
+        sa.PrimaryKeyConstraint("act_id", name=op.f("pk_duty_act")),
+    )
+    with op.batch_alter_table("duty_act", schema=None) as batch_op:
+        batch_op.create_index("ix_duty_act_ends", ["ends"], unique=False)
+
+    op.create_table(
+        "duty_shift",
+        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("starts", sa.Integer(), nullable=False),
+        sa.Column("ends", sa.Integer(), nullable=False),
+        sa.Column("people", sa.Integer(), nullable=False),
+        sa.Column("days", sa.String(length=7), nullable=False),
+        sa.Column("spell", sa.Integer(), nullable=False),
+        sa.Column("rest", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["act_id"], ["duty_act.act_id"], name=op.f("fk_duty_shift_act_id")),
+        sa.PrimaryKeyConstraint("act_id", "place", name=op.f("pk_duty_shift")),
+    )
+    op.create_table(
+        "duty_break",
+        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("starts", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("ends", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["act_id"], ["duty_act.act_id"], name=op.f("fk_duty_break_act_id")),
+        sa.PrimaryKeyConstraint("act_id", "place", "starts", name=op.f("pk_duty_break")),
+    )
+    op.create_table(
+        "duty_exception",
+        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("day", sa.String(length=10), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("shift", sa.String(length=40), nullable=False),
+        sa.Column("people", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["act_id"], ["duty_act.act_id"], name=op.f("fk_duty_exception_act_id")),
+        sa.PrimaryKeyConstraint("act_id", "place", name=op.f("pk_duty_exception")),
+    )
+    op.create_table(
         "idempotency",
         sa.Column("key", sa.String(length=120), nullable=False),
         sa.Column("account", sa.String(length=80), nullable=False),
@@ -522,8 +604,102 @@ def upgrade() -> None:
         sa.Column("csrf", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.String(length=27), nullable=False),
         sa.Column("expires_at", sa.String(length=27), nullable=False),
+        sa.Column("method", sa.String(length=16), nullable=False),
+        sa.Column("proved_at", sa.String(length=27), nullable=True),
+        sa.Column("locked_at", sa.String(length=27), nullable=True),
+        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(["account"], ["account.name"], name=op.f("fk_ticket_account")),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_ticket")),
+    )
+    with op.batch_alter_table("ticket", schema=None) as batch_op:
+        batch_op.create_index("ix_ticket_account", ["account"], unique=False)
+
+    op.create_table(
+        "station",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.String(length=27), nullable=False),
+        sa.Column("opened_at", sa.String(length=27), nullable=True),
+        sa.Column("opened_by", sa.String(length=80), nullable=False),
+        sa.Column("enrolled_at", sa.String(length=27), nullable=True),
+        sa.Column("enrolled_by", sa.String(length=80), nullable=False),
+        sa.Column("revoked_at", sa.String(length=27), nullable=True),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_station")),
+    )
+    op.create_table(
+        "attempt",
+        sa.Column("what", sa.String(length=16), nullable=False),
+        sa.Column("subject", sa.String(length=128), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("last_at", sa.String(length=27), nullable=False),
+        sa.Column("until", sa.String(length=27), nullable=False),
+        sa.PrimaryKeyConstraint("what", "subject", name=op.f("pk_attempt")),
+    )
+    with op.batch_alter_table("attempt", schema=None) as batch_op:
+        batch_op.create_index("ix_attempt_last_at", ["last_at"], unique=False)
+
+    op.create_table(
+        "admin_act",
+        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("area", sa.String(length=16), nullable=False),
+        sa.Column("subject", sa.String(length=80), nullable=False),
+        sa.Column("act", sa.String(length=24), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "area IN ('account', 'station', 'site', 'backup', 'rules')", name=op.f("ck_admin_act_area_known")
+        ),
+        sa.PrimaryKeyConstraint("act_id", name=op.f("pk_admin_act")),
+    )
+    with op.batch_alter_table("admin_act", schema=None) as batch_op:
+        batch_op.create_index("ix_admin_act_subject", ["area", "subject", "act_id"], unique=False)
+
+    op.create_table(
+        "disclosure",
+        sa.Column("disclosure_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("act", sa.String(length=16), nullable=False),
+        sa.Column("person_id", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.String(length=80), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "act IN ('unmask', 'contact', 'search', 'report')", name=op.f("ck_disclosure_act_known")
+        ),
+        sa.PrimaryKeyConstraint("disclosure_id", name=op.f("pk_disclosure")),
+    )
+    with op.batch_alter_table("disclosure", schema=None) as batch_op:
+        batch_op.create_index("ix_disclosure_actor", ["actor", "disclosure_id"], unique=False)
+        batch_op.create_index("ix_disclosure_person_id", ["person_id"], unique=False)
+
+    op.create_table(
+        "collection_site",
+        sa.Column("code", sa.String(length=40), nullable=False),
+        sa.Column("name_zh", sa.Text(), nullable=False),
+        sa.Column("name_en", sa.Text(), nullable=False),
+        sa.Column("contact", sa.Text(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.String(length=27), nullable=False),
+        sa.PrimaryKeyConstraint("code", name=op.f("pk_collection_site")),
+    )
+    op.create_table(
+        "rule_draft",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("assay", sa.String(length=80), nullable=False),
+        sa.Column("version", sa.String(length=40), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("proposed_at", sa.String(length=27), nullable=False),
+        sa.Column("proposed_by", sa.String(length=80), nullable=False),
+        sa.Column("closed_at", sa.String(length=27), nullable=True),
+        sa.Column("closed_by", sa.String(length=80), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.CheckConstraint(
+            "outcome IN ('', 'activated', 'withdrawn')", name=op.f("ck_rule_draft_outcome_known")
+        ),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_rule_draft")),
     )
     op.create_table(
         "tube_person",
@@ -614,6 +790,43 @@ def upgrade() -> None:
     with op.batch_alter_table("reading", schema=None) as batch_op:
         batch_op.create_index("ix_reading_tube_id", ["tube_id"], unique=False)
 
+    op.create_table(
+        "print_job",
+        sa.Column("job_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("printer", sa.String(length=80), nullable=False),
+        sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("code", sa.String(length=40), nullable=False),
+        sa.Column("copies", sa.Integer(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("sent_at", sa.String(length=27), nullable=True),
+        sa.Column("trouble", sa.Text(), nullable=False),
+        sa.CheckConstraint("state IN ('waiting', 'printed')", name=op.f("ck_print_job_state_known")),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_print_job")),
+    )
+    with op.batch_alter_table("print_job", schema=None) as batch_op:
+        batch_op.create_index("ix_print_job_state", ["state", "job_id"], unique=False)
+
+    op.create_table(
+        "label_act",
+        sa.Column("act_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("code", sa.String(length=40), nullable=False),
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("printer", sa.String(length=80), nullable=False),
+        sa.Column("act", sa.String(length=8), nullable=False),
+        sa.Column("copies", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.CheckConstraint("act IN ('first', 'again')", name=op.f("ck_label_act_act_known")),
+        sa.ForeignKeyConstraint(["job_id"], ["print_job.job_id"], name=op.f("fk_label_act_job_id_print_job")),
+        sa.PrimaryKeyConstraint("act_id", name=op.f("pk_label_act")),
+    )
+    with op.batch_alter_table("label_act", schema=None) as batch_op:
+        batch_op.create_index("ix_label_act_code", ["code", "act_id"], unique=False)
     # lists that were taken out, reagent lots, corrective actions
     op.create_table(
         "export_act",
@@ -697,6 +910,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back."""
+    with op.batch_alter_table("label_act", schema=None) as batch_op:
+        batch_op.drop_index("ix_label_act_code")
+
+    op.drop_table("label_act")
+    with op.batch_alter_table("print_job", schema=None) as batch_op:
+        batch_op.drop_index("ix_print_job_state")
+
+    op.drop_table("print_job")
     for name in ("corrective_note", "lot_act", "lot", "export_act"):
         op.drop_table(name)
     with op.batch_alter_table("quality_point", schema=None) as batch_op:
@@ -716,6 +937,8 @@ def downgrade() -> None:
         batch_op.drop_index("ix_tube_person_person_id")
 
     op.drop_table("tube_person")
+    for name in ("rule_draft", "collection_site", "disclosure", "admin_act", "attempt", "station"):
+        op.drop_table(name)
     op.drop_table("ticket")
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.drop_index("ix_run_read_at")
@@ -762,6 +985,17 @@ def downgrade() -> None:
         batch_op.drop_index("ix_person_name")
 
     op.drop_table("person")
+    op.drop_table("duty_exception")
+    op.drop_table("duty_break")
+    op.drop_table("duty_shift")
+    with op.batch_alter_table("duty_act", schema=None) as batch_op:
+        batch_op.drop_index("ix_duty_act_ends")
+
+    op.drop_table("duty_act")
+    with op.batch_alter_table("forecast_score", schema=None) as batch_op:
+        batch_op.drop_index("ix_forecast_score_at")
+
+    op.drop_table("forecast_score")
     op.drop_table("forecast_advice")
     with op.batch_alter_table("forecast_tube", schema=None) as batch_op:
         batch_op.drop_index("ix_forecast_tube_tube_id")

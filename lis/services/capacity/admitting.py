@@ -10,7 +10,8 @@ import numpy as np
 
 from lis import ledger
 from lis.errors import Invalid, NotFound
-from lis.services.capacity.gathering import midnight, minute_of
+from lis.services.capacity.attending import minute_of
+from lis.services.capacity.gathering import midnight
 from scheduler import ScheduleError
 from sim.now import POOL, POOLED, WAITING, State
 from sim.trials import Admission, admit

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from sim.forecast import forecast
 from sim.trials import advise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from zoneinfo import ZoneInfo
 
     from sqlalchemy import Connection
 
@@ -38,6 +39,29 @@ FRESH: Final = timedelta(minutes=5)
 """A forecast no older than this is shown again instead of a new one."""
 
 
+SLOW: Final = timedelta(minutes=2)
+"""Whoever made a forecast of a moment longer ago than this asked for that moment."""
+
+
+class Ahead(Protocol):
+    """A running plate whose curves are seen."""
+
+    @property
+    def plate_id(self) -> str:
+        """Barcode."""
+        ...
+
+    @property
+    def ends_at(self) -> datetime:
+        """When its run is likely to end."""
+        ...
+
+    @property
+    def tubes(self) -> Mapping[str, str]:
+        """Tube -> what the rules would do with it: a key of `sim.now.FORESEEN`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What to forecast.
@@ -47,12 +71,22 @@ class Order:
         replications: how often the laboratory is played on.
         seed: of the chance.
         ends: plate -> when its live curves say it will be read.
+        told: tube -> what its live curves would have the rules do with it.
+        workers: processes at most.
     """
 
     at: datetime | None = None
     replications: int = REPLICATIONS
     seed: int = 1
     ends: Mapping[str, datetime] = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 2
+
+    def knowing(self, ahead: Iterable[Ahead]) -> Order:
+        """The same with what running plates let foresee."""
+        many = tuple(ahead)
+        told = {tube: word for one in many for tube, word in one.tubes.items()}
+        return replace(self, ends={one.plate_id: one.ends_at for one in many}, told=told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +109,7 @@ class Foretold:
     advice: tuple[Advice, ...]
 
 
-def look(conn: Connection, rules: Rulebook, order: Order, now: datetime) -> Situation:
+def look(conn: Connection, rules: Rulebook, order: Order, now: datetime, zone: ZoneInfo) -> Situation:
     """Gather what a forecast needs.
 
     Raises:
@@ -85,15 +119,18 @@ def look(conn: Connection, rules: Rulebook, order: Order, now: datetime) -> Situ
     if at > now:
         raise Invalid("FORECAST_TIME", "A forecast begins now or in the past; give an earlier time.")
     state = situation(conn, rules, at, order.ends, rewound=order.at is not None)
+    place = {name: n for n, name in enumerate(state.names)}
+    told = {place[tube]: word for tube, word in order.told.items() if tube in place}
+    state = replace(state, told=told)
     impatient = rules.fill(rules.template(), impatient=True)
-    return Situation(at, state, learned(conn, rules, at), impatient)
+    return Situation(at, state, learned(conn, rules, at, zone), impatient)
 
 
 def foretell(seen: Situation, order: Order) -> Foretold:
     """Play the laboratory on. Takes seconds, so nobody else may be kept waiting meanwhile."""
     model = seen.calibration.model
     much = len(seen.state.names) * order.replications >= MUCH
-    workers = min(os.cpu_count() or 1, 2) if much else 1
+    workers = min(os.cpu_count() or 1, order.workers) if much else 1
     found = forecast(model, seen.state, order.replications, order.seed, workers=workers)
     advice = advise(model, found, seen.impatient, order.seed) if found.backlog else []
     return Foretold(seen, order, found, tuple(advice))
@@ -167,10 +204,10 @@ def _advice(advice: Sequence[Advice], number: int) -> list[Row]:
 # -- what is shown ---------------------------------------------------------------------------------
 
 
-def fresh(conn: Connection, now: datetime) -> int | None:
-    """The number of a forecast made a moment ago of that moment, if there is one."""
+def fresh(conn: Connection, now: datetime, within: timedelta = FRESH) -> int | None:
+    """The number of a forecast made a moment ago of the moment of its making, if there is one."""
     row = queries.forecast_row(conn)
-    if row is None or row["at"] != row["made_at"] or now - row["made_at"] > FRESH:
+    if row is None or row["made_at"] - row["at"] > SLOW or now - row["made_at"] > within:
         return None
     return int(row["forecast_id"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -10,12 +11,14 @@ import numpy as np
 
 from lis import queries
 from lis.events import TubeKind
+from lis.services.capacity.attending import AT_ONCE, attendance, duties, minute_of, out_now
 from lis.tube import Tube, TubeState
 from sim.calibrate import Calibration, Passage, Past, Run, calibrate, reference
 from sim.now import COMING, IN_REVIEW, KINDS, ON_PLATE, POOLED, WAITING, InWork, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from zoneinfo import ZoneInfo
 
     from sqlalchemy import Connection
 
@@ -24,9 +27,6 @@ if TYPE_CHECKING:
 
 LEARN_DAYS: Final = 14
 """Days of the past that speak for the days to come."""
-
-AT_ONCE: Final = 1.0
-"""A report within so many minutes of the reading left by the written rules, without a reviewer."""
 
 _WHERE: Final = {
     TubeState.SEALED: COMING,
@@ -43,11 +43,6 @@ _WHERE: Final = {
 def midnight(at: datetime) -> datetime:
     """The midnight (UTC) before a moment: minutes of a forecast count from there."""
     return at.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def minute_of(moment: datetime, zero: datetime) -> float:
-    """Minutes from ``zero``."""
-    return (moment - zero) / timedelta(minutes=1)
 
 
 # -- now ------------------------------------------------------------------------------------------
@@ -137,13 +132,18 @@ def _in_work(row: Row, at: datetime, ends: Mapping[str, datetime]) -> InWork:
 # -- the past --------------------------------------------------------------------------------------
 
 
-def learned(conn: Connection, rules: Rulebook, at: datetime) -> Calibration:
-    """What the laboratory's own past says of its times and shares; the reference where it says too little."""
+def learned(conn: Connection, rules: Rulebook, at: datetime, zone: ZoneInfo) -> Calibration:
+    """What the laboratory's own past says of its times and shares; the reference where it says too little.
+
+    Who is planned from now on, and which cyclers are out of service, is put into the model.
+    """
     base = reference(rules.fill(rules.template(), impatient=False))
-    return calibrate(past(conn, rules, at), base)
+    found = calibrate(past(conn, rules, at, zone), base)
+    zero = midnight(at)
+    return found.attended(duties(conn, zone, zero, at), out_now(conn, zero, at))
 
 
-def past(conn: Connection, rules: Rulebook, at: datetime) -> Past:
+def past(conn: Connection, rules: Rulebook, at: datetime, zone: ZoneInfo) -> Past:
     """What happened in the last days before ``at``, as minutes."""
     since = at - timedelta(days=LEARN_DAYS)
     plates = queries.past_plates(conn, since, at)
@@ -154,10 +154,11 @@ def past(conn: Connection, rules: Rulebook, at: datetime) -> Past:
         start=minute_of(first, zero),
         end=minute_of(at, zero),
         runs=tuple(_run(row, zero) for row in plates),
-        passages=tuple(passages(facts)),
+        passages=tuple(passages(facts, zero)),
         came=tuple(_came(fact, rules, zero) for fact in facts if fact.kind == "Received"),
         travels=tuple(travels(facts)),
         cyclers=len(queries.cyclers_used(conn, at - timedelta(days=7))),
+        attendance=attendance(conn, zone, facts, (zero, max(first, since), at)),
     )
 
 
@@ -187,7 +188,7 @@ def travels(facts: Iterable[Fact]) -> list[float]:
     return found
 
 
-def passages(facts: Sequence[Fact]) -> list[Passage]:
+def passages(facts: Sequence[Fact], zero: datetime) -> list[Passage]:
     """Every reading whose consequence is known, in order of reading."""
     by_tube: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
@@ -199,7 +200,7 @@ def passages(facts: Sequence[Fact]) -> list[Passage]:
             if fact.kind == "Called":
                 made = _pool(fact, singly) if fact.tube_kind == "pool" else _followed(fact, own[place + 1 :])
                 if made is not None:
-                    found.append((fact.at, made))
+                    found.append((fact.at, replace(made, read=minute_of(fact.at, zero))))
     return [made for _, made in sorted(found, key=lambda pair: pair[0])]
 
 

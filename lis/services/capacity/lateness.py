@@ -61,6 +61,11 @@ CAUSES: Final = (
 """Why a tube is late: it was held, its run failed, it was tested again, or where it stood longest."""
 
 
+def gate_after(fact: e.Event) -> str:
+    """The gate before which a tube stands after an event; empty if the event moves it before none."""
+    return _AFTER.get(type(fact), "")
+
+
 def cause(history: Sequence[Entry], now: datetime) -> str:
     """Why a tube needs so long: what befell it, else the gate at which it stood longest."""
     kinds = [type(entry.fact) for entry in history]

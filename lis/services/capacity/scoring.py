@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from lis import queries
+from lis.services.capacity.attending import minute_of
 from lis.services.capacity.foretelling import SHARES
-from lis.services.capacity.gathering import midnight, minute_of
+from lis.services.capacity.gathering import midnight
 from sim.score import Score, score, together
 
 if TYPE_CHECKING:
@@ -17,13 +18,21 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from lis.db import Unit
     from lis.queries import Row
+
+AT_ONCE: Final = 50
+"""Forecasts deleted in one transaction: nobody at the bench waits long for it."""
 
 
 def scores(conn: Connection, since: datetime | None = None) -> dict[str, Any]:
-    """Every stored forecast of a moment from ``since`` on, with what became of it, and all together."""
+    """Every forecast of a moment from ``since`` on, with what became of it, and all together.
+
+    Of forecasts that were deleted since, the score that was kept then.
+    """
+    kept = [(row, _kept(row)) for row in queries.kept_scores(conn, since)]
     rows = queries.forecasts(conn, since)
-    found = [(row, _score(row, queries.outcomes_of(conn, row["forecast_id"]))) for row in rows]
+    found = kept + [(row, _score(row, queries.outcomes_of(conn, row["forecast_id"]))) for row in rows]
     overall = together([one for _, one in found if one.reported])
     return {
         "forecasts": [
@@ -32,6 +41,27 @@ def scores(conn: Connection, since: datetime | None = None) -> dict[str, Any]:
         "overall": None if overall is None else _json(overall),
         "targets": {"mape": 0.074, "cover95": [0.9, 0.98]},
     }
+
+
+def forget(unit: Unit, before: datetime) -> int:
+    """Delete forecasts that were made before a moment; what became of each is kept. Returns how many."""
+    old = [row for row in queries.forecasts(unit.conn) if row["made_at"] < before][:AT_ONCE]
+    rows = [
+        {name: row[name] for name in ("forecast_id", "at", "made_at")}
+        | _json(_score(row, queries.outcomes_of(unit.conn, row["forecast_id"])))
+        for row in old
+    ]
+    if rows:
+        queries.insert_rows(unit.conn, "forecast_score", rows)
+        queries.delete_forecasts(unit.conn, [row["forecast_id"] for row in rows])
+    return len(rows)
+
+
+def _kept(row: Row) -> Score:
+    given: dict[str, Any] = {
+        one.name: float("nan") if row[one.name] is None else row[one.name] for one in fields(Score)
+    }
+    return Score(**given)
 
 
 def _score(row: Row, tubes: list[Row]) -> Score:

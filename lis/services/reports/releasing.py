@@ -65,7 +65,7 @@ def release_ready(
     blocked = {tube.tube_id: auto_verify(evidence[tube.tube_id].facts, rules.release) for tube in tubes}
     ready = [tube for tube in tubes if rules.auto_release and not blocked[tube.tube_id]]
     # apply
-    issued = _issue(replace(unit, actor=AUTO), rules, ready, evidence, signing=(AUTO,))
+    issued = issue(replace(unit, actor=AUTO), rules, ready, evidence, signing=(AUTO,))
     released = {tube.tube_id for tube in ready}
     held = tuple(Held(tube.tube_id, blocked[tube.tube_id]) for tube in tubes if tube.tube_id not in released)
     return issued, held
@@ -108,9 +108,12 @@ def review(unit: Unit, rules: Rulebook, barcode: str, verdict: str, reason: str 
             persons = queries.persons_in(unit.conn, tube.tube_id)
             due = unit.now + timedelta(hours=rules.recall_hours)
             facts = ledger.recalls(tube.tube_id, persons, _needed(reason), due)
+        case "comment":
+            facts = [(tube.tube_id, e.Commented(_needed(reason)))]
         case _:
             raise Invalid(
-                "VERDICT", "A verdict is accept, retest, re-amplify, re-extract, second-kit or recollect."
+                "VERDICT",
+                "A verdict is accept, retest, re-amplify, re-extract, second-kit, recollect or comment.",
             )
     return ledger.append(unit, facts)[tube.tube_id]
 
@@ -171,13 +174,13 @@ def release(unit: Unit, rules: Rulebook, barcodes: Sequence[str] = ()) -> Issued
     for tube in ready:
         _must_hold(tube, auto_verify(evidence[tube.tube_id].facts, rules.release))
     # apply
-    return _issue(unit, rules, ready, evidence)
+    return issue(unit, rules, ready, evidence)
 
 
 # -- issuing -------------------------------------------------------------------------------------
 
 
-def _issue(
+def issue(
     unit: Unit,
     rules: Rulebook,
     tubes: Sequence[Tube],
@@ -260,8 +263,12 @@ def _report_row(
     return {**row, "seal": ledger.report_seal(row)}
 
 
-ANSWERS: Final = frozenset({"negative", "positive"})
-"""Results that answer for a held person; an inconclusive or invalid one leaves the question open."""
+ANSWERS: Final = frozenset({"negative", "positive", *queries.UNANSWERED})
+"""Results of a new specimen with which a person is awaited no longer.
+
+A specimen is reported as inconclusive or invalid only where the policy asks for no further one: that ends
+the laboratory's part, and the person is referred (docs/decisions/0014-inconclusive-ends.md).
+"""
 
 
 def _answers(tube: Tube, heard: datetime, opened: datetime, late: timedelta) -> bool:

@@ -163,6 +163,7 @@ class Foresight:
         open: tubes of which nothing can be said yet.
         failing: wells of controls in which something rises that must not.
         expected: wells that these tubes would need on later plates.
+        tubes: tube -> what the rules would do, as in ``nexts``; those of a failing batch are retested.
     """
 
     plate_id: str
@@ -176,6 +177,7 @@ class Foresight:
     open: int
     failing: tuple[str, ...]
     expected: tuple[Expected, ...]
+    tubes: Mapping[str, str]
 
 
 DEFAULT_CYCLES: Final = 45
@@ -224,6 +226,7 @@ def foresee(unit: Unit, rules: Rulebook, plate_id: str, live: LiveCurves | None 
         open=unclear,
         failing=tuple(sorted(well.well for well, _ in failing)),
         expected=expected,
+        tubes={one.tube.tube_id: _next_word(one) for one in kept} | dict.fromkeys(again, "retest"),
     )
 
 

@@ -23,11 +23,30 @@ export function sentence(problem) {
   return (chinese ? problem.detail_zh : problem.detail) || problem.detail || say("failed");
 }
 
+/** Go on under another sign-in of the same person: its token goes with every change from now on. */
+export function setCsrf(token) {
+  document.querySelector('meta[name="csrf"]').content = token;
+}
+
+/** A change that is its own key, such as a sign-in: done again it does no harm. */
+export function post(path, body, seconds = 15) {
+  return sendOnce(path, body, uuid(), seconds);
+}
+
 /**
  * Send a change. Resolves to {status, data}; rejects when no answer came, so that the same request
- * can be sent again under the same key.
+ * can be sent again under the same key. When the server wants to know who is there, the person is asked
+ * and the same request is sent once more; a locked screen is covered.
  */
 export async function send(path, body, key, seconds = 15) {
+  const answer = await sendOnce(path, body, key, seconds);
+  if (answer.status === 401 && answer.data.code === "LOCKED") (await import("./lock.js")).cover();
+  if (answer.status !== 403 || answer.data.code !== "REAUTH") return answer;
+  const lock = await import("./lock.js");
+  return (await lock.askProof()) ? sendOnce(path, body, key, seconds) : answer;
+}
+
+async function sendOnce(path, body, key, seconds) {
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), seconds * 1000);
   const headers = { "X-CSRF": meta("csrf"), "Idempotency-Key": key, Accept: "application/json" };

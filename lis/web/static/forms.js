@@ -38,9 +38,16 @@ function remember(form) {
 }
 
 function show(form, data) {
+  if (form.dataset.show === "event") {
+    tell("good", say("done"));
+    form.dispatchEvent(new CustomEvent("lis:done", { detail: data, bubbles: true }));
+    return;
+  }
   if (form.dataset.show === "phone") {
     const row = form.closest("tr");
     row.querySelector("[data-phone]").textContent = `${data.phone || "—"}`;
+    const name = row.querySelector("[data-name]");
+    if (name) name.textContent = data.name;
     form.hidden = true;
     return;
   }
@@ -87,6 +94,7 @@ async function submit(event) {
     const { status, data } = await send(form.dataset.api, body, keyFor(form, body), 60);
     if (status < 300) return done(form, data);
     if (status < 500) keys.delete(form);
+    if (status === 401 && data.code === "LOCKED") return tell("bad", sentence(data));
     if (status === 401) {
       location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
       return;

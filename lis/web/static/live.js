@@ -74,7 +74,7 @@ function draw() {
 }
 
 function mark() {
-  for (const group of document.querySelectorAll("svg.plate g[data-well]")) {
+  for (const group of document.querySelectorAll("svg.plate [data-well]")) {
     const word = wordOf(group.dataset.well);
     group.classList.remove("seems-rising", "seems-quiet", "seems-open", "looked-at");
     if (word) group.classList.add(`seems-${word}`);
@@ -122,7 +122,7 @@ async function refresh() {
 }
 
 card.querySelector('[data-live="log"]').addEventListener("click", () => { log = !log; tell(); draw(); });
-for (const group of document.querySelectorAll("svg.plate g[data-well]")) {
+for (const group of document.querySelectorAll("svg.plate [data-well]")) {
   group.addEventListener("pointerenter", () => { chosen = group.dataset.well; if (shown) { draw(); mark(); } });
   group.addEventListener("pointerleave", () => { chosen = ""; if (shown) { draw(); mark(); } });
 }
@@ -133,3 +133,4 @@ news.addEventListener("everything", refresh);
 news.addEventListener("reads", (event) => { if (JSON.parse(event.data).plate === plate) refresh(); });
 news.addEventListener("file", (event) => { if (JSON.parse(event.data).plate === plate) location.reload(); });
 window.addEventListener("pagehide", () => news.close());
+document.addEventListener("lis:user", () => location.reload()); // the stream ended when the screen was locked

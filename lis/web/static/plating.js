@@ -8,7 +8,7 @@ import { openStation } from "./station.js";
 const plate = at("station").dataset.plate;
 const wells = JSON.parse(at("wells").textContent); // [{well, tube, confirmed}], in the order of pipetting
 
-const group = (well) => document.querySelector(`svg.plate g[data-well="${well}"]`);
+const group = (well) => document.querySelector(`svg.plate [data-well="${well}"]`);
 const next = () => wells.find((one) => !one.confirmed && !one.sent);
 
 function mark() {

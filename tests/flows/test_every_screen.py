@@ -1,0 +1,227 @@
+"""Every page of the application in a real browser: free of serious faults for people with aids, light, named.
+
+The list of pages comes from the routes of the application, so that a new page is looked at from its first
+day. ``SCREENS=folder pytest -m browser`` keeps a picture of each.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moments import NOON
+from screens import picture, screen
+from web_bench import bench, people, plate, receive, run_file, tube_code, upload
+
+from lis.clock import FixedClock
+from lis.web.app import ROUTERS
+
+pytestmark = pytest.mark.browser
+
+WIRE = 150_000
+"""Bytes that a page may weigh on the wire with its styles and scripts, charts aside."""
+
+NO_PAGES = {
+    "/api/v1/docs": "Swagger UI, as its makers ship it",
+    "/pooling/advice": "a part that the pooling page fetches",
+    "/plates/{plate_id}/map": "a part that other pages fetch",
+    "/labels/{kind}.css": "a style sheet",
+}
+"""Addresses that answer no page of ours."""
+
+
+def addresses() -> list[str]:
+    """The address of every page, as the application declares it."""
+    found = [
+        route.path
+        for router in ROUTERS
+        for route in router.routes
+        if not getattr(route, "include_in_schema", True)
+        and "GET" in route.methods
+        and route.path not in NO_PAGES
+    ]
+    return sorted(set(found))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path):
+    """A laboratory with something on every page, and what stands for the names in their addresses."""
+    folder = tmp_path_factory.mktemp("screens")
+    target = folder / "lis.db"
+    target.write_bytes(sqlite_template.read_bytes())
+    with bench(f"sqlite:///{target}", folder, FixedClock(NOON)) as found:
+        bo, cai = found.person("bo"), found.person("cai")
+        singles = receive(cai, *range(1, 11))
+        receive(cai, 20, kind="mixed", places=5, rack="R2")
+        made = plate(cai)
+        truth = {singles[0]: 22.0, singles[1]: 24.0, singles[2]: 25.0}
+        upload(cai, run_file(found, made, truth, no_ic={singles[5]}), "SYNTHETIC.txt")
+        upload(cai, b"junk", "junk.bin")
+        for who in (bo, cai):
+            who.ok("/api/v1/reviews", {"tube": singles[0], "verdict": "accept"})
+        (number,) = cai.ok("/api/v1/reports/release", {"tubes": [singles[0]]})["tubes"][singles[0]]
+        many = {"pools": [{"members": receive(cai, *range(n, n + 3), rack=f"R{n}")} for n in (90, 94)]}
+        worklist = cai.ok("/api/v1/pools", many | {"confirm": True})["worklist"]
+        cai.ok("/api/v1/receipts", {"barcode": tube_code(77)})
+        cai.ok(f"/api/v1/tubes/{receive(cai, 50, rack='R5')[0]}/hold", {"reason": "漏液"})
+        cai.ok("/api/v1/tubes", {"barcode": tube_code(61), "persons": people(1, "R"), "sealed": True})
+        receive(cai, *range(110, 116), rack="R6")
+        cai.ok("/api/v1/labels", {"codes": [singles[0]]})
+        found.at = {
+            "barcode": singles[0],
+            "plate_id": made["plate_id"],
+            "report_id": number,
+            "number": worklist,
+            "name": "retest",
+            "simulation": "none",
+        }
+        found.cases = singles
+        yield found
+
+
+def concrete(served: Any, address: str) -> str:
+    """An address with something real for every name in it."""
+    names = re.findall(r"\{(\w+)(?::\w+)?\}", address)
+    missing = [name for name in names if name not in served.at]
+    assert not missing, (
+        f"{address}: say in the fixture what stands for {missing}, so that this page is looked at"
+    )
+    return re.sub(r"\{(\w+)(?::\w+)?\}", lambda named: served.at[named[1]], address)
+
+
+def page_for(served: Any, address: str) -> tuple[str, str] | None:
+    """Where the page opens and for whom (a manager, else an administrator); None if it is no page."""
+    for name in ("cai", "root"):
+        answer = served.person(name).get(concrete(served, address), headers={"Accept": "text/html"})
+        if not answer.headers["content-type"].startswith("text/html") or "<html" not in answer.text:
+            return None
+        if answer.status_code not in {401, 403}:
+            return concrete(served, address), name
+    raise AssertionError(f"{address} opens for nobody")
+
+
+@pytest.fixture(scope="module")
+def pages(served) -> list[tuple[str, str]]:
+    """Every page with who opens it; pages with another state of their own besides."""
+    found = [one for address in addresses() if (one := page_for(served, address))]
+    others = [f"/labels?code={served.at['barcode']}", "/search?q=0000", f"/collection?tube={tube_code(61)}"]
+    others += [f"/worklists/{name}" for name in ("recollect", "hold", "plate")]
+    others += [f"/tubes/{served.cases[2]}", "/nowhere"]
+    assert len(found) > 20
+    return [*found, *((one, "cai") for one in others)]
+
+
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+
+
+SHELL = [[".top"], [".side"]]
+"""Header and navigation, alike on every page: looked at on the first page only."""
+
+
+def faults(page: Any, *, contrast: bool, shell: bool) -> list[str]:
+    """What axe-core calls serious or critical on the page in sight."""
+    found = page.evaluate(
+        """([contrast, shell]) => axe.run({exclude: shell}, {
+            resultTypes: ["violations"], elementRef: false, performanceTimer: false,
+            runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
+            rules: {"color-contrast": {enabled: contrast}},
+        }).then((said) => said.violations)""",
+        [contrast, [] if shell else SHELL],
+    )
+    return [
+        f"{one['id']} ({one['impact']}): {node['html'][:160]}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+        for node in one["nodes"][:3]
+    ]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_page_has_a_serious_fault_for_people_with_aids(browser, served, pages, language: str):
+    """axe-core finds nothing serious or critical on any page: in turn in either language, with SCREENS in both."""
+    found: dict[str, list[str]] = {}
+    chosen = pages if os.environ.get("SCREENS") else pages[language == "zh" :: 2]
+    for who in sorted({who for _, who in chosen}):
+        with screen(browser, served, served.person(who), language) as page:
+            for path in [path for path, own in chosen if own == who]:
+                page.goto(served.url + path, wait_until="domcontentloaded")
+                picture(page, f"{language}{re.sub(r'[^a-z0-9]+', '-', path.lower())}"[:60])
+                page.evaluate(AXE)
+                if wrong := faults(page, contrast=language == "en", shell=path == "/"):
+                    found[path] = wrong
+    assert not found, "\n".join(f"{path}\n  " + "\n  ".join(wrong) for path, wrong in found.items())
+
+
+def test_every_page_has_one_title_of_its_own_and_landmarks(served, pages):
+    """Each page names itself once at the top, in the window and in the landmark that holds its content."""
+    for path, who in pages:
+        text = served.person(who).get(path, headers={"Accept": "text/html"}).text
+        assert len(re.findall(r"<h1[ >]", text)) == 1, path
+        assert len(re.findall(r"<main[ >]", text)) == 1, path
+        assert re.search(r"<title>[^<]+</title>", text), path
+
+
+def test_no_page_weighs_more_than_a_slow_line_carries(served, pages):
+    """A page with its styles and scripts stays under 150 KB; what charts fetch later is not counted."""
+    sizes: dict[str, int] = {}
+    heavy = {}
+    for path, who in pages:
+        person = served.person(who)
+        answer = person.get(path, headers={"Accept": "text/html"})
+        total, seen = len(answer.content), set()
+        wanted = re.findall(r'(?:src|href)="(/[^"]+\.(?:js|css|svg))', answer.text)
+        while wanted:
+            one = wanted.pop()
+            if one in seen or "plotly" in one:
+                continue
+            seen.add(one)
+            if one not in sizes:
+                sizes[one] = len(person.get(one).content)
+            total += sizes[one]
+            if one.endswith(".js"):
+                imported = re.findall(r'import[^"]*"\./([^"]+)"', person.get(one).text)
+                wanted += [f"/static/{name}" for name in imported]
+        if total > WIRE:
+            heavy[path] = total
+    assert not heavy
+
+
+def test_a_screen_reader_hears_the_review_desk_in_order(browser, served):
+    """The tree that aids read: landmarks, one heading a case, named buttons, the curve's words as a status."""
+    with screen(browser, served, served.person("bo")) as page:
+        page.goto(f"{served.url}/review")
+        page.wait_for_selector("article:not([hidden]) .curves polyline.own")
+        tree = page.locator("body").aria_snapshot()
+    for part in (
+        'navigation "Steps at the bench"',
+        "main:",
+        'heading "Review',
+        'navigation "Queue, least time left first"',
+        "article",
+        "[level=2]",
+        'button "Accept',
+        'button "Log scale"',
+        'group "Plate map"',
+        'img "Amplification curves"',
+    ):
+        assert part in tree, part
+    assert re.search(r"status: ['\"]?[A-H]\d+ \d{12} \w+: instrument Cq", tree), tree[-1500:]
+    assert tree.index('heading "Review') < tree.index("article")
+
+
+def test_what_happened_is_said_in_a_live_region(browser, served):
+    """A refusal comes into the region that screen readers announce at once, in the language of the page."""
+    with screen(browser, served, served.person("cai"), "zh") as page:
+        page.goto(f"{served.url}/review?at={served.cases[2]}")
+        served.person("bo").ok(
+            "/api/v1/reviews", {"tube": served.cases[2], "verdict": "recollect", "reason": "漏液"}
+        )
+        page.keyboard.press("a")  # decided by somebody else meanwhile
+        banner = page.locator("#banner.bad")
+        banner.wait_for()
+        assert (banner.get_attribute("role"), banner.get_attribute("aria-live")) == ("status", "assertive")
+        assert served.cases[2] in banner.inner_text()
