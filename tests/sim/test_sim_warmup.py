@@ -154,8 +154,7 @@ def test_days_without_tubes_are_no_days_of_turnaround():
     streams = tuple(replace(one, tubes_by_day=(1.0, 0.0, 1.0)) for one in FEW.streams)
     once = replace(FEW, streams=streams, laboratory=replace(FEW.laboratory, days=3))
     assert np.isnan(daily(simulate(once, 1))[:3]).tolist() == [False, True, False]
-    level = 5 + 0.1 * np.random.default_rng(5).normal(size=DAYS + 2)
-    level[:6] += 9
+    level = np.where(np.arange(DAYS + 2) < 6, 14.0, 5.0)
     level[1::7] = np.nan
     assert settled(rushed(), [level] * PILOTS).warm_up_days == 6
 
