@@ -34,6 +34,11 @@ NO_PAGES = {
 """Addresses that answer no page of ours."""
 
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+UNSHOWN = {"search-q", "nowhere", "reports-print"}
+"""Pages without a picture of their own in docs/bench.md."""
+
+
 def addresses() -> list[str]:
     """The address of every page, as the application declares it."""
     found = [
@@ -140,6 +145,22 @@ def faults(page: Any, *, contrast: bool, shell: bool) -> list[str]:
     ]
 
 
+def name_of(path: str) -> str:
+    """What the picture of a page is called: the words of its address without the numbers in it."""
+    words = [part for part in re.split(r"[^A-Za-z0-9]+", path) if part and not re.search(r"\d", part)]
+    return "-".join(words) or "home"
+
+
+def test_the_page_of_the_bench_shows_every_screen(pages):
+    """docs/bench.md has a picture of every page in both languages, and every picture it shows is there."""
+    text = (DOCS / "bench.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"\(img/bench/([a-z-]+)\.png\)", text))
+    there = {path.stem for path in (DOCS / "img" / "bench").glob("*.png")}
+    assert shown == there
+    names = {name_of(path) for path, _ in pages} - UNSHOWN
+    assert {f"{name}-{language}" for name in names for language in ("zh", "en")} <= shown
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_no_page_has_a_serious_fault_for_people_with_aids(browser, served, pages, language: str):
     """axe-core finds nothing serious or critical on any page: in turn in either language, with SCREENS in both."""
@@ -149,7 +170,9 @@ def test_no_page_has_a_serious_fault_for_people_with_aids(browser, served, pages
         with screen(browser, served, served.person(who), language) as page:
             for path in [path for path, own in chosen if own == who]:
                 page.goto(served.url + path, wait_until="domcontentloaded")
-                picture(page, f"{language}{re.sub(r'[^a-z0-9]+', '-', path.lower())}"[:60])
+                if os.environ.get("SCREENS") and page.query_selector(".curves svg"):
+                    page.wait_for_selector(".curves polyline")
+                picture(page, f"{name_of(path)}-{language}", whole=False)
                 page.evaluate(AXE)
                 if wrong := faults(page, contrast=language == "en", shell=path == "/"):
                     found[path] = wrong
