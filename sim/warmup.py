@@ -1,7 +1,7 @@
 """The days a laboratory that never stands empty needs until it runs as it always does, and leaving them out.
 
 A simulation begins with an empty laboratory; one that works around the clock never does. The first days are
-therefore better than any day in truth. They are found by the rule of MSER-5 on a few pilot replications (Hoad, Robinson
+therefore better than any day in truth. They are found by the rule of MSER-5 on a few pilots (Hoad, Robinson
 and Davies 2010). Load comes in a daily cycle, so a day takes the place of the batch of five: what is smoothed
 is the mean turnaround of a day's tubes over all pilots, in which the cycle no longer shows.
 """
