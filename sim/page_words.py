@@ -65,8 +65,8 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
         ),
         (
             "A laboratory that never stands empty: its first {days} days ({tubes} tubes) are the warm-up, "
-            "found by the MSER rule and left out; what came after its last day is left out too. Plates, tests "
-            "and call-backs are of all days; the charts over time begin with the empty laboratory."
+            "found by the MSER rule and left out; what came after its last day is left out too. Plates, "
+            "tests and call-backs are of all days; the charts over time begin with the empty laboratory."
         ),
     ),
     "measure": ("指标", "measure"),
