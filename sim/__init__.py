@@ -6,8 +6,9 @@ from sim.plan import Plan, plan
 from sim.plan_page import plan_document
 from sim.refusal import ScenarioError
 from sim.report import Report, StationLog
-from sim.run import Study, compare, compared, document, load, replicate, shipped_scenarios, simulate, step_of
+from sim.run import load, replicate, shipped_scenarios, simulate, step_of, warmed
 from sim.scenario import Chemistry, Injections, Quantiles, Scenario, Stream
+from sim.study import Study, compare, compared, document
 from sim.truth import (
     BORDERLINE,
     INVALID,
@@ -57,4 +58,5 @@ __all__ = [
     "specimen_cq",
     "step_of",
     "tube_cq",
+    "warmed",
 ]

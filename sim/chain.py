@@ -84,6 +84,7 @@ class Chain:
         arrivals: kind and its values, as in the module's example.
         chain: the stations in order.
         warmup: items left out of means and quantiles, the first ones.
+        continuing: it never stands empty: the warm-up is found (in whole days) and left out.
         solve: `direct` solves leading first-come-first-served stations without events; `events` never does.
     """
 
@@ -92,6 +93,7 @@ class Chain:
     chain: tuple[Link, ...]
     warmup: int = 0
     solve: str = "direct"
+    continuing: bool = False
 
     def __post_init__(self) -> None:
         names = [link.name for link in self.chain]
@@ -114,6 +116,11 @@ class Chain:
         for wrong, key, what in (
             (self.items < 1, "items", f"this is {self.items}; write 1 or more."),
             (not 0 <= self.warmup < self.items, "warmup", "write 0 or more, and fewer than `items`."),
+            (
+                bool(self.warmup) and self.continuing,
+                "warmup",
+                "of a chain that is continuing it is found; leave out one of the two.",
+            ),
             (self.solve not in ("direct", "events"), "solve", 'write "direct" or "events".'),
         ):
             if wrong:
@@ -137,7 +144,7 @@ class Chain:
     @classmethod
     def read(cls, facts: Mapping[str, Any]) -> "Chain":
         """From the `[engine]` table of a scenario."""
-        check_keys(facts, {"chain"}, {"items", "arrivals", "warmup", "solve"})
+        check_keys(facts, {"chain"}, {"items", "arrivals", "warmup", "solve", "continuing"})
         arrivals = typed(dict, "arrivals", facts.get("arrivals", {"kind": "at-once"}))
         for time in typed(list, "arrivals.times", arrivals.get("times", [])):
             typed(float, "arrivals.times", time)
@@ -147,6 +154,7 @@ class Chain:
             chain=tuple(_link(entry, n) for n, entry in enumerate(entries(facts, "chain"), start=1)),
             warmup=typed(int, "warmup", facts.get("warmup", 0)),
             solve=typed(str, "solve", facts.get("solve", "direct")),
+            continuing=typed(bool, "continuing", facts.get("continuing", False)),
         )
 
     def arrive(self, rng: np.random.Generator) -> Minutes:

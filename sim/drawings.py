@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from sim.page_words import Words
 from sim.report import BIN_HOURS
-from sim.run import Study
 from sim.statistics import interval
+from sim.study import Study
 from sim.svg import COLOURS, LATE, WAIT, WORK, Chart, plain, ticks
 
 BINS_PER_HOUR = round(1 / BIN_HOURS)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from sim import drawings
 from sim.page_words import Language, Words
 from sim.refusal import ScenarioError
-from sim.run import Study, compare, document
 from sim.statistics import interval
+from sim.study import Study, compare, document
 
 TARGETS = (6, 12, 24)
 MEASURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
@@ -204,6 +204,7 @@ def _scenario(study: Study, words: Words) -> str:
     parts = [
         f"<h2>{escape(study.scenario.name)}</h2><p>{escape(study.scenario.note)}</p>",
         f"<h3>{words('figures')}</h3>",
+        _warm_up(found, words),
         _figures(study, words),
         f"<h3>{words('turnaround')}</h3>",
         drawings.figure(drawings.distribution(study, TARGETS, words)),
@@ -224,6 +225,14 @@ def _scenario(study: Study, words: Words) -> str:
         parts += [f"<h3>{words('groups')}</h3>", _groups(found, words)]
     parts += [f"<h3>{words('inputs')}</h3>", _inputs(study.scenario.text, words)]
     return "".join(parts)
+
+
+def _warm_up(found: Mapping[str, Any], words: Words) -> str:
+    """What was left out, for laboratories that go on."""
+    if found["warm_up_days"] is None:
+        return ""
+    tubes = f"{found['warm_up_tubes']:,}"
+    return f"<p class='soft'>{words('warm_up', days=found['warm_up_days'], tubes=tubes)}</p>"
 
 
 def _figures(study: Study, words: Words) -> str:

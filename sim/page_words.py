@@ -58,6 +58,17 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     "working": ("操作", "working"),
     "mean_tat": ("平均周转 {hours} 小时", "mean turnaround {hours} h"),
     "figures": ("主要数字", "Figures"),
+    "warm_up": (
+        (
+            "连续运行的实验室:最初 {days} 天({tubes} 管)为预热期,已按 MSER 法则剔除,"
+            "最后一天之后到达的也不计。板数、人均检测数和重采人次含全部天数;各工位随时间的图从空实验室开始。"
+        ),
+        (
+            "A laboratory that never stands empty: its first {days} days ({tubes} tubes) are the warm-up, "
+            "found by the MSER rule and left out; what came after its last day is left out too. Plates, "
+            "tests and call-backs are of all days; the charts over time begin with the empty laboratory."
+        ),
+    ),
     "measure": ("指标", "measure"),
     "value": ("均值", "mean"),
     "interval": ("95%区间", "95 % interval"),

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from sim import drawings
 from sim.page_words import Words
-from sim.run import document, load, replicate
+from sim.run import load, replicate
 from sim.scenario import Scenario
 from sim.spec import Laboratory
+from sim.study import document
 
 SEED = 1
 RUNS = {

@@ -31,6 +31,7 @@ from sim.refusal import ScenarioError
 from sim.run import scaled
 from sim.scenario import Scenario
 from sim.search import Say, Search, Verdict
+from sim.warmup import halved
 
 PROOF_SEED = 1_000_003
 PROOFS = 3
@@ -145,6 +146,7 @@ def plan(  # noqa: PLR0913 - the options of one search, by keyword
             "BAD_TARGET",
             "A target is hours above 0, a percentile between 0 and 100, and 2 or more replications.",
         )
+    scenario = halved(scenario)
     found = levers(laboratory_of(scenario))
     search = Search(scenario, target_hours, percentile, replications, seed, say, found, workers)
     custom = custom_of(scenario)
@@ -213,17 +215,16 @@ def _searched(search: Search, made: Plan) -> Plan:
     levels = search.more(_from(search, made.bound))
     if levels is not None:
         levels = search.less(levels, made.bound)
-    while levels is not None:
-        levels = search.more(levels, surely=True)
+    while True:
+        levels = (levels and search.more(levels, surely=True)) or search.cheaper()
         if levels is None:
-            break
+            return made
         around = dict(_named(search, levels, made.bound))
-        lower = next((one.levels for one in around.values() if one.meets), None)
-        if lower is None:
-            best = search.ask(levels, search.replications)
+        best = search.ask(levels, search.replications)
+        levels = next((dict(one.levels) for one in around.values() if one.meets), None)
+        levels = levels or search.cheaper(best.cost)
+        if levels is None:
             return replace(made, best=best, neighbours=around)
-        levels = dict(lower)
-    return made
 
 
 def _named(search: Search, levels: Levels, bound: Levels) -> list[tuple[str, Verdict]]:

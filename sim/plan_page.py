@@ -17,6 +17,7 @@ def plan_document(found: Plan) -> dict[str, Any]:
         "scenario": found.scenario.name,
         "target_hours": found.target_hours,
         "percentile": found.percentile,
+        "warm_up_days": found.scenario.warm_up_days,
         "feasible": found.best is not None,
         "now": {lever.name: lever.now for lever in found.levers},
         "least_by_work": dict(found.bound),

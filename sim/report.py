@@ -1,7 +1,7 @@
 """What a run came to: one turnaround per tube, and what every station saw."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from sim.servers import Always, Rostered, spent
 
 Minutes = NDArray[np.float64]
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+DAY = 1440
 BIN_HOURS = 0.05
 BINS = 20 * 24 * 10
 
@@ -58,6 +59,22 @@ class StationLog:
     ) -> "StationLog":
         """Of a station that was solved without events."""
         return cls(name, entered, started, started, started + minutes, float(minutes.sum()), on.until, unit)
+
+    def between(self, start: float, end: float) -> "StationLog":
+        """Of the parts that came, and the work that was done, between two minutes; minute 0 is `start`."""
+        came = (self.entered >= start) & (self.entered < end)
+        run = (self.begun >= start) & (self.begun < end)
+        work = spent(np.array([start, end]), self.begun, self.ended)
+        total = float((self.ended - self.begun).sum())
+        return replace(
+            self,
+            entered=self.entered[came] - start,
+            started=self.started[came] - start,
+            begun=self.begun[run] - start,
+            ended=self.ended[run] - start,
+            busy=self.busy * float(work[1] - work[0]) / total if total > 0 else 0.0,
+            on=lambda minutes: self.on(minutes + start) - self.on(np.array([start])),
+        )
 
     def summary(self, end: float) -> dict[str, Any]:
         """Utilisation, waits and work (hours) and queue from minute 0 to one minute of the run."""
@@ -124,6 +141,7 @@ class Report:
         outcomes: (call, rule, Cq values that give it) of every outcome, when asked for.
         plates: every plate, when asked for, in order of reading.
         warmup: tubes left out of means and quantiles.
+        window: minutes of arrival between which the tubes of this report came; None for all.
     """
 
     scenario: str
@@ -141,6 +159,26 @@ class Report:
     outcomes: tuple[tuple[str, str, tuple[float, ...]], ...] = ()
     plates: tuple[PlateLog, ...] = ()
     warmup: int = 0
+    window: tuple[float, float] | None = None
+
+    def between(self, start: float, end: float) -> "Report":
+        """Of the tubes that came between two minutes, and of the stations in that time.
+
+        Counts (plates, tests, retests, call-backs) stay those of the whole run: they belong to no minute.
+        """
+        own = (self.arrived >= start) & (self.arrived < end)
+        return replace(
+            self,
+            arrived=self.arrived[own],
+            turnaround=self.turnaround[own],
+            due=self.due[own],
+            group=self.group[own],
+            reported=self.reported[own],
+            persons=self.persons[own],
+            stations={name: log.between(start, end) for name, log in self.stations.items()},
+            warmup=0,
+            window=(start, end),
+        )
 
     @classmethod
     def of_chain(
@@ -165,7 +203,7 @@ class Report:
             persons=np.ones(size, dtype=np.int64),
             groups=(("", "item"),),
             stations={log.name: log for log in logs},
-            counts={"tests": size},
+            counts={"tests": size, "scheduled": size, "first_persons": size},
             warmup=warmup,
         )
 
@@ -197,6 +235,7 @@ class Report:
         quantiles = np.quantile(hours, list(SHARES.values())) if hours.size else np.zeros(len(SHARES))
         persons = int(self.persons.sum())
         counts = dict(self.counts)
+        length = self.end if self.window is None else self.window[1] - self.window[0]
         return {
             "tubes": int(hours.size),
             "reports": int(self.reported[self.warmup :].sum()),
@@ -208,7 +247,7 @@ class Report:
                 "max": float(hours.max(initial=0.0)),
             },
             "histogram": np.bincount(np.minimum((hours / BIN_HOURS).astype(int), BINS - 1), minlength=BINS),
-            "stations": {name: log.summary(self.end) for name, log in self.stations.items()},
+            "stations": {name: log.summary(length) for name, log in self.stations.items()},
             "busy": {name: log.busy for name, log in self.stations.items()},
             "groups": self._by_group(),
             "days": self._by_day(),
@@ -230,10 +269,13 @@ class Report:
             step: minutes of one stretch.
         """
         edges = np.arange(0.0, self.end + step, step)
-        hour = (self.arrived % 1440 // 60).astype(int)
+        stations = {name: log.trace(edges) for name, log in self.stations.items()}
+        return {"step": step, "stations": stations, **self.by_hour()}
+
+    def by_hour(self) -> dict[str, Any]:
+        """Tubes, and late ones, by hour of arrival."""
+        hour = (self.arrived % DAY // 60).astype(int)
         return {
-            "step": step,
-            "stations": {name: log.trace(edges) for name, log in self.stations.items()},
             "hour_tubes": np.bincount(hour, minlength=24),
             "hour_late": np.bincount(hour, weights=self.late, minlength=24),
         }
@@ -256,9 +298,10 @@ class Report:
         """By day of arrival; only for runs with deadlines."""
         if np.isnan(self.due).all():
             return []
-        day = (self.arrived // 1440).astype(int)
+        day = (self.arrived // DAY).astype(int)
         late, found = self.late, []
-        for number in range(int(day.max(initial=-1)) + 1):
+        first = 0 if self.window is None else int(self.window[0] // DAY)
+        for number in range(first, int(day.max(initial=-1)) + 1):
             own = day == number
             tubes = int(own.sum())
             found.append(

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from scheduler import Rota, Shift
 from scheduler.shifts import DAY, minutes_on, windows
 from sim.refusal import ScenarioError
-from sim.run import Study, replicate, simulate
+from sim.run import replicate, simulate
 from sim.scenario import Scenario
 from sim.spec import Laboratory, Staff
 from sim.specimens import by_day
+from sim.study import Study
+from sim.warmup import halved
 
 BUDGETS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 """Hours of work that may be left over at the end of a shift, tried from the middle."""
@@ -130,7 +132,7 @@ def propose(
     Raises:
         ScenarioError: `NO_STAFF`, `UNKNOWN_STAFF` or `BAD_ROTA`.
     """
-    search = search or Search()
+    search, scenario = search or Search(), halved(scenario)
     lab = _laboratory(scenario)
     if staff not in {"", *lab.staff}:
         known = ", ".join(lab.staff)

@@ -245,7 +245,8 @@ NO_VIRUS = Quantiles("nothing infected", (0.0, 1.0), (20.0, 40.0))
 class Scenario:
     """A laboratory day to be drawn, and, where it has them, the laboratory or the chain that works on it.
 
-    `text` is the file it was read from, with the sources in its comments.
+    `text` is the file it was read from, with the sources in its comments; `warm_up_days` is found by
+    `sim.warmup`, for those that go on, and left out of what is told of their runs.
     """
 
     name: str
@@ -257,6 +258,7 @@ class Scenario:
     laboratory: Laboratory | None = None
     engine: Chain | None = None
     text: str = field(default="", repr=False, compare=False)
+    warm_up_days: int | None = None
 
     def __post_init__(self) -> None:
         if self.engine is not None:

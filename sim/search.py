@@ -24,6 +24,7 @@ from sim.report import BIN_HOURS
 from sim.run import quiet_pool, simulate
 from sim.scenario import Scenario
 from sim.statistics import interval, t_share
+from sim.warmup import counted
 
 Say = Callable[[str], None]
 Stop = Callable[[Sequence[Mapping[str, Any]]], bool]
@@ -263,6 +264,16 @@ class Search:
             levels[lever.name] = min(levels[lever.name] + step, lever.most)
         return None
 
+    def cheaper(self, than: float = math.inf) -> dict[str, int] | None:
+        """The cheapest set tried that by all replications meets the target, if it costs less than this.
+
+        Sets that met it in fewer are asked again, so that what is told of a set never contradicts the answer.
+        """
+        for one in sorted(self.seen.values(), key=lambda one: one.cost):
+            if one.cost < than and one.meets and self.ask(one.levels, self.replications).meets:
+                return dict(one.levels)
+        return None
+
     def _worst(self, found: Verdict, levels: Levels) -> Lever | None:
         owner = {bench.name: bench.staff or bench.name for bench in laboratory_of(self.scenario).stations}
         waits: dict[str, float] = {}
@@ -297,7 +308,7 @@ class Search:
 def play(scenario: Scenario, seed: int, number: int, percentile: float) -> dict[str, Any]:
     """One replication, as small as it can be sent back; work nobody can ever do counts as infinite hours."""
     try:
-        run = simulate(scenario, seed, replication=number).summary()
+        run = counted(scenario, simulate(scenario, seed, replication=number)).summary()
     except ScenarioError as error:
         if error.code != "NEVER_ENDS":
             raise

@@ -13,6 +13,9 @@ from sim.chain import read_rota
 from sim.refusal import ScenarioError, check_keys, check_types, entries, joined, made, named, typed, within
 from sim.service import Service
 
+LEAST_DAYS = 30
+"""Days below which no warm-up can be told from the days after it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Staff:
@@ -163,6 +166,8 @@ class Laboratory:
         invalid: share of first extractions that fail.
         volume_spread: a day's tubes vary uniformly by this share up and down.
         target_hours, target_share: what counts as a good day.
+        continuing: it never stands empty: the warm-up is found and left out (`sim.warmup`). Said by the
+            scenario and not guessed from its days: a surge of many days begins with an empty laboratory too.
     """
 
     rules: CaseRules
@@ -180,6 +185,7 @@ class Laboratory:
     pool_every: float = 15.0
     target_hours: float = 24.0
     target_share: float = 0.95
+    continuing: bool = False
 
     def __post_init__(self) -> None:
         names = [station.name for station in self.stations]
@@ -214,6 +220,11 @@ class Laboratory:
                 f"{reading} stations read; write reads = true at exactly one, the cycler.",
             ),
             (self.days < 1, "laboratory.days", f"this is {self.days}; write 1 or more."),
+            (
+                self.continuing and self.days < LEAST_DAYS,
+                "laboratory.days",
+                f"this is {self.days}; to find the warm-up (continuing) write {LEAST_DAYS} or more.",
+            ),
             (not 0 <= self.control_failure < 1, "laboratory.control_failure", share),
             (not 0 <= self.invalid < 1, "laboratory.invalid", share),
             (not 0 <= self.volume_spread <= 1, "laboratory.volume_spread", "write a share from 0 to 1."),
@@ -261,6 +272,7 @@ def shipped(package: str, folder: str, name: str) -> str:
 _PLAIN = {"days", "auto_release", "control_failure", "invalid", "volume_spread", "pool_every"} | {
     "target_hours",
     "target_share",
+    "continuing",
 }
 _NAMED = {"assay", "policy", "template", "fill", "pool", "recall"}
 

@@ -91,11 +91,30 @@ def mser5(values: NDArray[np.float64]) -> int:
     means = values[: values.size // 5 * 5].reshape(-1, 5).mean(axis=1)
     if means.size < 4:
         return 0
+    return 5 * int(np.argmin(_errors(means)[: means.size // 2]))
+
+
+def _errors(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared standard error of the mean of what is left after every cut."""
     left = np.arange(means.size, 0, -1)
     sums = np.cumsum(means[::-1])[::-1]
     squares = np.cumsum((means**2)[::-1])[::-1]
-    error = (squares - sums**2 / left) / left.astype(float) ** 2
-    return 5 * int(np.argmin(error[: means.size // 2]))
+    found: NDArray[np.float64] = (squares - sums**2 / left) / left.astype(float) ** 2
+    return found
+
+
+def settling(means: NDArray[np.float64], least: int = 20) -> int | None:
+    """Batches (here: days) to leave out as warm-up by the rule of MSER; None when there are too few to tell.
+
+    Too few are less than `least`, or so many that the error is least after a cut of half of them or more
+    (White 1997). Of cuts equal to rounding the first counts, and a quarter must be left, because a few
+    batches at the end are alike by chance too often.
+    """
+    if means.size < least:
+        return None
+    error = _errors(means - means.mean())[: means.size - means.size // 4 + 1]
+    cut = int(np.flatnonzero(error <= error.min() + 1e-9 * error.max())[0])
+    return None if 2 * cut >= means.size else cut
 
 
 def enough(values: Sequence[float], half_width: float, level: float = 0.95, least: int = 5) -> bool:

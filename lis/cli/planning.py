@@ -66,14 +66,14 @@ def simulate_command(  # noqa: PLR0913 - one argument an option
 
     Several scenarios are played on the same luck and compared with the first.
     """
-    from sim import compared, document, load, page, replicate, step_of
+    from sim import compared, document, load, page, replicate, step_of, warmed
 
     plans = [load(_given(one)) for one in scenarios]
     if toml:
         click.echo("\n".join(plan.text for plan in plans), nl=False)
         return
     studies = []
-    for plan in plans:
+    for plan in warmed(plans, seed, workers=workers, cluster=cluster):
         studies.append(
             replicate(
                 plan,
@@ -134,6 +134,11 @@ def _print_study(found: dict[str, Any]) -> None:
         f"{found['scenario']}: {found['tubes']} tubes, {found['replications']} runs, seed {found['seed']}"
     )
     click.echo(f"on time    {share['mean']:.2%} {_interval(share['ci95'], 100, ' %')}")
+    if found["warm_up_days"] is not None:
+        click.echo(
+            f"warm-up    {found['warm_up_days']} days, {found['warm_up_tubes']} tubes, are left out; "
+            "retests, call-backs, tests and plates are of all days"
+        )
     click.echo(
         f"turnaround P50 {tat['p50']:.2f} h, P95 {tat['p95']:.2f} h {_interval(tat['ci95_p95'], 1, ' h')}, "
         f"P99 {tat['p99']:.2f} h, longest {tat['max']:.2f} h"

@@ -50,12 +50,12 @@ def work(line: Connection, order: Order) -> None:
 
 
 def _simulated(line: Connection, order: Order) -> tuple[Any, dict[str, str]]:
-    from sim import compared, document, replicate, step_of
+    from sim import compared, document, replicate, step_of, warmed
     from sim.html import content
 
     of, before, began = order.replications * len(order.scenarios), 0, time.monotonic()
     studies = []
-    for scenario in order.scenarios:
+    for scenario in warmed(order.scenarios, order.seed, workers=1):
 
         def told(done: int, _of: int, _seconds: float, before: int = before) -> None:
             played = before + done

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sim import ScenarioError, load, plan, plan_document
+from sim import Scenario, ScenarioError, load, plan, plan_document
 from sim.levers import Custom, Lever, levers, with_levels
 from sim.plan import Plan, _proved
 from sim.run import scaled, simulate
@@ -142,6 +142,22 @@ def test_a_target_beyond_the_room_is_said_to_be_impossible():
     document = plan_document(made)
     assert (document["feasible"], document["plan"], document["proof"]) == (False, None, None)
     assert document["pareto"]
+
+
+def few_tubes():
+    """A clinic with so few tubes that every run is mostly luck: 4 urgent ones and 20 others."""
+    text = load("fever-clinic").text.replace("tubes = 200", "tubes = 4").replace("tubes = 1500", "tubes = 20")
+    return Scenario.from_toml(text.replace("days = 3", "days = 1"))
+
+
+@pytest.mark.parametrize(("target", "seed", "replications"), [(9.0, 5, 3), (4.0, 2, 2)])
+def test_the_table_never_contradicts_the_plan(target, seed, replications):
+    """No line of the table that is cheaper than the plan says that it meets; without a plan no line does."""
+    document = plan_document(plan(few_tubes(), target, replications=replications, seed=seed))
+    cheapest = document["plan"]["cost_per_day"] if document["feasible"] else np.inf
+    assert [
+        one["levels"] for one in document["pareto"] if one["meets"] and one["cost_per_day"] < cheapest
+    ] == []
 
 
 def test_shifts_keep_their_proportion():
