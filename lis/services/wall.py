@@ -30,6 +30,9 @@ DAY: Final = timedelta(hours=24)
 SOON: Final = timedelta(hours=2)
 """A tube with less time left than this is at risk."""
 
+SILENT: Final = timedelta(minutes=10)
+"""What counts as silent where nothing else is set; an agent speaks every few seconds."""
+
 SPAN: Final = 2000
 """Events of the log that are read at once, so that no question takes long."""
 
@@ -117,7 +120,7 @@ def _hours(start: datetime | None, end: datetime | None) -> float:
 
 
 def message(
-    conn: Connection, rules: Rulebook, day: Day, now: datetime, midnight: datetime, silent: timedelta
+    conn: Connection, rules: Rulebook, day: Day, now: datetime, midnight: datetime, silent: timedelta = SILENT
 ) -> dict[str, Any]:
     """Everything the wall shows, without a word about any person.
 

@@ -128,10 +128,10 @@ def test_an_absence_and_a_broken_cycler_are_recorded_and_ended(browser, served):
     with screen(browser, served, served.person("cai"), "zh") as tab:
         tab.goto(f"{served.url}/capacity")
         tab.click("text=登记缺勤")
-        tab.fill("#duty [name=reason] >> nth=0", "发热")
+        tab.fill("#duty [name=reason] >> nth=0", "家中有事")
         tab.click("#duty details[open] button")
-        tab.wait_for_selector("text=发热")
+        tab.wait_for_selector("text=家中有事")
         assert served.person("cai").get("/api/v1/duty").json()["absences"][0]["people"] == 1
         tab.click("text=已返岗")
-        tab.wait_for_function("!document.getElementById('duty').innerText.includes('发热')")
+        tab.wait_for_function("!document.getElementById('duty').innerText.includes('家中有事')")
         assert served.person("cai").get("/api/v1/duty").json()["absences"] == []

@@ -12,7 +12,7 @@ import pytest
 from bench import Bench
 from pypdf import PdfReader
 
-from lis.errors import IllegalMove, Invalid, LisError, NotFound
+from lis.errors import Invalid, LisError, NotFound, Refused
 from lis.laboratory import pool_sheet_pdf
 from lis.printing import PoolBlock, PoolSheetView, as_pool_sheet
 from lis.services import plates, pools, receiving
@@ -108,7 +108,7 @@ def test_a_pool_is_plated_only_when_every_aliquot_was_scanned(bench: Bench):
         assert scan(bench, (pool, code))[0].code == "ALIQUOT_CONFIRMED"
     with bench.lab.database.write("anna") as unit:
         assert pool not in [job.tube for job in plates.jobs(unit, bench.lab.rules)]
-    with pytest.raises(IllegalMove) as error:
+    with pytest.raises(Refused) as error:
         bench.plate([pool])
     assert error.value.code == "ALIQUOTS_OPEN"
     [last] = scan(bench, (pool, codes[2], "A1"))

@@ -39,7 +39,7 @@ def test_duty_over_http(served, clock):
     """A manager sets the plan, a technician says who is missing and what is broken; the same key does it once."""
     anna, mia = served.person("anna"), served.person("cai")
     refused = anna.post("/api/v1/duty/plan", {"text": PLAN})
-    assert (refused.status_code, refused.json()["code"]) == (403, "FORBIDDEN")
+    assert (refused.status_code, refused.json()["code"]) == (403, "ROLE")
     wrong = mia.post("/api/v1/duty/plan", {"text": PLAN.replace("people = 2", "people = -2")})
     assert (wrong.status_code, wrong.json()["code"], wrong.json()["key"]) == (
         422,

@@ -55,6 +55,8 @@ def test_what_is_learned_is_what_was_drawn(learned):
     assert fits["again after mixed first"].n > 1000
     assert {name for name, fit in fits.items() if fit.source == "reference"} == {
         "travel",
+        "absence",
+        "breakdowns a day",
         "again after pool first",
         "again after pool again",
     } | ({"again after single again"} if fits["again after single again"].n < 30 else set())
