@@ -15,7 +15,6 @@ from lis.services import capacity, duty
 from lis.web.pages import Seen
 from lis.web.views import language_of, page
 from sim import load, shipped_scenarios
-from sim.dutyplan import ROLES
 from sim.html import plotly
 from sim.page_words import Language, Words
 
@@ -52,7 +51,7 @@ def capacity_page(request: Request, caller: Seen) -> Response:
     return page(
         request, "capacity.html", caller.identity, forecast=found, risky=risky[:RISKY],
         more=max(len(risky) - RISKY, 0), plays=plays, jobs=_all(request).jobs() if plays else [],
-        tiers=caller.lab.rules.tiers.tiers, modes=capacity.MODES, duty=on_duty, cyclers=cyclers, roles=ROLES,
+        tiers=caller.lab.rules.tiers.tiers, modes=capacity.MODES, duty=on_duty, cyclers=cyclers,
         ends=[(hours, (now + timedelta(hours=hours)).isoformat()) for hours in ABSENT_HOURS],
         attends=caller.identity.may("attend"),
     )  # fmt: skip
