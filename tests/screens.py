@@ -1,6 +1,6 @@
 """A real browser for the tests that need one: a signed-in page, its faults kept, pictures of what it shows.
 
-``SCREENS=folder pytest -m browser`` keeps a picture of every page that a test shows to :func:`picture`.
+``SCREENS=folder pytest -m screens`` keeps a picture of every page that a test shows to :func:`picture`.
 """
 
 from __future__ import annotations

@@ -208,6 +208,7 @@ PAGES = (
 )
 
 
+@pytest.mark.screens
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_the_administrator_works_on_screen(browser, served, language):
     """An account is opened with a password shown once, a device with a code shown once; every screen opens."""
@@ -242,6 +243,7 @@ def test_the_administrator_works_on_screen(browser, served, language):
     assert served.client().post("/api/v1/sign-in", json={"name": name, "password": first}).status_code == 200
 
 
+@pytest.mark.screens
 def test_a_first_password_is_changed_on_screen_and_judged_while_it_is_typed(browser, served):
     """Words beside the field say how good a password is; it can be shown; afterwards the start page opens."""
     made = served.person("root").ok(

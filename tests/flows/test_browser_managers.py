@@ -51,6 +51,7 @@ def test_the_forecast_and_the_admission_are_answered_on_the_page(browser, served
         picture(tab, f"capacity-{language}")
 
 
+@pytest.mark.screens
 def test_a_scenario_is_checked_while_it_is_written_and_played(browser, served):
     """A fault is told with its line before anything runs; the mended text is played, and its page is live."""
     with screen(browser, served, served.person("cai")) as tab:
@@ -76,6 +77,7 @@ def test_a_scenario_is_checked_while_it_is_written_and_played(browser, served):
         assert "fever-clinic" in Path(saved.value.path()).read_text(encoding="utf-8")
 
 
+@pytest.mark.screens
 def test_a_simulation_is_cancelled_from_its_page(browser, served):
     """Progress is shown while it runs; a press ends it, and the text can be changed and played again."""
     with screen(browser, served, served.person("cai"), "zh") as tab:
@@ -91,6 +93,7 @@ def test_a_simulation_is_cancelled_from_its_page(browser, served):
         assert "jiangmen-2022-12" in tab.input_value("textarea")
 
 
+@pytest.mark.screens
 def test_a_rota_and_a_plan_are_shown_as_tables(browser, served):
     """The week of a rota and the choices of a plan stand on the page of their order, in Chinese."""
     cai = served.person("cai")

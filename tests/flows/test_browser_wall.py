@@ -134,6 +134,7 @@ def test_the_pick_list_is_ticked_by_scan_and_a_strange_tube_stops_it(browser, se
         assert page.inner_text("#picked") == "1 / 2"
 
 
+@pytest.mark.screens
 def test_a_file_is_downloaded_and_holds_the_rows_of_the_page(browser, served):
     """The link on the page downloads a sheet whose tubes are those of the table beside it."""
     with screen(browser, served, served.person("cai"), "en") as page:
@@ -152,6 +153,7 @@ def test_a_file_is_downloaded_and_holds_the_rows_of_the_page(browser, served):
         picture(page, "worklist-plate-en")
 
 
+@pytest.mark.screens
 def test_a_rejected_point_is_answered_and_closed_by_another(browser, served):
     """From the chart to the note, its effect and the second signature; then from the failed run to its action."""
     bo, cai = served.person("bo"), served.person("cai")
@@ -179,6 +181,7 @@ def test_a_rejected_point_is_answered_and_closed_by_another(browser, served):
         picture(page, "qc-en")
 
 
+@pytest.mark.screens
 def test_every_list_fits_its_screen(browser, served):
     """On the screen of an old bench computer no page scrolls sideways and no card is wider than its frame."""
     paths = (

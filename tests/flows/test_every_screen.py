@@ -1,7 +1,7 @@
 """Every page of the application in a real browser: free of serious faults for people with aids, light, named.
 
 The list of pages comes from the routes of the application, so that a new page is looked at from its first
-day. ``SCREENS=folder pytest -m browser`` keeps a picture of each.
+day. ``SCREENS=folder pytest -m screens`` keeps a picture of each.
 """
 
 from __future__ import annotations
@@ -170,6 +170,7 @@ def test_the_page_of_the_bench_shows_every_screen(pages):
     assert {f"{name}-{language}" for name in names for language in ("zh", "en")} <= shown
 
 
+@pytest.mark.screens
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_no_page_has_a_serious_fault_for_people_with_aids(browser, served, pages, language: str):
     """axe-core finds nothing serious or critical on any page: in turn in either language; with SCREENS in both, colours too."""

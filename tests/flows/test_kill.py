@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from killing import World, day, kinds
 
-KILLS, BATCHES = 4, 2
+KILLS, BATCHES = 3, 2
 
 
 @pytest.fixture(scope="module")

@@ -111,6 +111,7 @@ def test_a_plate_is_loaded_by_two_scans_and_another_plate_stops(browser, served)
     assert served.person("anna").get(f"/api/v1/plates/{plate}").json()["instrument"] == "qs5-1"
 
 
+@pytest.mark.screens
 def test_a_label_on_screen_is_read_back_by_a_camera_and_printed_one_a_page(browser, served):
     """What Chromium paints is decoded; the print has one page a label of the label's own size; again needs why."""
     one, two = served.codes[:2]
