@@ -269,10 +269,10 @@ def settle(
     return ingested, issued, held
 
 
-def handle(lab: Laboratory, delivery: Delivery) -> Handled:
-    """Keep and process a delivery in one go: an upload, or a USB stick."""
+def handle(lab: Laboratory, delivery: Delivery, parsed: Parsed | None = None) -> Handled:
+    """Keep and process a delivery in one go: an upload, or a USB stick; ``parsed`` where it was read before."""
     stored = keep(lab, delivery)
-    return Handled(stored, *process(lab, stored.file_id, delivery.device))
+    return Handled(stored, *process(lab, stored.file_id, delivery.device, parsed))
 
 
 def catch_up(lab: Laboratory, actor: str = "restart") -> list[Ingested]:

@@ -13,7 +13,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from test_cli_surface import ROOT, called
+from command_line import called
+from test_cli_surface import ROOT
 
 
 def free_port() -> int:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from bench import Bench
-from test_cli_surface import ROOT, called
+from command_line import called
+from test_cli_surface import ROOT
 
 from lis import config, laboratory, queries
 from lis.db import Database

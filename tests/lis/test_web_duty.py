@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from test_cli_surface import called
+from command_line import called
 from web_bench import bench, receive
 
 from lis.cli.rota import print_plan
