@@ -20,7 +20,7 @@ PLANTED = {
     "the twin knows no laboratory": ("sim/__init__.py", "import sqlalchemy"),
     "the agent fits an old PC": ("instruments/agent.py", "import pandas"),
     "layers inside lis": ("lis/tube.py", "import lis.queries"),
-    "bench stations do not call each other": ("lis/services/plates.py", "import lis.services.pools"),
+    "bench stations do not call each other": ("lis/services/plates/loading.py", "import lis.services.pools"),
     "only the data layer touches the schema": (
         "lis/services/pools/forming.py",
         "from lis.schema import tube as _tube",
