@@ -18,7 +18,16 @@ from lis.services.racks import Cell, CellState
 from lis.services.receiving import ScanResult
 from lis.services.storage import Handled
 from lis.web.commands import Asked, Caller
-from lis.web.payloads import MOST_SCANS, Code, Payload, Words, listed, scan_json, tube_json
+from lis.web.payloads import (
+    MOST_SCANS,
+    Code,
+    Payload,
+    Words,
+    answered_json,
+    listed,
+    scan_json,
+    tube_json,
+)
 from lis.web.words import error_zh
 
 router = APIRouter(prefix="/api/v1")
@@ -141,18 +150,7 @@ def handle_stored(order: StorageIn, asked: Asked) -> Response:
 
 def handled_json(result: Handled) -> dict[str, Any]:
     """What became of one scan at the store."""
-    tube = result.tube
-    return {
-        "barcode": result.barcode,
-        "outcome": result.outcome.value,
-        "code": result.code,
-        "sentence": result.sentence,
-        "sentence_zh": error_zh(result.code, result.details),
-        "rack": result.rack,
-        "position": result.position,
-        "state": tube.state.value if tube else "",
-        "kind": tube.kind.value if tube else "",
-    }
+    return answered_json(result, error_zh(result.code, result.details))
 
 
 # -- a whole rack --------------------------------------------------------------------------------
