@@ -1,5 +1,4 @@
 import copy
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -118,7 +117,7 @@ def test_a_rule_switched_off_holds_nothing_back(content, rule):
     """A switch that is off is off, and is listed as off."""
     rules = switched(content, **{rule.replace("-", "_"): False})
     assert rule in [r.id for r in rules.off]
-    worst = replace(
+    worst = structs.replace(
         GOOD, assay_validated=False, flags=("X",), curves=("sigmoid", None), person_held=True, is_retest=True,
         material=Material.mixed, findings=3, ic_cq=None, neighbour_min_cq=10.0, specimen_age_hours=None,
     )  # fmt: skip
