@@ -23,9 +23,10 @@ from sim.chain import given_draws
 from sim.crew import crew
 from sim.engine import Lots, Station, run_dry
 from sim.fifo import fifo, fifo_rostered
-from sim.filling import Filling, Firsts, Plate
+from sim.filling import Filling, Plate
 from sim.judging import judge, void
 from sim.recall import received
+from sim.ranks import Firsts
 from sim.refusal import ScenarioError
 from sim.report import PlateLog, Report, StationLog
 from sim.scenario import DAY, Scenario

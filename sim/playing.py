@@ -9,7 +9,8 @@ import simpy
 
 from sim.duty import DAY, Capacity, Level
 from sim.engine import Lots, Station
-from sim.filling import Filling, Firsts, Plate
+from sim.filling import Filling, Plate
+from sim.ranks import Firsts
 from sim.lines import Again, Lines
 from sim.now import KINDS, POOL, Course, Floats, Ints, left_of
 from sim.servers import NEVER, Always

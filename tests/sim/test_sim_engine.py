@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.engine import Items, Lots, Station
-from sim.filling import Ranks
+from sim.ranks import Ranks
 from sim.servers import NEVER, Always, Rostered
 from sim.service import Service, Times
 

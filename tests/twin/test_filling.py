@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler import POLICIES, FillRules, Job, Plan, fill_plate, templates_from_toml
-from sim.filling import Filling, Firsts
+from sim.filling import Filling
+from sim.ranks import Firsts
 from sim.pools import EPOCH
 
 TEMPLATE = templates_from_toml(files("scheduler").joinpath("plates.toml").read_text("utf-8"))["96-standard"]
