@@ -142,9 +142,9 @@ class Filling:
         ranks = self._first.least(room)
         again, entered = self._urgent(others, ranks.tolist(), room) if others else ([], [])
         own = ranks[: room - len(again)]
-        self._first.drop(own)
-        keys = [(-job.priority, job.due) for job in again]
         span = index_of(own)
+        self._first.drop(own, span)
+        keys = [(-job.priority, job.due) for job in again]
         if own.size:
             keys.append(self._tubes.urgency(own, span))
         plate = Plate(self.made, self._tubes.ids[span], again, min(keys), self._code or "end")
@@ -215,7 +215,9 @@ class Filling:
 
         def each() -> Sequence[tuple[float, float]]:
             waiting = self._first.least(len(self._first))
-            firsts = zip((self._tubes.due[waiting] - now).tolist(), self._tubes.persons[waiting].tolist(), strict=True)
+            firsts = zip(
+                (self._tubes.due[waiting] - now).tolist(), self._tubes.persons[waiting].tolist(), strict=True
+            )
             again = ((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in self._again)
             return [*firsts, *again]
 

@@ -25,8 +25,8 @@ from sim.engine import Lots, Station, run_dry
 from sim.fifo import fifo, fifo_rostered
 from sim.filling import Filling, Plate
 from sim.judging import judge, void
-from sim.recall import received
 from sim.ranks import Firsts
+from sim.recall import received
 from sim.refusal import ScenarioError
 from sim.report import PlateLog, Report, StationLog
 from sim.scenario import DAY, Scenario
