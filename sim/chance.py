@@ -4,6 +4,7 @@ Every number of chance is keyed by its tube or its source, so that a trial of an
 meets the same.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -125,10 +126,12 @@ def waiting(start: Start, others: Comers, number: int) -> Lines:
         uniform = stream(start.seed, number, "travel").random(len(state.names))[coming]
         left = left_of(start.travels, state.now - arrives, uniform)
         arrives = np.where(arrives > state.now, arrives, state.now + left)
+    door = _door(start, number)
+    arrives, others_came = door(arrives), door(others.came)
     own, extra = np.concatenate([start.static, coming]), np.zeros(others.count, dtype=np.int64)
     firsts = Firsts(
         np.concatenate([own, len(state.names) + np.arange(others.count)]),
-        np.concatenate([state.came[start.static], arrives, others.came]),
+        np.concatenate([state.came[start.static], arrives, others_came]),
         np.concatenate([state.due[own], others.due]),
         np.concatenate([state.priority[own], others.priority]),
         np.concatenate([state.persons[own], extra + round(start.model.tide.persons)]),
@@ -139,6 +142,19 @@ def waiting(start: Start, others: Comers, number: int) -> Lines:
     lane = np.concatenate([state.lane[own], extra])
     lanes = [_of_lane(firsts, np.flatnonzero(lane == n)) for n in range(start.lanes)]
     return Lines([Filling(firsts, start.model.fill) for firsts in lanes])
+
+
+def _door(start: Start, number: int) -> Callable[[Floats], Floats]:
+    """When tubes that stand at the door are received: at once, or as soon as somebody is at reception."""
+    if start.reception is None:
+        return lambda came: came
+    level = start.reception.people(start.state.now, stream(start.seed, number, "duty reception"))
+
+    def received(came: Floats) -> Floats:
+        found: Floats = np.array([level.opens(at) for at in came.tolist()])
+        return found
+
+    return received
 
 
 def _one_lane(firsts: Firsts, start: Start, policy: str) -> Ranked:

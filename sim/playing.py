@@ -1,5 +1,6 @@
 """One replication of a forecast: the laboratory played on until every tube is reported."""
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -67,14 +68,19 @@ class Played:
         step, duty, now = self.model.steps[number], self.start.duties[number], self.state.now
         if not step.servers:
             return Always(NO_LIMIT)
+        levels: list[Level] = []
         if duty is not None:
             people = duty.people(now, self._stream(f"duty {step.name}"))
             each = step.each or step.servers / max(duty.most, 1)
-            return Capacity(people.scaled(each, step.servers), step.servers)
+            levels.append(people.scaled(each, step.servers))
+        horizon = self.start.horizon
         if step.wear:
-            level = step.wear.level(step.servers, now, self.start.horizon, self._stream(f"wear {step.name}"))
-            return Capacity(level, step.servers)
-        return Always(step.servers)
+            levels.append(step.wear.level(step.servers, now, horizon, self._stream(f"wear {step.name}")))
+        for own in step.machines:
+            if own.wear:
+                chance = self._stream(f"wear {step.name} {own.kind}")
+                levels.append(own.level(step.servers, now, horizon, chance))
+        return Capacity(reduce(Level.least, levels), step.servers) if levels else Always(step.servers)
 
     def _delays(self) -> None:
         """Review without a queue: minutes, by parts of the day, with somebody there."""

@@ -125,6 +125,7 @@ class Start:
     kind: list[int]
     retested: list[bool]
     duties: tuple[Duty | None, ...]
+    reception: Duty | None
     told: tuple[tuple[int, Ints, Floats], ...]
     courses: tuple[tuple[tuple[Course, ...], tuple[Course, ...], list[float]], ...]
 
@@ -172,6 +173,7 @@ class Start:
             kind=state.kind.tolist(),
             retested=state.again.tolist(),
             told=tuple(foreseen(model, state)),
+            reception=None if model.reception is None else model.reception.coming(state.now),
             duties=tuple(on_duty(step, state.now) for step in model.steps),
             courses=tuple(
                 (model.courses[f"{kind} first"], model.courses[f"{kind} again"], bounds[f"{kind} again"])
@@ -248,5 +250,6 @@ def horizon(model: Model, state: State) -> float:
     limits = [step.service.average / step.servers for step in model.steps if step.servers]
     straight = sum(step.service.average for step in model.steps)
     last = float(np.max(state.came, initial=state.now)) - state.now
-    night = DAY if any(on_duty(step, state.now) is not None for step in model.steps) else 0.0
+    planned = any(on_duty(step, state.now) is not None for step in model.steps)
+    night = DAY if planned or model.reception is not None else 0.0
     return min(night + max(1.5 * (plates * max(limits, default=0.0) + straight + last), 240.0), LONGEST)

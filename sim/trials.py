@@ -7,7 +7,7 @@ import numpy as np
 
 from scheduler import FillRules
 from sim.forecast import Forecast, forecast
-from sim.now import POOL, Floats, Ints, Model, State
+from sim.now import COMING, POOL, WAITING, Floats, Ints, Model, State
 from sim.service import Service
 from sim.statistics import interval
 
@@ -101,6 +101,8 @@ class Admission:
 def admit(model: Model, state: State, more: State, replications: int = 100, seed: int = 1) -> Admission:
     """Play the laboratory with and without more tubes under the same chance.
 
+    Where people are planned at reception, the tubes stand at its door and wait until it is open.
+
     Args:
         model: how it works.
         state: where it stands.
@@ -109,6 +111,10 @@ def admit(model: Model, state: State, more: State, replications: int = 100, seed
         seed: of both.
     """
     before = forecast(model, state, replications, seed)
+    if model.reception is not None:
+        waits = more.where == WAITING
+        came = np.where(waits, np.nextafter(more.now, np.inf), more.came)
+        more = replace(more, where=np.where(waits, COMING, more.where), came=came)
     after = forecast(model, state.joined(more), replications, seed)
     size = len(state.names)
     mine = size + np.flatnonzero(more.kind != POOL)
