@@ -101,7 +101,7 @@ class Admission:
 def admit(model: Model, state: State, more: State, replications: int = 100, seed: int = 1) -> Admission:
     """Play the laboratory with and without more tubes under the same chance.
 
-    Where people are planned at reception, the tubes stand at its door and wait until it is open.
+    While nobody is planned at reception, the tubes stand at its door and wait until it opens.
 
     Args:
         model: how it works.
@@ -111,7 +111,7 @@ def admit(model: Model, state: State, more: State, replications: int = 100, seed
         seed: of both.
     """
     before = forecast(model, state, replications, seed)
-    if model.reception is not None:
+    if model.reception is not None and not model.reception.people().at(more.now):
         waits = more.where == WAITING
         came = np.where(waits, np.nextafter(more.now, np.inf), more.came)
         more = replace(more, where=np.where(waits, COMING, more.where), came=came)
