@@ -202,6 +202,9 @@ date = 2022-12-24
 role = "prepare"
 shift = "day"
 people = 1
+[[machine]]
+name = "kf-1"
+kind = "extractor"
 """
 
 
