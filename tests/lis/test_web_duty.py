@@ -24,6 +24,9 @@ name = "day"
 start = "08:00"
 end = "24:00"
 people = 2
+[[machine]]
+name = "KF-1"
+kind = "extractor"
 """
 
 
@@ -46,6 +49,10 @@ def test_duty_over_http(served, clock):
         "DUTY_PLAN",
         "shift.day.people",
     )
+    assert (wrong.json()["reason"], wrong.json()["reason_zh"]) == (
+        "this is -2; write 0 to 500.",
+        "人数须为 0 到 500。",
+    )
     key = {"Idempotency-Key": "plan-1"}
     first = mia.post("/api/v1/duty/plan", {"text": PLAN}, **key)
     again = mia.post("/api/v1/duty/plan", {"text": PLAN}, **key)
@@ -55,6 +62,14 @@ def test_duty_over_http(served, clock):
     number = anna.post("/api/v1/duty/absences", body).json()["absence"]
     device = anna.post("/api/v1/duty/outages", {"instrument": "nobody"})
     assert (device.status_code, device.json()["code"]) == (404, "INSTRUMENT_UNKNOWN")
+    start, end = (clock.now() + timedelta(hours=hours) for hours in (2, 4))
+    ahead = {"instrument": "KF-1", "since": start.isoformat()}
+    assert anna.post("/api/v1/duty/outages", ahead).json()["code"] == "DUTY_END"
+    ahead |= {"expected": end.isoformat(), "reason": "yearly check"}
+    assert anna.post("/api/v1/duty/outages", ahead).status_code == 201
+    [one] = anna.get("/api/v1/duty").json()["out_of_service"]
+    assert (one["instrument"], one["planned"]) == ("KF-1", True)
+    assert anna.post("/api/v1/duty/outages/back", {"instrument": "KF-1"}).status_code == 200
     receive(anna, 1)
     found = anna.get("/api/v1/duty").json()
     assert found["plan"]["title"] == "Week"
@@ -63,7 +78,8 @@ def test_duty_over_http(served, clock):
     ]
     [one] = found["absences"]
     assert (one["absence"], one["people"], one["reason"], one["said_by"]) == (number, 1, "flu", "anna")
-    assert len(found["acts"]) == 2
+    assert found["plan"]["machines"] == [{"name": "KF-1", "kind": "extractor"}]
+    assert len(found["acts"]) == 4
     assert [row["hour"] for row in found["learned"]] == list(range(24))
     assert sum(row["reception"] for row in found["learned"]) > 0
     assert anna.post(f"/api/v1/duty/absences/{number}/back").status_code == 200
@@ -97,7 +113,14 @@ def test_duty_at_the_command_line(tmp_path: Path, sqlite_template: Path, capsys)
     assert called(capsys, "duty", "back", str(number), *data)[0] == 0
     assert called(capsys, "device", "add", "qs5", *data)[0] == 0
     assert called(capsys, "duty", "out-of-service", "qs5", "--why", "lamp", *data)[0] == 0
-    assert "out of service: qs5" in called(capsys, "duty", "list", *data)[1]
+    later = ("--since", "2098-12-31T08:00", "--expected", "2098-12-31T12:00")
+    status, _, err = called(capsys, "duty", "out-of-service", "KF-1", *later, *data)
+    assert (status, "DUTY_TIME" in err) == (1, True)
+    assert called(capsys, "duty", "out-of-service", "KF-1", *data)[0] == 0
+    listed = called(capsys, "duty", "list", *data)[1]
+    assert "out of service: qs5" in listed
+    assert "out of service: KF-1" in listed
+    assert "machines: KF-1 (extractor)" in listed
     assert called(capsys, "duty", "back-in-service", "qs5", *data)[0] == 0
     status, _, err = called(capsys, "duty", "back-in-service", "qs5", *data)
     assert (status, err.startswith("error: NOT_OUT: qs5")) == (1, True)
