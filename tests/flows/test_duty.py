@@ -7,60 +7,15 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from duty_plans import WINTER
 
 from lis import laboratory, queries
 from lis.errors import LisError
 from lis.services import capacity, devices, duty
 from lis.services.capacity import Order
 
-PLAN = """
-title = "Winter"
-from = 2022-12-01
 
-[[shift]]
-role = "prepare"
-name = "day"
-start = "08:00"
-end = "16:00"
-people = 2
-breaks = [["12:00", "12:30"]]
-
-[[shift]]
-role = "prepare"
-name = "late"
-start = "16:00"
-end = "01:00"
-people = 1
-days = ["mon", "tue", "wed", "thu", "fri"]
-
-[[shift]]
-role = "review"
-name = "day"
-start = "08:00"
-end = "20:00"
-people = 1
-
-[[exception]]
-date = 2022-12-22
-role = "prepare"
-shift = "day"
-people = 1
-
-[[machine]]
-name = "kf-1"
-kind = "extractor"
-
-[[machine]]
-name = "kf-2"
-kind = "extractor"
-
-[[machine]]
-name = "hood-1"
-kind = "cabinet"
-"""
-
-
-def set_plan(bench, text=PLAN):
+def set_plan(bench, text=WINTER):
     """Put a plan in force."""
     with bench.lab.database.write("mia") as unit:
         return duty.set_plan(unit, duty.read_plan(text))
@@ -85,13 +40,13 @@ def test_a_plan_is_set_shown_and_read_back(bench):
     """What was written by hand comes back word for word, and a later plan takes over on its first day."""
     set_plan(bench)
     found = shown(bench)
-    assert duty.read_plan(found["plan"]["toml"]) == duty.read_plan(PLAN)
+    assert duty.read_plan(found["plan"]["toml"]) == duty.read_plan(WINTER)
     assert [(row["role"], row["shift"], row["people"]) for row in found["planned_today"]] == [
         ("prepare", "day", 2),
         ("prepare", "late", 1),
         ("review", "day", 1),
     ]
-    set_plan(bench, PLAN.replace("2022-12-01", "2022-12-23").replace("people = 2", "people = 5"))
+    set_plan(bench, WINTER.replace("2022-12-01", "2022-12-23").replace("people = 2", "people = 5"))
     found = shown(bench)
     assert (found["plan"]["from"], [one["from"] for one in found["later"]]) == ("2022-12-01", ["2022-12-23"])
     bench.clock.advance(timedelta(days=2))
@@ -214,7 +169,7 @@ def test_what_is_said_of_machines_is_checked(bench):
     assert refused("kf-1", now + timedelta(hours=3), now + timedelta(hours=5)) == "OUT_ALREADY"
     assert refused("kf-1") == "OUT_ALREADY"
     with pytest.raises(LisError) as clash:
-        set_plan(bench, PLAN.replace('"hood-1"', '"hood-2"'))
+        set_plan(bench, WINTER.replace('"hood-1"', '"hood-2"'))
     assert clash.value.details["key"] == "machine.hood-2.name"
 
 
@@ -222,7 +177,7 @@ def test_a_closed_reception_is_foreseen(bench):
     """Tubes sealed in the evening are received at 8:00 of the plan, and foreseen and admitted from there."""
     set_plan(
         bench,
-        PLAN + '\n[[shift]]\nrole = "reception"\nname = "desk"\nstart = "08:00"\nend = "16:00"\npeople = 1',
+        WINTER + '\n[[shift]]\nrole = "reception"\nname = "desk"\nstart = "08:00"\nend = "16:00"\npeople = 1',
     )
     with bench.lab.database.read() as conn:
         model = capacity.learned(conn, bench.lab.rules, bench.clock.now(), bench.lab.zone).model
@@ -251,9 +206,9 @@ def test_a_closed_reception_is_foreseen(bench):
 )
 def test_a_wrong_plan_is_refused_with_key_and_reason(change, key):
     """Whoever wrote the plan reads which key is wrong and what to write instead."""
-    assert change[0] in PLAN
+    assert change[0] in WINTER
     with pytest.raises(LisError) as refused:
-        duty.read_plan(PLAN.replace(*change))
+        duty.read_plan(WINTER.replace(*change))
     assert (refused.value.code, refused.value.details["key"]) == ("DUTY_PLAN", key)
     assert refused.value.details["reason"]
     chinese = any("\u4e00" <= letter <= "\u9fff" for letter in refused.value.details["reason_zh"])
@@ -281,7 +236,7 @@ def test_senseless_absences_are_refused(bench):
 
 def test_at_night_nothing_is_foreseen_before_people_come(bench):
     """Tubes received after the last shift are foreseen after the first preparation of the morning, not in the night."""
-    set_plan(bench, PLAN.replace('end = "01:00"', 'end = "20:00"').replace("people = 1", "people = 2"))
+    set_plan(bench, WINTER.replace('end = "01:00"', 'end = "20:00"').replace("people = 1", "people = 2"))
     bench.clock.advance(timedelta(hours=1))
     codes = bench.singles(4)
     number = laboratory.foretold(bench.lab, Order(replications=20), "anna")

@@ -7,7 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from test_cli_surface import called
+from command_line import called
+from duty_plans import EXTRACTOR, WEEK
 from web_bench import bench, receive
 
 from lis.cli.rota import print_plan
@@ -15,19 +16,7 @@ from sim import load
 from sim.rota import Proposal
 from sim.run import Study
 
-PLAN = """
-title = "Week"
-from = 2022-12-01
-[[shift]]
-role = "prepare"
-name = "day"
-start = "08:00"
-end = "24:00"
-people = 2
-[[machine]]
-name = "KF-1"
-kind = "extractor"
-"""
+PLAN = WEEK + EXTRACTOR
 
 
 @pytest.fixture
