@@ -818,6 +818,16 @@ duty_exception = Table(
 )
 """Another number of people for one shift on one day. Append-only."""
 
+duty_machine = Table(
+    "duty_machine",
+    metadata,
+    Column("act_id", ForeignKey("duty_act.act_id"), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(40), nullable=False),
+    Column("kind", String(16), nullable=False),
+)
+"""A machine that plates are prepared with, as a plan names it. Append-only."""
+
 # -- lists that were taken out, reagent lots, corrective actions ------------------------------------
 
 export_act = Table(
@@ -893,7 +903,7 @@ EVIDENCE: Final = (
     *("event", "file", "reading", "report", "rulebook"),
     *("quality_point", "quality_target", "device_act", "label_act"),
     *("admin_act", "disclosure"),
-    *("forecast_score", "duty_act", "duty_shift", "duty_break", "duty_exception"),
+    *("forecast_score", "duty_act", "duty_shift", "duty_break", "duty_exception", "duty_machine"),
     *("export_act", "lot_act", "corrective_note"),
 )
 """Tables whose rows are never changed and never deleted."""

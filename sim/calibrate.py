@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scheduler import FillRules
 from sim import habits
 from sim.courses import as_courses, usual_model
-from sim.duty import Duty, Wear
+from sim.duty import MACHINE_KINDS, Duty, Machines, Wear
 from sim.habits import Attendance
 from sim.now import Course, Floats, Model, Step, Tide
 from sim.service import Service, stream
@@ -139,18 +139,30 @@ class Calibration:
     absence: float = habits.ABSENCE
 
     def attended(
-        self, duties: Mapping[str, Duty], out: Sequence[tuple[float, float | None]] = ()
+        self,
+        duties: Mapping[str, Duty],
+        out: Sequence[tuple[float, float | None]] = (),
+        machines: Sequence[Machines] = (),
     ) -> "Calibration":
-        """The same with who is planned at each step, and since and until when cyclers are out of service."""
+        """The same with who is planned, and with what is out of service.
+
+        Args:
+            duties: people at `reception` and at each step.
+            out: since and until when cyclers are out.
+            machines: the other ones, by kind.
+        """
+        own = {name: replace(duty, absence=self.absence) for name, duty in duties.items()}
         steps = [
-            replace(step, duty=replace(duties[step.name], absence=self.absence))
-            if step.name in duties
-            else replace(step, wear=replace(step.wear, out=tuple(out)))
-            if step.reads
-            else step
+            replace(
+                step,
+                duty=own.get(step.name, step.duty),
+                wear=replace(step.wear, out=tuple(out)) if step.reads else step.wear,
+                machines=tuple(one for one in machines if MACHINE_KINDS[one.kind][0] == step.name),
+            )
             for step in self.model.steps
         ]
-        return replace(self, model=replace(self.model, steps=tuple(steps)))
+        model = replace(self.model, steps=tuple(steps), reception=own.get("reception"))
+        return replace(self, model=model)
 
 
 def ks_distance(one: ArrayLike, other: ArrayLike) -> float:

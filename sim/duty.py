@@ -5,7 +5,7 @@ its people, and with the machines that are out of service. Work in hand is finis
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -146,6 +146,17 @@ class Level:
         made._counts = [min(max(int(each * n + 1e-9), 1), most) if n > 0 else 0 for n in self._counts]
         return made
 
+    def least(self, other: "Level") -> "Level":
+        """The smaller of two numbers from minute to minute."""
+        made = Level(np.empty(0), np.empty(0, dtype=np.int64))
+        made._minutes = sorted({*self._minutes, *other._minutes})  # noqa: SLF001 - a level like this one
+        made._counts = [min(self.at(minute), other.at(minute)) for minute in made._minutes]
+        return made
+
+    def opens(self, minute: float) -> float:
+        """The first minute from `minute` on at which it is above 0."""
+        return minute if self.at(minute) > 0 else self.above(0, minute)
+
     def _on(self) -> list[float]:
         """Minutes with somebody there, up to each change."""
         if self._worked is None:
@@ -226,7 +237,8 @@ class Wear:
     """What is out of service among the machines of a station, and what may become so.
 
     Attributes:
-        out: of each that is out now, since when and until when it is expected back (None: nobody knows).
+        out: of each that is out, or will be for maintenance, since when and until when it is expected back
+            (None: nobody knows; it is out already).
         chance: that a machine goes out of service on a day.
         repair: minutes until it is back.
     """
@@ -242,10 +254,11 @@ class Wear:
     def level(self, machines: int, now: float, horizon: float, rng: np.random.Generator) -> Level:
         """Machines in service from minute to minute."""
         begins, ends = [], []
-        for since, until in self.out[:machines]:
+        for since, until in self.out:
             left = float(self.repair.draw(1, rng)[0])
-            back = max(since + left, now + 0.1 * left) if until is None else max(until, now)
-            begins.append(now)
+            begin = max(since, now)
+            back = max(since + left, now + 0.1 * left) if until is None else max(until, begin)
+            begins.append(begin)
             ends.append(back)
         more = int(rng.poisson(self.chance * machines * horizon / DAY))
         starts = now + horizon * rng.random(more)
@@ -256,3 +269,30 @@ class Wear:
         order = np.argsort(minutes, kind="stable")
         counts = np.clip(machines + np.cumsum(signs[order]), 0, machines)
         return Level(minutes[order], counts, machines)
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """Machines of one kind without which a step that has people or places of its own cannot work.
+
+    Attributes:
+        kind: a key of `MACHINE_KINDS`.
+        count: of them in the laboratory.
+        wear: what is out of service among them, and what may become so.
+    """
+
+    kind: str
+    count: int
+    wear: Wear = field(default_factory=Wear)
+
+    def level(self, places: int, now: float, horizon: float, rng: np.random.Generator) -> Level:
+        """Places that can be used from minute to minute: all, or as many as the share of machines in service.
+
+        Half of the machines serve half of the places, and a last one serves one.
+        """
+        return self.wear.level(self.count, now, horizon, rng).scaled(places / self.count, places)
+
+
+MACHINE_KINDS: Mapping[str, tuple[str, float]] = {"cabinet": ("prepare", 0.0), "extractor": ("prepare", 0.04)}
+"""Kind of machine that a duty plan may name -> the step that needs it, and the chance that one goes out of
+service on a day: the UK planning model for extractors; of cabinets it says none. Cyclers are enrolled."""

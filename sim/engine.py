@@ -84,6 +84,9 @@ class Lots:
         """See `Queue`."""
         del now
         line = self._line
+        if self._most == 1:
+            _, _, at, lot = heappop(line)
+            return [lot], [at]
         taken = [heappop(line) for _ in range(min(self._most, len(line)))]
         return [entry[3] for entry in taken], [entry[2] for entry in taken]
 
@@ -181,9 +184,12 @@ class Station:
         times: service times in order of start.
         done: called with the batch when its service ends.
         added: minutes added to the service of a batch, such as for every positive well to be read.
+
+    Attributes:
+        logged: whether `log` is kept; set before anything starts.
     """
 
-    __slots__ = ("_alarm", "added", "done", "env", "log", "name", "queue", "servers", "times")
+    __slots__ = ("_alarm", "added", "done", "env", "log", "logged", "name", "queue", "servers", "times")
 
     def __init__(
         self,
@@ -197,13 +203,15 @@ class Station:
     ) -> None:
         self.env, self.name, self.queue, self.servers = env, name, queue, servers
         self.times, self.done, self.added = times, done, added
-        self.log = Log()
+        self.log, self.logged = Log(), True
         self._alarm = NEVER
 
     def poke(self) -> None:
         """Start whatever can start; set an alarm for what can start later by itself."""
-        now = self.env.now
         # whoever gets free pokes again, so a queue is asked only when somebody could take its batch
+        if not self.servers.free:
+            return
+        now = self.env.now
         while self.servers.free:
             ready = self.queue.ready(now)
             if ready > now:
@@ -222,13 +230,17 @@ class Station:
         if self.added is not None:
             more = self.added(batch)
             minutes, finish = minutes + more, finish + more
+        if self.logged:
+            self._write(entered, now, max(finish, now), minutes)
+        Due(self.env, max(finish - now, 0.0), (batch, server), self._finished)
+
+    def _write(self, entered: Any, now: float, finish: float, minutes: float) -> None:
         log = self.log
         log.entered.append(entered)
         log.started.append(now)
-        log.ended.append(max(finish, now))
+        log.ended.append(finish)
         log.sizes.append(len(entered))
         log.busy += minutes
-        Due(self.env, max(finish - now, 0.0), (batch, server), self._finished)
 
     def resume(self, batch: Any, minutes: float) -> None:
         """A batch is in work already and has so many minutes left; its server is taken, if there is one."""

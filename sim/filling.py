@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler import FillRules, Line, judge
+from sim.ranks import Firsts, Ranked, Ranks, index_of
 from sim.servers import NEVER
 
 LOOK = 5.0
@@ -24,7 +25,6 @@ SOON = 1e-6
 DAY = 1440.0
 FULL = "full"
 Floats = NDArray[np.float64]
-NOBODY: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -58,95 +58,16 @@ class Plate:
         return int(self.first.size) + len(self.again)
 
 
-@dataclass(frozen=True, slots=True)
-class Firsts:
-    """Tubes that wait for their first test, each array of shape (tubes,).
-
-    Attributes:
-        ids: of the tubes.
-        came: minute from which each waits, `due` when its report is due.
-        priority: of its tier.
-        persons: who wait for it.
-        order: places in order of urgency, and `by_came` in order of coming, where they are known already.
-    """
-
-    ids: NDArray[np.int64]
-    came: Floats
-    due: Floats
-    priority: NDArray[np.int64]
-    persons: NDArray[np.int64]
-    order: NDArray[np.int64] | None = None
-    by_came: NDArray[np.int64] | None = None
-
-    def ranked(self, policy: str) -> NDArray[np.int64]:
-        """Places in the order in which a policy takes the tubes."""
-        if self.order is not None:
-            return self.order
-        urgent = (self.ids, self.came, self.due, -self.priority)
-        received = (self.ids, self.due, -self.priority, self.came)
-        return np.lexsort(received if policy == "fifo-full" else urgent)
-
-
-class Ranks:
-    """Which of the numbers 0, 1, ... wait: a mark for each, so that nothing is ever sorted or moved."""
-
-    __slots__ = ("_count", "_high", "_low", "_there")
-
-    def __init__(self, size: int) -> None:
-        self._there = np.zeros(size, dtype=np.bool_)
-        self._count = 0
-        # nothing below the one waits, nothing from the other on
-        self._low, self._high = size, 0
-
-    def add(self, came: NDArray[np.int64]) -> None:
-        """Let numbers wait that do not yet."""
-        self._there[came] = True
-        self._count += came.size
-        self._low = min(self._low, int(came.min()))
-        self._high = max(self._high, int(came.max()) + 1)
-
-    def least(self, count: int) -> NDArray[np.int64]:
-        """The smallest `count` numbers, ascending; fewer when there are fewer."""
-        wanted = min(count, self._count)
-        if not wanted:
-            return NOBODY
-        self._low += int(self._there[self._low : self._high].argmax())
-        width = 2 * wanted
-        while True:
-            found = self._there[self._low : min(self._low + width, self._high)].nonzero()[0]
-            if found.size >= wanted:
-                return found[:wanted] + self._low
-            width *= 4
-
-    def drop(self, taken: NDArray[np.int64]) -> None:
-        """Remove numbers that are the smallest."""
-        if taken.size:
-            self._there[taken] = False
-            self._count -= taken.size
-            self._low = int(taken[-1]) + 1
-
-    def __len__(self) -> int:
-        return self._count
-
-
 class Filling:
     """A `sim.engine.Queue` that closes plates by the rules of the laboratory."""
 
-    def __init__(self, firsts: Firsts, rules: FillRules) -> None:
+    def __init__(self, firsts: Firsts | Ranked, rules: FillRules) -> None:
         self._rules, self._closing = rules, rules.closing
         self._room = len(rules.template.sample_wells(rules.order))
-        order = firsts.ranked(rules.policy)
-        self._ids, self._due = firsts.ids[order], firsts.due[order]
-        self._came, self._priority = firsts.came[order], firsts.priority[order]
-        self._persons = firsts.persons[order]
-        self._entry = np.argsort(self._came, kind="stable")
-        if firsts.by_came is not None:
-            rank = np.empty_like(order)
-            rank[order] = np.arange(order.size)
-            self._entry = rank[firsts.by_came]
-        self._times = self._came[self._entry]
+        self._tubes = firsts if isinstance(firsts, Ranked) else firsts.ranked(rules.policy)
+        self._times = self._tubes.times
         self._seen = 0
-        self._first = Ranks(order.size)
+        self._first = Ranks(self._times.size)
         self._again: list[tuple[tuple[float, ...], Any, float]] = []
         # earliest due and first received of all that wait, while known: kept up as jobs come, lost as they go
         self._pressing: tuple[float, float] | None = None
@@ -170,7 +91,7 @@ class Filling:
 
     def head(self) -> tuple[float, ...] | None:
         """Key of the most urgent job that waits; None when nothing does."""
-        keys = [self._key(rank) for rank in self._first.least(1).tolist()]
+        keys = [self._tubes.key(rank) for rank in self._first.least(1).tolist()]
         return min([*keys, *(entry[0] for entry in self._again[:1])], default=None)
 
     def flush(self) -> None:
@@ -221,13 +142,14 @@ class Filling:
         ranks = self._first.least(room)
         again, entered = self._urgent(others, ranks.tolist(), room) if others else ([], [])
         own = ranks[: room - len(again)]
-        self._first.drop(own)
+        span = index_of(own)
+        self._first.drop(own, span)
         keys = [(-job.priority, job.due) for job in again]
         if own.size:
-            keys.append((-float(self._priority[own].max()), float(self._due[own].min())))
-        plate = Plate(self.made, self._ids[own], again, min(keys), self._code or "end")
+            keys.append(self._tubes.urgency(own, span))
+        plate = Plate(self.made, self._tubes.ids[span], again, min(keys), self._code or "end")
         self.made += 1
-        came = self._came[own]
+        came = self._tubes.came[span]
         return plate, np.concatenate([came, entered]) if entered else came
 
     def _urgent(
@@ -241,7 +163,7 @@ class Filling:
         while others and taken + len(again) < room:
             key = others[0][0]
             if taken < len(ranks) and asked != taken:
-                asked, following = taken, self._key(ranks[taken])
+                asked, following = taken, self._tubes.key(ranks[taken])
             if taken == len(ranks) or key <= following:
                 _, job, at = heappop(others)
                 again.append(job)
@@ -249,13 +171,8 @@ class Filling:
             else:
                 # all first tests that go before this job
                 last = min(room - len(again), len(ranks))
-                taken = bisect_left(ranks, key, taken + 1, last, key=self._key)
+                taken = bisect_left(ranks, key, taken + 1, last, key=self._tubes.key)
         return again, entered
-
-    def _key(self, rank: int) -> tuple[float, ...]:
-        urgent = (-int(self._priority[rank]), float(self._due[rank]))
-        came, tid = float(self._came[rank]), int(self._ids[rank])
-        return (came, *urgent, tid) if self._rules.policy == "fifo-full" else (*urgent, came, tid)
 
     def _last_wave(self, now: float) -> float:
         """Up to when tubes must have come to be considered: now, or the last wave."""
@@ -270,12 +187,12 @@ class Filling:
         if self._seen >= self._times.size or self._times[self._seen] > until:
             return
         last = int(np.searchsorted(self._times, until, side="right"))
-        came = self._entry[self._seen : last]
+        came = self._tubes.entry[self._seen : last]
         self._first.add(came)
         if self._pressing is not None:
             due, first = self._pressing
             self._pressing = (
-                min(due, float(self._due[came].min())),
+                min(due, float(self._tubes.due[came].min())),
                 min(first, float(self._times[self._seen])),
             )
         self._seen = last
@@ -298,7 +215,9 @@ class Filling:
 
         def each() -> Sequence[tuple[float, float]]:
             waiting = self._first.least(len(self._first))
-            firsts = zip((self._due[waiting] - now).tolist(), self._persons[waiting].tolist(), strict=True)
+            firsts = zip(
+                (self._tubes.due[waiting] - now).tolist(), self._tubes.persons[waiting].tolist(), strict=True
+            )
             again = ((job.due - now, job.persons * (1 + (job.test != "first"))) for _, job, _ in self._again)
             return [*firsts, *again]
 
@@ -314,8 +233,8 @@ class Filling:
             due = min((job.due for _, job, _ in others), default=NEVER)
             came = min((job.received for _, job, _ in others), default=NEVER)
             self._pressing = (
-                min(float(self._due[waiting].min(initial=NEVER)), due),
-                min(float(self._came[waiting].min(initial=NEVER)), came),
+                min(float(self._tubes.due[waiting].min(initial=NEVER)), due),
+                min(float(self._tubes.came[waiting].min(initial=NEVER)), came),
             )
         return self._pressing
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sim.duty import A_DAY_OUT, DAY, Duty, Level, Window, of_hours
+from sim.duty import A_DAY_OUT, DAY, MACHINE_KINDS, Duty, Level, Window, of_hours
 from sim.now import Floats
 from sim.service import Service
 
@@ -41,6 +41,7 @@ class Attendance:
         shifts, missed: shifts of single persons that a plan had, and those to which nobody came.
         machine_days, outages: days of single cyclers, and how often one went out of service.
         repairs: minutes until each was back.
+        others: kind of machine -> days of single ones, and how often one went out of service.
     """
 
     acts: tuple[tuple[float, str, str], ...] = ()
@@ -51,6 +52,7 @@ class Attendance:
     machine_days: float = 0.0
     outages: int = 0
     repairs: tuple[float, ...] = ()
+    others: Mapping[str, tuple[float, int]] = field(default_factory=dict)
 
 
 def working_hours(seen: Attendance, station: str, start: float, end: float) -> tuple[bool, ...]:
@@ -109,6 +111,13 @@ def breakdowns(seen: Attendance) -> tuple[float, bool]:
     if not known:
         return BREAKDOWN, False
     return (seen.outages + WEIGHT * BREAKDOWN) / (seen.machine_days + WEIGHT), True
+
+
+def chance_out(seen: Attendance, kind: str) -> float:
+    """Chance that a machine of a kind goes out of service on a day, drawn to the reference as for cyclers."""
+    usual = MACHINE_KINDS[kind][1]
+    days, outages = seen.others.get(kind, (0.0, 0))
+    return (outages + WEIGHT * usual) / (days + WEIGHT) if days >= WEIGHT else usual
 
 
 def repair(seen: Attendance) -> Service:

@@ -23,16 +23,17 @@ from sim.chain import given_draws
 from sim.crew import crew
 from sim.engine import Lots, Station, run_dry
 from sim.fifo import fifo, fifo_rostered
-from sim.filling import Filling, Firsts, Plate
+from sim.filling import Filling, Plate
 from sim.judging import judge, void
+from sim.ranks import Firsts
 from sim.recall import received
 from sim.refusal import ScenarioError
 from sim.report import PlateLog, Report, StationLog
 from sim.scenario import DAY, Scenario
 from sim.servers import Always, Rostered
 from sim.service import Times, stream
-from sim.spec import Bench
 from sim.specimens import Reader, draw_specimens
+from sim.stations import Bench
 from sim.tube import Tube
 from sim.verdicts import Verdicts
 
@@ -94,12 +95,12 @@ class Floor:
         """Reception is solved directly: nothing comes back to it."""
         bench, at = self.lab.stations[0], self.tubes.arrival
         minutes = self._times(bench).many(self.size)
-        if bench.staff:
-            on = self._rostered(bench)
-            starts = fifo_rostered(at, minutes, on.windows)
-        else:
+        servers: Always | Rostered = Always(bench.servers)
+        if bench.always:
             starts = fifo(at, minutes, bench.servers)
-        servers: Always | Rostered = on if bench.staff else Always(bench.servers)
+        else:
+            servers = self._rostered(bench)
+            starts = fifo_rostered(at, minutes, servers.windows)
         self.came = starts + minutes
         self.due = self._due_by_tier()
         self.logs.append(StationLog.direct(bench.name, at, starts, minutes, servers, "tube"))
@@ -129,7 +130,7 @@ class Floor:
         for number, bench in enumerate(self.lab.stations[1:], start=1):
             queue = Lots(*bench.plates, bench.patience) if number > 1 else self.filling
             added = self._added(bench) if bench.reads or bench.per_positive else None
-            servers = self._rostered(bench) if bench.staff or bench.down else Always(bench.servers)
+            servers = Always(bench.servers) if bench.always else self._rostered(bench)
             done = self._passed(number, bench)
             self.stations.append(
                 Station(self.env, bench.name, queue, servers, self._times(bench), done, added)

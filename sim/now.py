@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler import FillRules
-from sim.duty import Duty, Wear
+from sim.duty import Duty, Machines, Wear
 from sim.refusal import ScenarioError
 from sim.service import Service
 
@@ -52,6 +52,7 @@ class Step:
         hours: 24 hours of the day, False where nobody was ever seen at work; empty for always.
         each: plates at once that one person attends to; 0 to share `servers` among the most planned.
         wear: machines out of service.
+        machines: others that it cannot work without, by kind.
         blocks: minutes by parts of the day, of equal length; empty where `service` holds all day.
     """
 
@@ -64,6 +65,7 @@ class Step:
     hours: tuple[bool, ...] = ()
     each: float = 0.0
     wear: Wear = field(default_factory=Wear)
+    machines: tuple[Machines, ...] = ()
     blocks: tuple[Service, ...] = ()
 
     def more(self, servers: int) -> "Step":
@@ -125,6 +127,7 @@ class Model:
         travel: minutes from sealing to receipt.
         tide: what comes unannounced.
         retest_priority: added to every retest (a trial of "retests first").
+        reception: who is planned there; while nobody is, tubes that come wait at the door. None: always open.
     """
 
     steps: tuple[Step, ...]
@@ -135,6 +138,7 @@ class Model:
     travel: Service = field(default_factory=lambda: Service("fixed", mean=60.0))
     tide: Tide = field(default_factory=Tide)
     retest_priority: int = 0
+    reception: Duty | None = None
 
     def __post_init__(self) -> None:
         if sum(step.reads for step in self.steps) != 1:

@@ -12,12 +12,15 @@ from sim.statistics import interval
 
 
 def plan_document(found: Plan) -> dict[str, Any]:
-    """What `lis plan --json` prints."""
+    """What `lis plan --json` prints; `days_counted` are the first and the last day that count, from 1."""
+    days = laboratory_of(found.scenario).days
     return {
         "scenario": found.scenario.name,
         "target_hours": found.target_hours,
         "percentile": found.percentile,
+        "days": days,
         "warm_up_days": found.scenario.warm_up_days,
+        "days_counted": [(found.scenario.warm_up_days or 0) + 1, days],
         "feasible": found.best is not None,
         "now": {lever.name: lever.now for lever in found.levers},
         "least_by_work": dict(found.bound),

@@ -1,29 +1,24 @@
 """One replication of a forecast: the laboratory played on until every tube is reported."""
 
-from bisect import bisect_right
-from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import simpy
 
+from sim.chance import Fates, comers, waiting
 from sim.duty import DAY, Capacity, Level
 from sim.engine import Lots, Station
-from sim.filling import Filling, Firsts, Plate
-from sim.lines import Again, Lines
-from sim.now import KINDS, POOL, Course, Floats, Ints, left_of
+from sim.filling import Plate
+from sim.lines import Again
+from sim.now import POOL, Course, Floats, Ints, left_of
 from sim.servers import NEVER, Always
-from sim.service import Times, stream
+from sim.service import Service, Times, stream
 from sim.starting import Start
 
 NO_LIMIT = 10**9
-TESTS = 4
-"""Tests of one tube with a chance of their own; later ones reuse the last."""
-
 MOST_TESTS = 60
-ENDS = ("report", "recollect")
-"""Courses with which the laboratory is done with a tube as soon as it is read."""
-
+EVEN = Service("uniform", low=0.0, high=1.0)
 NOBODY: Ints = np.empty(0, dtype=np.int64)
 
 
@@ -34,103 +29,22 @@ class Played:
         self.start, self.model, self.state, self.number = start, start.model, start.state, number
         self.size, self.reads_at = len(self.state.names), start.model.reads_at
         self.env = simpy.Environment(initial_time=self.state.now)
-        self.done = np.full(self.size, np.nan)
         self.tests: dict[int, int] = {}
         self.due_of: dict[int, float] = {}
-        self.ended: set[int] = set()
-        self.left = int((self.state.kind != POOL).sum())
-        self._chance()
-        self._line()
+        # tubes whose first test was their last, plate by plate, and when; and every other tube that is done
+        self.plainly: list[tuple[Ints, float]] = []
+        self.ended: dict[int, float] = {}
+        self.left = start.owed
+        self.others = comers(start, number)
+        self.fates = Fates(start, number, self.others.count)
+        self.lines = waiting(start, self.others, number)
         self._stations()
         self._in_hand()
         self._play()
+        self.done = self._done()
 
     def _stream(self, name: str, *place: int) -> np.random.Generator:
         return stream(self.start.seed, self.number, name, *place)
-
-    # -- what this replication meets -----------------------------------------------------------------
-
-    def _chance(self) -> None:
-        """Unannounced tubes, and what the first test of every tube will lead to."""
-        self._tide()
-        state, kinds = self.state, np.concatenate([self.state.kind, np.zeros(self.extra, dtype=np.int64)])
-        uniform = self._stream("fate").random(self.size)
-        uniform = np.concatenate([uniform, self._stream("fate of others").random(self.extra)])
-        self.choice = np.zeros(kinds.size, dtype=np.int64)
-        # whether its first test is its last, without a reviewer
-        self.leaves = np.zeros(kinds.size, dtype=np.bool_)
-        again = np.concatenate([state.again, np.zeros(self.extra, dtype=np.bool_)])
-        for kind in np.unique(kinds).tolist():
-            for later, test in ((False, "first"), (True, "again")):
-                own = np.flatnonzero((kinds == kind) & (again == later))
-                courses = self.model.courses[f"{KINDS[kind]} {test}"]
-                found = np.searchsorted(
-                    self.start.bounds[f"{KINDS[kind]} {test}"], uniform[own], side="right"
-                )
-                self.choice[own] = found
-                ends = np.array([course.next in ENDS for course in courses])
-                self.leaves[own] = ends[found] & (kind != POOL)
-        for place, meant, shares in self.start.told:
-            self.choice[place] = meant[int(np.searchsorted(shares, uniform[place], side="right"))]
-            self.leaves[place] = self._first_course(place).next in ENDS and self.state.kind[place] != POOL
-        self.stays = ~self.leaves
-        self._later: list[Floats] = []
-
-    def _tide(self) -> None:
-        """When unannounced tubes come, and of which tier."""
-        tide, now = self.model.tide, self.state.now
-        hours = np.arange(int(now // 60), int((now + self.start.horizon) // 60) + 1)
-        rates = np.array(tide.per_hour)[hours % 24]
-        rng = self._stream("tide")
-        if not rates.sum():
-            self.extra, self.extra_came = 0, np.empty(0)
-            self.extra_due, self.extra_priority = np.empty(0), np.empty(0, dtype=np.int64)
-            return
-        counts = rng.poisson(rates)
-        came = np.repeat(hours * 60.0, counts) + rng.uniform(0, 60, int(counts.sum()))
-        # what is sealed already is known by name; unannounced is what will be sealed from now on
-        came = np.sort(came[came - self.model.travel.draw(came.size, rng) > now])
-        shares, priorities, due = (np.array(column) for column in zip(*tide.tiers, strict=True))
-        tier = rng.choice(shares.size, came.size, p=shares / shares.sum())
-        self.extra, self.extra_came = came.size, came
-        self.extra_due, self.extra_priority = came + 60 * due[tier], priorities[tier].astype(np.int64)
-
-    def _line(self) -> None:
-        """Everything that waits for a first test, or will."""
-        state, start = self.state, self.start
-        coming = start.coming
-        arrives = state.came[coming]
-        left = left_of(start.travels, state.now - arrives, self._stream("travel").random(self.size)[coming])
-        arrives = np.where(arrives > state.now, arrives, state.now + left)
-        ids = np.concatenate([start.static, coming, self.size + np.arange(self.extra)])
-        came = np.concatenate([state.came[start.static], arrives, self.extra_came])
-        extra = np.zeros(self.extra, dtype=np.int64)
-        firsts = Firsts(
-            ids,
-            came,
-            np.concatenate([state.due[start.static], state.due[coming], self.extra_due]),
-            np.concatenate([state.priority[start.static], state.priority[coming], self.extra_priority]),
-            np.concatenate(
-                [state.persons[start.static], state.persons[coming], extra + round(self.model.tide.persons)]
-            ),
-        )
-        lane = np.concatenate([state.lane[start.static], state.lane[coming], extra])
-        own = [self._of_lane(firsts, np.flatnonzero(lane == number)) for number in range(start.lanes)]
-        self.lines = Lines([Filling(firsts, self.model.fill) for firsts in own])
-
-    def _of_lane(self, firsts: Firsts, own: Ints) -> Firsts:
-        """The tubes of one assay, ranked; what waits already was ranked before all replications."""
-        if self.start.lanes > 1:
-            return Firsts(
-                firsts.ids[own], firsts.came[own], firsts.due[own], firsts.priority[own], firsts.persons[own]
-            )
-        known = self.start.static.size
-        later = np.argsort(firsts.came[known:], kind="stable")
-        by_came = np.concatenate([self.start.by_came, known + later])
-        # whole priorities and minutes in one number; equal ones keep their order
-        urgent = firsts.due - 1e8 * firsts.priority
-        order = np.argsort(firsts.came if self.model.fill.policy == "fifo-full" else urgent, kind="stable")
-        return replace(firsts, order=order, by_came=by_came)
 
     def _stations(self) -> None:
         self.stations: list[Station] = []
@@ -142,9 +56,11 @@ class Played:
             self.stations.append(
                 Station(self.env, step.name, queue, servers, times, self._passed(number), added)
             )
+        for station in self.stations:
+            station.logged = False
         before = [s.queue for s in self.stations[1 : self.reads_at + 1]]
         self.lines.behind(lambda: sum(len(queue) for queue in before))
-        self.controls = self._stream("controls")
+        self.controls = Times("controls", EVEN, self._stream("controls"))
         self._delays()
 
     def _servers(self, number: int) -> Always | Capacity:
@@ -152,14 +68,19 @@ class Played:
         step, duty, now = self.model.steps[number], self.start.duties[number], self.state.now
         if not step.servers:
             return Always(NO_LIMIT)
+        levels: list[Level] = []
         if duty is not None:
             people = duty.people(now, self._stream(f"duty {step.name}"))
             each = step.each or step.servers / max(duty.most, 1)
-            return Capacity(people.scaled(each, step.servers), step.servers)
+            levels.append(people.scaled(each, step.servers))
+        horizon = self.start.horizon
         if step.wear:
-            level = step.wear.level(step.servers, now, self.start.horizon, self._stream(f"wear {step.name}"))
-            return Capacity(level, step.servers)
-        return Always(step.servers)
+            levels.append(step.wear.level(step.servers, now, horizon, self._stream(f"wear {step.name}")))
+        for own in step.machines:
+            if own.wear:
+                chance = self._stream(f"wear {step.name} {own.kind}")
+                levels.append(own.level(step.servers, now, horizon, chance))
+        return Capacity(reduce(Level.least, levels), step.servers) if levels else Always(step.servers)
 
     def _delays(self) -> None:
         """Review without a queue: minutes, by parts of the day, with somebody there."""
@@ -187,7 +108,8 @@ class Played:
             )
         left = self._left()
         for number, work in enumerate(state.plates):
-            plate = self._plate(number, self.start.on[number])
+            on = self.start.plates[number]
+            plate = Plate(-1 - number, on.first, on.again, on.key, "in work", self.env.now)
             if work.step > self.reads_at:
                 plate.review = self.start.on[number].tolist()
             if work.waiting:
@@ -202,6 +124,8 @@ class Played:
         if last == self.reads_at:
             for tid in tubes.tolist():
                 self._finish(tid)
+            return
+        if not tubes.size:
             return
         uniform = self._stream("review").random(self.size)[tubes]
         now, came = self.state.now, self.state.came[tubes]
@@ -226,15 +150,6 @@ class Played:
             left[own] = left_of(seen, np.array([works[n].elapsed for n in own]), uniform[own])
         pairs = zip(left.tolist(), works, strict=True)
         return [minutes if work.left is None else max(work.left, 0.0) for minutes, work in pairs]
-
-    def _plate(self, number: int, tubes: Ints) -> Plate:
-        state = self.state
-        jobs = [
-            Again(t, int(state.priority[t]), float(state.due[t]), float(state.came[t]), int(state.persons[t]))
-            for t in tubes[state.again[tubes]].tolist()
-        ]
-        key = (-float(state.priority[tubes].max(initial=0)), float(state.due[tubes].min(initial=NEVER)))
-        return Plate(-1 - number, tubes[~state.again[tubes]], jobs, key, "in work", self.env.now)
 
     # -- events ------------------------------------------------------------------------------------
 
@@ -273,18 +188,19 @@ class Played:
         self.stations[0].poke()
 
     def _read(self, plate: Plate) -> None:
-        if self.controls.random() < self.model.failing:
+        if self.controls.take() < self.model.failing:
             self._void(plate)
             return
         ids = plate.first
         review: list[int] = []
-        staying = ids[self.stays[ids]]
-        if staying.size:
-            self._report(ids[self.leaves[ids]])
-            for tid in staying.tolist():
-                self._follow(tid, self._course(tid), review)
-        else:
-            self._report(ids)
+        staying = ids[self.fates.stays[ids]].tolist()
+        # all of them at once; those that stay are told apart when all is done
+        self.plainly.append((ids, self.env.now))
+        known = ids[ids < self.size] if self.others.count else ids
+        self.left -= known.size
+        for tid in staying:
+            self.left += tid < self.size
+            self._follow(tid, self._course(tid), review)
         for job in plate.again:
             self._follow(job.tid, self._course(job.tid), review)
         plate.positives = len(review)
@@ -310,43 +226,27 @@ class Played:
         station.queue.put(plate, self.env.now, plate.key)  # type: ignore[attr-defined]
         station.poke()
 
-    def _report(self, ids: Ints) -> None:
-        """Tubes whose first test ends their case leave now."""
-        known = ids[ids < self.size] if self.extra else ids
-        self.done[known] = self.env.now
-        self.left -= known.size
-
     def _finish(self, tid: int, at: float | None = None) -> None:
         """The laboratory is done with one tube."""
         if tid < self.size and tid not in self.ended:
-            self.ended.add(tid)
-            self.done[tid] = self.env.now if at is None else at
-            self.left -= int(self.start.kind[tid] != POOL)
+            self.ended[tid] = self.env.now if at is None else at
+            self.left -= self.start.kind[tid] != POOL
+
+    def _done(self) -> Floats:
+        """When each tube was reported."""
+        done = np.full(self.size + self.others.count, np.nan)
+        if self.plainly:
+            ids, at = zip(*self.plainly, strict=True)
+            done[np.concatenate(ids)] = np.repeat(at, [own.size for own in ids])
+        done[self.fates.stays] = np.nan
+        done[list(self.ended)] = list(self.ended.values())
+        return done[: self.size]
 
     def _course(self, tid: int) -> Course:
         """What the test just read leads to; keyed by tube and number of the test."""
         tested = self.tests.get(tid, 0)
         self.tests[tid] = tested + 1
-        known = tid < self.size
-        if not tested:
-            return self._first_course(tid)
-        _, again, bounds = self.start.courses[self.start.kind[tid] if known else 0]
-        return again[bisect_right(bounds, self._chance_of(tid, tested))]
-
-    def _first_course(self, tid: int) -> Course:
-        known = tid < self.size
-        first, again, _ = self.start.courses[self.start.kind[tid] if known else 0]
-        return (again if known and self.start.retested[tid] else first)[int(self.choice[tid])]
-
-    def _chance_of(self, tid: int, tested: int) -> float:
-        """The uniform number of a later test of a tube."""
-        while len(self._later) < min(tested, TESTS):
-            number = len(self._later)
-            own = self._stream("fate", number + 1).random(self.size)
-            others = self._stream("fate of others", number + 1).random(self.extra)
-            self._later.append(np.concatenate([own, others]))
-        # beyond the last row the numbers are turned by the golden ratio: still uniform, still the tube's own
-        return float((self._later[min(tested, TESTS) - 1][tid] + 0.6180339887 * max(tested - TESTS, 0)) % 1)
+        return self.fates.later(tid, tested) if tested else self.fates.first(tid)
 
     def _follow(self, tid: int, course: Course, review: list[int]) -> None:
         if tid < self.size and self.start.kind[tid] == POOL:
@@ -379,7 +279,7 @@ class Played:
     def _due(self, tid: int) -> tuple[float, int]:
         if tid < self.size:
             return self.due_of.get(tid, self.start.due[tid]), self.start.priority[tid]
-        return float(self.extra_due[tid - self.size]), int(self.extra_priority[tid - self.size])
+        return float(self.others.due[tid - self.size]), int(self.others.priority[tid - self.size])
 
     def _put(self, tid: int, priority: int, due: float, test: str) -> None:
         start, now = self.start, self.env.now
@@ -387,7 +287,7 @@ class Played:
         if tid < self.size:
             came, persons, lane = start.came[tid], start.persons[tid], start.lane[tid]
         else:
-            came, persons, lane = float(self.extra_came[tid - self.size]), round(self.model.tide.persons), 0
+            came, persons, lane = float(self.others.came[tid - self.size]), round(self.model.tide.persons), 0
         self.lines.put(lane, Again(tid, priority, due, min(came, now), persons, test), now)
 
     def _void(self, plate: Plate) -> None:

@@ -21,6 +21,14 @@ WANTED = {
     list: "a list in brackets",
     dict: "a table of keys and values",
 }
+WANTED_ZH = {
+    int: "整数，如 4",
+    float: "数字，如 12.5",
+    str: '带引号的文字，如 "pcr"',
+    bool: "true 或 false",
+    list: "方括号中的列表",
+    dict: "键值表",
+}
 
 
 class ScenarioError(ValueError):
@@ -30,11 +38,12 @@ class ScenarioError(ValueError):
         code: machine code of the error.
         key: path of the key that is wrong, such as `station.pcr.servers`; empty where there is none.
         reason: what is wrong and what to write instead.
+        zh: the same in Chinese; empty where nobody wrote it.
     """
 
-    def __init__(self, code: str, reason: str, key: str = "") -> None:
-        super().__init__(code, reason, key)  # all in args: the error comes back whole from a worker process
-        self.code, self.reason, self.key = code, reason, key
+    def __init__(self, code: str, reason: str, key: str = "", zh: str = "") -> None:
+        super().__init__(code, reason, key, zh)  # all in args: it comes back whole from a worker process
+        self.code, self.reason, self.key, self.zh = code, reason, key, zh
 
     def __str__(self) -> str:
         """Key and reason."""
@@ -42,7 +51,7 @@ class ScenarioError(ValueError):
 
     def under(self, place: str) -> Self:
         """The same error, seen from the table around it."""
-        return type(self)(self.code, self.reason, joined(place, self.key))
+        return type(self)(self.code, self.reason, joined(place, self.key), self.zh)
 
 
 def joined(*parts: str) -> str:
@@ -76,14 +85,17 @@ def check_keys(facts: Any, needed: Collection[str], allowed: Collection[str]) ->
         ScenarioError: `BAD_TYPE` or `BAD_KEYS`.
     """
     if not isinstance(facts, Mapping):
-        raise ScenarioError("BAD_TYPE", f"this is {shown(facts)}; write a table of keys and values.")
+        raise ScenarioError(
+            "BAD_TYPE", f"this is {shown(facts)}; write a table of keys and values.", zh="须为键值表。"
+        )
     known = sorted({*needed, *allowed})
     for key in sorted(set(facts) - set(known)):
         near = get_close_matches(key, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"write one of: {', '.join(known)}."
-        raise ScenarioError("BAD_KEYS", f"there is no such key; {hint}", key)
+        near_zh = f"是否应为 {near[0]}？" if near else f"可用的键：{', '.join(known)}。"
+        raise ScenarioError("BAD_KEYS", f"there is no such key; {hint}", key, f"没有此键；{near_zh}")
     for key in sorted(set(needed) - set(facts)):
-        raise ScenarioError("BAD_KEYS", "this key is missing; add it.", key)
+        raise ScenarioError("BAD_KEYS", "this key is missing; add it.", key, "缺少此键，请补上。")
 
 
 def check_types(facts: Mapping[str, Any], kind: type) -> None:
@@ -103,7 +115,9 @@ def check_types(facts: Mapping[str, Any], kind: type) -> None:
 def typed(kind: type, key: str, value: Any) -> Any:
     """The value of one key, refused like those of a table when its type is wrong."""
     if not _fits(value, kind):
-        raise ScenarioError("BAD_TYPE", f"this is {shown(value)}; write {WANTED[kind]}.", key)
+        raise ScenarioError(
+            "BAD_TYPE", f"this is {shown(value)}; write {WANTED[kind]}.", key, f"须为{WANTED_ZH[kind]}。"
+        )
     return value
 
 

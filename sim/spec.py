@@ -12,6 +12,7 @@ from scheduler import FillRules, Rota, TierRules, templates_from_toml
 from sim.chain import read_rota
 from sim.refusal import ScenarioError, check_keys, check_types, entries, joined, made, named, typed, within
 from sim.service import Service
+from sim.stations import Bench, check_outages, read_bench
 
 LEAST_DAYS = 30
 """Days below which no warm-up can be told from the days after it."""
@@ -51,78 +52,6 @@ class Staff:
         ):
             if wrong:
                 raise ScenarioError("BAD_STAFF", what, key)
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """One station of the laboratory.
-
-    Attributes:
-        name: for people; unique.
-        service: minutes of one run, of a tube at the station of unit `tube`, else of a run of plates.
-        unit: `tube` (reception, first of all) or `plate`.
-        servers: machines, always on but for `down`; 0 when `staff` says who is there.
-        staff: name of the staff that works here.
-        plates: least and most plates of a run.
-        patience: minutes after which a run with fewer plates starts.
-        reads: the cycler: what it finishes is read. Exactly one station reads.
-        per_positive: minutes added for every tube on the plate that is not negative.
-        down: chance that a machine is out of order for a whole day.
-        failure: chance that a run is lost; its tubes are tested again.
-        repair: minutes a machine is out after a lost run.
-        cost: of one server for one day.
-        most: servers the room has space for.
-    """
-
-    name: str
-    service: Service
-    unit: str = "plate"
-    servers: int = 0
-    staff: str = ""
-    plates: tuple[int, int] = (1, 1)
-    patience: float = 60.0
-    reads: bool = False
-    per_positive: float = 0.0
-    down: float = 0.0
-    failure: float = 0.0
-    repair: float = 240.0
-    cost: float = 0.0
-    most: int = 1000
-
-    def __post_init__(self) -> None:
-        share = "write a share from 0 to below 1."
-        for wrong, key, what in (
-            (self.unit not in ("tube", "plate"), "unit", f'this is {self.unit!r}; write "tube" or "plate".'),
-            (
-                self.servers < 0,
-                "servers",
-                f"this is {self.servers}; write 1 or more, or name `staff` instead.",
-            ),
-            (self.servers > 0 and self.staff, "servers", "it has `staff` already; write one of the two."),
-            (
-                self.servers == 0 and not self.staff,
-                "servers",
-                "nobody works here; write 1 or more, or `staff`.",
-            ),
-            (self.patience < 0, "patience", "minutes are not negative; write 0 or more."),
-            (
-                not 1 <= self.plates[0] <= self.plates[1],
-                "plates",
-                f"this is {list(self.plates)}; write [least, most], from 1 up.",
-            ),
-            (not 0 <= self.down < 1, "down", f"this is {self.down}; {share}"),
-            (not 0 <= self.failure < 1, "failure", f"this is {self.failure}; {share}"),
-            (self.per_positive < 0, "per_positive", "minutes are not negative; write 0 or more."),
-            (self.repair < 0, "repair", "minutes are not negative; write 0 or more."),
-            (self.cost < 0, "cost", "it is negative; write 0 or more."),
-            (
-                self.most < max(self.servers, 1),
-                "most",
-                "there is less room than servers; write at least those.",
-            ),
-        ):
-            if wrong:
-                raise ScenarioError("BAD_STATION", what, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,9 +220,10 @@ def read_laboratory(facts: Mapping[str, Any]) -> Laboratory:
             typed(str, key, own.get(key, usual))
             for key, usual in (("assay", ""), ("policy", "china"), ("template", "96-standard"))
         )
-    stations = tuple(_bench(entry, n) for n, entry in enumerate(entries(facts, "station"), start=1))
+    stations = tuple(read_bench(entry, n) for n, entry in enumerate(entries(facts, "station"), start=1))
     crews = [_staff(n, entry) for n, entry in enumerate(entries(facts, "staff"), start=1)]
     staff = {crew.name: crew for crew in crews}
+    check_outages(stations, {name: crew.rota.positions for name, crew in staff.items()})
     return Laboratory(
         rules=_rules(assay, policy),
         tiers=tier_rules(),
@@ -316,15 +246,6 @@ def _rules(assay: str, policy: str) -> CaseRules:
         own = AssayRules.from_toml(shipped("retest", "assays", assay), assay)
     with within("laboratory.policy"):
         return CaseRules(own, Policy.from_toml(shipped("retest", "policies", policy)))
-
-
-def _bench(facts: Any, number: int) -> Bench:
-    with within(named("station", facts, number)):
-        check_keys(facts, {"name", "service"}, Bench.__dataclass_fields__)
-        with within("service"):
-            service = Service.read(facts["service"])
-        found: Bench = made(Bench, {**facts, "service": service})
-    return found
 
 
 def _staff(number: int, facts: Any) -> Staff:

@@ -1,13 +1,16 @@
 """What would help, and what may still come in: the same chance, another laboratory or more tubes."""
 
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 
 import numpy as np
 
 from scheduler import FillRules
 from sim.forecast import Forecast, forecast
-from sim.now import POOL, Floats, Ints, Model, State
+from sim.now import COMING, POOL, WAITING, Floats, Ints, Model, State
 from sim.service import Service
 from sim.statistics import interval
 
@@ -56,23 +59,45 @@ def trials(model: Model, impatient: FillRules) -> Iterable[tuple[str, str, Model
 
 
 def advise(
-    model: Model, base: Forecast, impatient: FillRules, seed: int = 1, replications: int = TRIALS
+    model: Model, base: Forecast, impatient: FillRules, seed: int = 1, *, workers: int = 1
 ) -> list[Advice]:
     """What could be done, the most helpful first; only what makes fewer tubes late, or clears sooner.
 
     The replications meet the chance of the first ones of `base`, which must have been made with the same
-    `seed`: what differs is the laboratory alone.
+    `seed`: what differs is the laboratory alone. The advice is the same whatever `workers` (processes) is.
     """
-    count = min(replications, base.late.size)
+    count = min(TRIALS, base.late.size)
+    many = list(trials(model, impatient))
     found = []
-    for code, step, other in trials(model, impatient):
-        tried = forecast(other, base.state, count, seed)
-        fewer = base.late[:count] - tried.late
+    played = _tried([other for _, _, other in many], base.state, count, seed, workers)
+    for (code, step, _), (late, cleared) in zip(many, played, strict=True):
+        fewer = base.late[:count] - late
         mean, low, high = interval(fewer) if count > 1 else (float(fewer.mean()), np.nan, np.nan)
-        sooner = float((base.cleared[:count] - tried.cleared).mean())
+        sooner = float((base.cleared[:count] - cleared).mean())
         found.append(Advice(code, step, mean, low, high, sooner))
     helps = [one for one in found if one.fewer_late > 0 or (one.fewer_late == 0 and one.sooner >= 1)]
     return sorted(helps, key=lambda one: (-one.fewer_late, -one.sooner, one.code, one.step))
+
+
+def _tried(
+    models: list[Model], state: State, count: int, seed: int, workers: int
+) -> list[tuple[Floats, Floats]]:
+    """Late tubes and the minute of the last one, of each laboratory; shared between processes."""
+    mine = -(-len(models) // workers)
+    if workers == 1 or mine == len(models):
+        return [_ends(model, state, count, seed) for model in models]
+    with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn")) as pool:
+        try:
+            others = [pool.submit(_ends, model, state, count, seed) for model in models[mine:]]
+            own = [_ends(model, state, count, seed) for model in models[:mine]]
+            return [*own, *(one.result() for one in others)]
+        except BrokenProcessPool:
+            return [_ends(model, state, count, seed) for model in models]
+
+
+def _ends(model: Model, state: State, count: int, seed: int) -> tuple[Floats, Floats]:
+    found = forecast(model, state, count, seed)
+    return found.late, found.cleared
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +126,8 @@ class Admission:
 def admit(model: Model, state: State, more: State, replications: int = 100, seed: int = 1) -> Admission:
     """Play the laboratory with and without more tubes under the same chance.
 
+    While nobody is planned at reception, the tubes stand at its door and wait until it opens.
+
     Args:
         model: how it works.
         state: where it stands.
@@ -109,6 +136,10 @@ def admit(model: Model, state: State, more: State, replications: int = 100, seed
         seed: of both.
     """
     before = forecast(model, state, replications, seed)
+    if model.reception is not None and not model.reception.people().at(more.now):
+        waits = more.where == WAITING
+        came = np.where(waits, np.nextafter(more.now, np.inf), more.came)
+        more = replace(more, where=np.where(waits, COMING, more.where), came=came)
     after = forecast(model, state.joined(more), replications, seed)
     size = len(state.names)
     mine = size + np.flatnonzero(more.kind != POOL)

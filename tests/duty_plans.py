@@ -34,8 +34,20 @@ date = 2022-12-22
 role = "prepare"
 shift = "day"
 people = 1
+
+[[machine]]
+name = "kf-1"
+kind = "extractor"
+
+[[machine]]
+name = "kf-2"
+kind = "extractor"
+
+[[machine]]
+name = "hood-1"
+kind = "cabinet"
 """
-"""Three shifts with a break, a night and an exception: something in every table of plans."""
+"""Three shifts with a break, a night, an exception and three machines: something in every table of plans."""
 
 
 def day(role: str, people: int) -> str:
@@ -45,3 +57,4 @@ def day(role: str, people: int) -> str:
 
 WEEK = 'title = "Week"\nfrom = 2022-12-01\n' + day("prepare", 2)
 BENCH_AND_DESK = WEEK + day("review", 1)
+EXTRACTOR = '[[machine]]\nname = "KF-1"\nkind = "extractor"\n'

@@ -1,4 +1,4 @@
-"""Commands about who is on duty, who is absent, and which instruments are out of service."""
+"""Commands about who is on duty, who is absent, and which machines are out of service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEARN_DAYS = 14
 
 @click.group("duty")
 def duty_command() -> None:
-    """Shifts, absences, instruments out of service: what forecasts know of people and machines."""
+    """Shifts, absences, machines out of service: what forecasts know of people and machines."""
 
 
 @duty_command.command("list")
@@ -48,6 +48,8 @@ def duty_list(data: Path | None, *, as_json: bool) -> None:
         click.echo(f"plan {plan['title'] or plan['act']}, from {plan['from']}; today {found['today']}:")
         names = ["role", "shift", "start", "end", "people"]
         print_table(names, [[row[name] for name in names] for row in found["planned_today"]])
+        if plan["machines"]:
+            click.echo("machines: " + ", ".join(f"{one['name']} ({one['kind']})" for one in plan["machines"]))
     _print_spells(found, lab)
     click.echo(f"\nseen at work, a day on average of the last {LEARN_DAYS}:")
     names = ["hour", "reception", "prepare", "review", "cycler"]
@@ -66,7 +68,8 @@ def _print_spells(found: dict[str, Any], lab: Laboratory) -> None:
         )
     for one in found["out_of_service"]:
         click.echo(
-            f"out of service: {one['instrument']} since {local(one['since'])}, expected back: "
+            f"{'maintenance' if one['planned'] else 'out of service'}: {one['instrument']} "
+            f"{'from' if one['planned'] else 'since'} {local(one['since'])}, expected back: "
             f"{local(one['expected_back'])}. {one['reason']}"
         )
 
@@ -154,7 +157,9 @@ def duty_back(absence: int, data: Path | None) -> None:
 
 @duty_command.command("out-of-service")
 @click.argument("instrument")
-@click.option("--since", default="", help="Since when: ISO 8601; now if not said.")
+@click.option(
+    "--since", default="", help="Since when: ISO 8601; now if not said. A time ahead is maintenance."
+)
 @click.option("--expected", default="", help="When it should be back: ISO 8601; nobody knows if not said.")
 @click.option("--why", default="", help="Reason.")
 @data_option
@@ -162,7 +167,7 @@ def duty_back(absence: int, data: Path | None) -> None:
 def duty_out(
     instrument: str, *, since: str, expected: str, why: str, data: Path | None, as_json: bool
 ) -> None:
-    """INSTRUMENT (the name of a cycler) is out of service."""
+    """INSTRUMENT (a cycler, or a machine that the duty plan names) is out of service."""
     from lis import config, laboratory
     from lis.services import duty
 
@@ -180,7 +185,7 @@ def duty_out(
 @click.argument("instrument")
 @data_option
 def duty_in(instrument: str, data: Path | None) -> None:
-    """INSTRUMENT is back in service."""
+    """INSTRUMENT is back in service; of one that is not out yet, its maintenance is called off."""
     from lis import config, laboratory
     from lis.services import duty
 

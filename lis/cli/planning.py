@@ -232,6 +232,11 @@ def _print_plan(found: dict[str, Any]) -> None:
         click.echo(f"{found['scenario']}: {target} {why}; see the best tried below.")
     else:
         _print_proof(found, target)
+    first, last = found["days_counted"]
+    left_out = (
+        f"days {first} to {last} count, those before are the warm-up" if first > 1 else f"all {last} count"
+    )
+    click.echo(f"Days of arrivals: {found['days']}; {left_out}.")
     _print_ways(found["ways"])
     click.echo("")
     rows = [

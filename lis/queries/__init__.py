@@ -50,7 +50,7 @@ from lis.queries.devices import (
     last_event_at,
     open_codes,
 )
-from lis.queries.duty import Spell, absences, duty_acts, duty_plans, outages
+from lis.queries.duty import Spell, absences, duty_acts, duty_plans, machines, outages
 from lis.queries.evidence import (
     all_reports,
     misplaced_readings,
@@ -369,6 +369,7 @@ __all__ = [
     "lots",
     "lots_near_end",
     "lots_of_plate",
+    "machines",
     "misplaced_readings",
     "misplaced_tubes",
     "model_of",

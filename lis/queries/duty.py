@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, select
 
 from lis.queries.common import PAGE, Row, all_rows
-from lis.schema import duty_act, duty_break, duty_exception, duty_shift
-from sim.dutyplan import DutyPlan, PlannedShift, Special
+from lis.schema import duty_act, duty_break, duty_exception, duty_machine, duty_shift
+from sim.dutyplan import DutyPlan, Machine, PlannedShift, Special
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Spell:
-    """People who are absent, or an instrument that is out of service.
+    """People who are absent, or a machine that is out of service.
 
     Attributes:
         act_id: of the act that said so; `at` when, `actor` who.
-        role, shift, people: of people; `instrument` of an instrument.
-        since: it begins.
+        role, shift, people: of people; `instrument` names a cycler, or another machine of the plan.
+        since: it begins; for maintenance after `at`.
         expected: when it should end, as far as somebody said.
         ended: when it did; None while nobody said so.
     """
@@ -45,8 +45,18 @@ class Spell:
         """When it ended, else when it should end."""
         return self.ended or self.expected
 
+    @property
+    def planned(self) -> bool:
+        """Whether it was said before it began: maintenance, not a breakdown."""
+        return self.since > self.at
+
+    @property
+    def called_off(self) -> bool:
+        """Whether it was ended before it began."""
+        return self.ended is not None and self.ended <= self.since
+
     def over(self, now: datetime) -> bool:
-        """Whether it has ended; an instrument is out until somebody says that it is back."""
+        """Whether it has ended; a machine is out until somebody says that it is back."""
         return self.ended is not None or (
             not self.instrument and self.expected is not None and self.expected <= now
         )
@@ -56,14 +66,17 @@ def duty_plans(conn: Connection, at: datetime | None = None) -> list[tuple[Row, 
     """Every plan that had been set by a moment, with the act that set it, in the order of the acts."""
     acts = _acts(conn, at, "planned")
     numbers = [row["act_id"] for row in acts]
-    shifts, breaks, exceptions = (
+    tables = (duty_shift, duty_break, duty_exception, duty_machine)
+    parts = [
         all_rows(conn, select(table).where(table.c.act_id.in_(numbers)).order_by(*table.primary_key))
-        for table in (duty_shift, duty_break, duty_exception)
-    )
-    return [(act, _plan(act, shifts, breaks, exceptions)) for act in acts]
+        for table in tables
+    ]
+    return [(act, _plan(act, *parts)) for act in acts]
 
 
-def _plan(act: Row, shifts: list[Row], breaks: list[Row], exceptions: list[Row]) -> DutyPlan:
+def _plan(
+    act: Row, shifts: list[Row], breaks: list[Row], exceptions: list[Row], machines: list[Row]
+) -> DutyPlan:
     number = act["act_id"]
     return DutyPlan(
         dt.date.fromisoformat(act["first_day"]),
@@ -78,6 +91,7 @@ def _plan(act: Row, shifts: list[Row], breaks: list[Row], exceptions: list[Row])
             if row["act_id"] == number
         ),
         act["reason"],
+        tuple(Machine(row["name"], row["kind"]) for row in machines if row["act_id"] == number),
     )
 
 
@@ -106,7 +120,7 @@ def absences(conn: Connection, at: datetime | None = None) -> list[Spell]:
 
 
 def outages(conn: Connection, at: datetime | None = None) -> list[Spell]:
-    """Every time an instrument was out of service, as it was known at a moment."""
+    """Every time a machine was out of service, or is to be, as it was known at a moment."""
     return _spells(_acts(conn, at, "out", "in"), "out")
 
 
@@ -123,3 +137,9 @@ def _spells(acts: list[Row], begins: str) -> list[Spell]:
 def duty_acts(conn: Connection, limit: int = PAGE) -> list[Row]:
     """What was said of duty, the newest first."""
     return all_rows(conn, select(duty_act).order_by(duty_act.c.act_id.desc()).limit(limit))
+
+
+def machines(conn: Connection, day: dt.date, at: datetime | None = None) -> tuple[Machine, ...]:
+    """What the plan in force on a day names besides cyclers, as it had been set by a moment."""
+    begun = [plan for _, plan in duty_plans(conn, at) if plan.since <= day]
+    return begun[-1].machines if begun else ()

@@ -1,4 +1,4 @@
-"""The duty plan: who is on, when; who is absent; which instruments are out of service. All of it is kept."""
+"""The duty plan: who is on, when; who is absent; which machines are out of service. All of it is kept."""
 
 from __future__ import annotations
 
@@ -30,17 +30,43 @@ def read_plan(text: str) -> DutyPlan:
         Invalid: ``DUTY_PLAN``, with the key and the reason.
     """
     if len(text) > MOST_TEXT:
-        raise Invalid("DUTY_PLAN", f"A duty plan has at most {MOST_TEXT} characters.", key="", reason="")
+        raise Invalid(
+            "DUTY_PLAN",
+            f"A duty plan has at most {MOST_TEXT} characters.",
+            key="",
+            reason="",
+            reason_zh=f"排班表最多 {MOST_TEXT} 个字符。",
+        )
     try:
         return plan_from_toml(text)
     except ScenarioError as error:
         raise Invalid(
-            "DUTY_PLAN", f"The duty plan cannot be used. {error}", key=error.key, reason=error.reason
+            "DUTY_PLAN",
+            f"The duty plan cannot be used. {error}",
+            key=error.key,
+            reason=error.reason,
+            reason_zh=error.zh or error.reason,
         ) from error
 
 
 def set_plan(unit: Unit, plan: DutyPlan) -> int:
-    """Put a plan in force from its first day on; returns the number of the act. Older plans are kept."""
+    """Put a plan in force from its first day on; returns the number of the act. Older plans are kept.
+
+    Raises:
+        Invalid: ``DUTY_PLAN``: a machine has the name of a cycler.
+    """
+    cyclers = {name for name, _ in queries.cyclers(unit.conn)}
+    for machine in plan.machines:
+        if machine.name in cyclers:
+            reason = "a cycler has this name; rename the machine."
+            key = f"machine.{machine.name}.name"
+            raise Invalid(
+                "DUTY_PLAN",
+                f"The duty plan cannot be used. {key}: {reason}",
+                key=key,
+                reason=reason,
+                reason_zh="已有同名扩增仪，请改名。",
+            )
     number = _note(unit, "planned", first_day=plan.since.isoformat(), reason=plan.title)
     queries.insert_rows(
         unit.conn, "duty_shift", [_shift_row(number, place, one) for place, one in enumerate(plan.shifts)]
@@ -61,7 +87,16 @@ def set_plan(unit: Unit, plan: DutyPlan) -> int:
         }
         for place, one in enumerate(plan.exceptions)
     ]
-    for table, rows in (("duty_break", breaks), ("duty_exception", exceptions)):
+    machines = [
+        {"act_id": number, "place": place, "name": one.name, "kind": one.kind}
+        for place, one in enumerate(plan.machines)
+    ]
+    parts: dict[str, list[dict[str, Any]]] = {
+        "duty_break": breaks,
+        "duty_exception": exceptions,
+        "duty_machine": machines,
+    }
+    for table, rows in parts.items():
         if rows:
             queries.insert_rows(unit.conn, table, rows)
     return number
@@ -141,31 +176,43 @@ def out_of_service(
     expected: datetime | None = None,
     reason: str = "",
 ) -> int:
-    """An instrument is out of service from a moment on (now); returns the number of the act.
+    """A machine is out of service from a moment on (now); returns the number of the act.
+
+    Args:
+        unit: the transaction.
+        instrument: a cycler, or a machine of the duty plan.
+        since: when it begins; a moment ahead is maintenance, which needs an end.
+        expected: when it should be back.
+        reason: why.
 
     Raises:
         NotFound: ``INSTRUMENT_UNKNOWN``. Refused: ``OUT_ALREADY``. Invalid: ``DUTY_TIME``.
     """
     # gather
-    known = {name for name, _ in queries.cyclers(unit.conn)}
-    out = _out(unit.conn, instrument)
+    known = set(named(unit.conn, unit.now))
+    begin = since or unit.now
+    out = _overlapping(unit.conn, instrument, unit.now, (begin, expected))
     # decide
     if instrument not in known:
         names = ", ".join(sorted(known)) or "none"
         raise NotFound(
             "INSTRUMENT_UNKNOWN",
-            f"There is no instrument {instrument[:80]!r}; there are: {names}. lis device list shows them.",
+            f"There is no instrument {instrument[:80]!r}; there are: {names}. "
+            "lis device list shows cyclers, lis duty list the machines of the plan.",
             known=names,
         )
     if out is not None:
         raise Refused(
             "OUT_ALREADY",
-            f"{instrument} is out of service since {out.since:%Y-%m-%d %H:%M} UTC. "
+            f"{instrument} is out of service from {out.since:%Y-%m-%d %H:%M} UTC on. "
             "Say first that it is back.",
         )
-    begin = since or unit.now
-    if begin > unit.now:
-        raise Invalid("DUTY_TIME", "An instrument is out of service from now or an earlier time on.")
+    if begin > unit.now and expected is None:
+        raise Invalid(
+            "DUTY_END", "Maintenance that lies ahead has an end. Say when the machine will be back."
+        )
+    if begin > unit.now + LONGEST:
+        raise Invalid("DUTY_TIME", "It begins within a year. Give an earlier time.")
     if expected is not None:
         _check_spell(begin, expected)
     # apply
@@ -174,20 +221,37 @@ def out_of_service(
 
 
 def back_in_service(unit: Unit, instrument: str) -> None:
-    """An instrument is back in service now.
+    """A machine is back in service now; of one that is not out yet, its next maintenance is called off.
 
     Raises:
         Refused: ``NOT_OUT``.
     """
-    out = _out(unit.conn, instrument)
+    known = [one for one in queries.outages(unit.conn) if one.instrument == instrument and one.ended is None]
+    out = min(known, key=lambda one: one.since, default=None)
     if out is None:
         raise Refused("NOT_OUT", f"{instrument[:80]} is not out of service; nothing was changed.")
     _note(unit, "in", instrument=instrument, ends=out.act_id, since=unit.now)
 
 
-def _out(conn: Connection, instrument: str) -> Spell | None:
-    found = [one for one in queries.outages(conn) if one.instrument == instrument and one.ended is None]
-    return found[-1] if found else None
+def named(conn: Connection, now: datetime) -> list[str]:
+    """Cyclers, and the machines of the plan in force: everything that can be out of service."""
+    # a plan that begins tomorrow counts already: the clocks of the laboratory may be ahead of UTC
+    planned = queries.machines(conn, (now + timedelta(days=1)).date())
+    cyclers = {name for name, _ in queries.cyclers(conn)}
+    return [*sorted(cyclers), *(one.name for one in planned if one.name not in cyclers)]
+
+
+def _overlapping(
+    conn: Connection, instrument: str, now: datetime, between: tuple[datetime, datetime | None]
+) -> Spell | None:
+    """An outage of a machine that has not ended and touches a time; one that is overdue lasts on."""
+    begin, end = between
+    for one in queries.outages(conn):
+        if one.instrument == instrument and one.ended is None:
+            lasts = one.expected is None or one.expected <= now
+            if (lasts or one.expected > begin) and (end is None or one.since < end):  # type: ignore[operator]
+                return one
+    return None
 
 
 def _check_spell(since: datetime, until: datetime) -> None:
@@ -279,6 +343,7 @@ def _plan_json(act: queries.Row, plan: DutyPlan) -> dict[str, Any]:
             {"date": one.date.isoformat(), "role": one.role, "shift": one.shift, "people": one.people}
             for one in plan.exceptions
         ],
+        "machines": [{"name": one.name, "kind": one.kind} for one in plan.machines],
         "toml": plan_toml(plan),
     }
 
@@ -303,6 +368,7 @@ def _outage(one: Spell) -> dict[str, Any]:
         "instrument": one.instrument,
         "since": one.since,
         "expected_back": one.expected,
+        "planned": one.planned,
         "reason": one.reason,
         "said_by": one.actor,
         "said_at": one.at,

@@ -1,4 +1,4 @@
-"""The API of the duty plan: who is on, who is absent, which instruments are out of service."""
+"""The API of the duty plan: who is on, who is absent, which machines are out of service."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ class AbsenceIn(Payload):
 
 
 class OutageIn(Payload):
-    """An instrument that is out of service; ``since`` is now if left out."""
+    """A cycler, or a machine of the plan, that is out of service.
+
+    ``since`` is now if left out; it may lie ahead (maintenance) where ``expected`` says when it ends.
+    """
 
     instrument: Name
     since: AwareDatetime | None = None
@@ -100,7 +103,7 @@ def post_back(asked: Asked, number: int) -> Response:
 
 @router.post("/outages", status_code=201)
 def post_outage(asked: Asked, body: OutageIn) -> Response:
-    """An instrument is out of service."""
+    """A cycler, or a machine of the plan, is out of service, or will be for maintenance."""
 
     def act(unit: Unit) -> dict[str, Any]:
         number = duty.out_of_service(unit, body.instrument, body.since, body.expected, body.reason)
@@ -111,7 +114,7 @@ def post_outage(asked: Asked, body: OutageIn) -> Response:
 
 @router.post("/outages/back")
 def post_in_service(asked: Asked, body: InstrumentIn) -> Response:
-    """An instrument is back in service."""
+    """A machine is back in service, or its maintenance is called off."""
 
     def act(unit: Unit) -> dict[str, Any]:
         duty.back_in_service(unit, body.instrument)

@@ -45,13 +45,13 @@ def capacity_page(request: Request, caller: Seen) -> Response:
         found = capacity.document(conn, row["forecast_id"]) if row else None
         now = caller.lab.database.clock.now()
         on_duty = duty.document(conn, now, caller.lab.zone)
-        cyclers = sorted({name for name, _ in queries.cyclers(conn)})
+        machines = duty.named(conn, now)
     risky = sorted((one for one in found["tubes"] if one["risk"] >= FAR), key=_risk) if found else []
     plays = caller.identity.may("simulate")
     return page(
         request, "capacity.html", caller.identity, forecast=found, risky=risky[:RISKY],
         more=max(len(risky) - RISKY, 0), plays=plays, jobs=_all(request).jobs() if plays else [],
-        tiers=caller.lab.rules.tiers.tiers, modes=capacity.MODES, duty=on_duty, cyclers=cyclers,
+        tiers=caller.lab.rules.tiers.tiers, modes=capacity.MODES, duty=on_duty, machines=machines,
         ends=[(hours, (now + timedelta(hours=hours)).isoformat()) for hours in ABSENT_HOURS],
         attends=caller.identity.may("attend"),
     )  # fmt: skip

@@ -6,6 +6,7 @@ Started by hand: `pytest -m benchmark -s -o python_files="bench_*.py" tests/benc
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +16,15 @@ from sim.forecast import forecast
 from sim.now import ON_PLATE, WAITING, InWork, State, Tide
 from sim.trials import advise
 
+sys.path.append(str(Path(__file__).resolve().parent))
+from bench_plates import loop_ms
+
 pytestmark = pytest.mark.benchmark
 
 TUBES, REPLICATIONS, LIMIT = 10_000, 200, 2.0
+MOST_CPU = 1.9
+"""Seconds of one processor, also where the fixed loop takes 35 ms (the fastest machines need 16)."""
+
 NOW = 600.0
 
 
@@ -67,7 +74,7 @@ def seconds(call, times=5):
 def test_ten_thousand_tubes():
     """CPU of one process, the clock with two, and with 400 unannounced tubes an hour; beside the limit."""
     state = backlog()
-    loop = seconds(lambda: sum(range(10_000_000)))
+    before = loop_ms()
     plain = seconds(lambda: forecast(model(), state, REPLICATIONS))
     start = time.monotonic()
     forecast(model(), state, REPLICATIONS, workers=2)
@@ -78,6 +85,6 @@ def test_ten_thousand_tubes():
     tell(
         f"\n{TUBES} tubes x {REPLICATIONS}: {plain:.2f} s of CPU, two cores {wall:.2f} s of "
         f"{LIMIT} s by the clock; with 400 more an hour {tide:.2f} s; "
-        f"advice {helps:.2f} s (this core adds 10 million numbers in {loop:.2f} s)"
+        f"advice {helps:.2f} s; the fixed loop takes {before:.1f} ms before and {loop_ms():.1f} ms after"
     )
-    assert plain <= 2 * LIMIT  # two cores give so much CPU; the clock depends on who else works here
+    assert plain <= MOST_CPU * max(before / 35, 1)  # the clock depends on who else works here

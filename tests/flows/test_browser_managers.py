@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from screens import picture, screen
 from web_bench import bench, receive
 
 from lis.clock import FixedClock
+from lis.web.playing import Job
 from sim import load, page, replicate
 from sim.run import scaled
 
@@ -25,12 +27,25 @@ SMALL = (
 )
 
 
+MONTHS = Job(
+    id="old", kind="plan", scenario="two months", seed=1, replications=2, by="cai",
+    ordered_at="2022-12-01T00:00:00+00:00", state="done",
+    document={
+        "feasible": False, "percentile": 95.0, "target_hours": 24.0, "pareto": [], "sensitivity": {},
+        "days": 60, "warm_up_days": 30, "days_counted": [31, 60],
+    },
+)  # fmt: skip
+"""A plan of a laboratory that goes on, as an earlier day kept it; made for these tests."""
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, sqlite_template: Path):
     """A laboratory with twelve tubes that wait, and nobody's simulations yet."""
     folder = tmp_path_factory.mktemp("managers")
     target = folder / "lis.db"
     target.write_bytes(sqlite_template.read_bytes())
+    (folder / "simulations").mkdir()
+    (folder / "simulations" / "old.json").write_text(json.dumps(asdict(MONTHS)), encoding="utf-8")
     with bench(f"sqlite:///{target}", folder, FixedClock(NOON)) as found:
         receive(found.person("anna"), *range(1, 13))
         yield found
@@ -104,6 +119,13 @@ def test_a_rota_and_a_plan_are_shown_as_tables(browser, served):
             tab.goto(f"{served.url}/capacity/simulations/{jobs[kind]}")
             tab.wait_for_selector(f"text={heading}", timeout=120_000)
             picture(tab, f"{kind}-zh")
+        assert "全部 1 天到达的试管都计入" in tab.inner_text("#counted")
+        tab.goto(f"{served.url}/capacity/simulations/old")
+        assert "前 30 天为预热期" in tab.inner_text("#counted")
+        picture(tab, "plan-warm-up")
+    with screen(browser, served, cai, "en") as tab:
+        tab.goto(f"{served.url}/capacity/simulations/old")
+        assert "days 31 to 60 count" in tab.inner_text("#counted")
 
 
 def test_the_saved_page_is_live_and_asks_nobody(browser, tmp_path: Path):
@@ -126,9 +148,10 @@ def test_the_saved_page_is_live_and_asks_nobody(browser, tmp_path: Path):
     context.close()
 
 
-def test_an_absence_and_a_broken_cycler_are_recorded_and_ended(browser, served):
-    """Two presses and the forecast knows that one is sick; another and all are back."""
+def test_an_absence_and_a_machine_out_of_service_are_recorded_and_ended(browser, served):
+    """Two presses and the forecast knows that one is sick, or that an extractor is checked; another ends it."""
     plan = 'from = 2022-12-01\n[[shift]]\nrole = "prepare"\nname = "day"\nstart = "08:00"\nend = "16:00"\npeople = 2\n'
+    plan += '[[machine]]\nname = "KF-1"\nkind = "extractor"\n'
     served.person("cai").ok("/api/v1/duty/plan", {"text": plan})
     with screen(browser, served, served.person("cai"), "zh") as tab:
         tab.goto(f"{served.url}/capacity")
@@ -140,3 +163,18 @@ def test_an_absence_and_a_broken_cycler_are_recorded_and_ended(browser, served):
         tab.click("text=已返岗")
         tab.wait_for_selector("text=家中有事", state="detached")
         assert served.person("cai").get("/api/v1/duty").json()["absences"] == []
+        tab.click("text=登记设备停用或维护")
+        form = "#duty details[open]"
+        tab.select_option(f"{form} [name=instrument]", "KF-1")
+        tab.select_option(f"{form} [name=since]", index=2)
+        tab.select_option(f"{form} [name=expected]", index=1)
+        tab.click(f"{form} button")
+        tab.wait_for_selector("text=时间不对")
+        tab.select_option(f"{form} [name=expected]", index=3)
+        picture(tab, "machine-out")
+        tab.click(f"{form} button")
+        tab.wait_for_selector("text=计划维护")
+        picture(tab, "maintenance")
+        tab.click("text=取消维护")
+        tab.wait_for_selector("text=取消维护", state="detached")
+        assert served.person("cai").get("/api/v1/duty").json()["out_of_service"] == []

@@ -52,7 +52,7 @@ def test_a_plan_is_set_shown_and_read_back(bench):
     bench.clock.advance(timedelta(days=2))
     assert shown(bench)["planned_today"][0]["people"] == 5
     assert [act["act"] for act in shown(bench)["acts"]] == ["planned", "planned"]
-    for table in ("duty_act", "duty_shift", "duty_break", "duty_exception"):
+    for table in ("duty_act", "duty_shift", "duty_break", "duty_exception", "duty_machine"):
         with pytest.raises(LisError, match="append-only"), bench.lab.database.write("eve") as unit:
             unit.conn.exec_driver_sql(f"DELETE FROM {table}")
 
@@ -118,6 +118,74 @@ def test_an_instrument_out_of_service_is_missing_until_it_is_back(bench):
         duty.back_in_service(unit, "qs5-1")
 
 
+def places(bench, minutes):
+    """Plates that the extractors allow at once, of four, so many minutes from now."""
+    at = bench.clock.now()
+    with bench.lab.database.read() as conn:
+        step = capacity.learned(conn, bench.lab.rules, at, bench.lab.zone).model.steps[0]
+    [own] = [one for one in step.machines if one.kind == "extractor"]
+    now = (at - at.replace(hour=0, minute=0)) / timedelta(minutes=1)
+    level = own.level(4, now, 0.0, np.random.default_rng(1))
+    return [level.at(now + minute) for minute in minutes]
+
+
+def test_an_extractor_out_of_service_leaves_half_of_the_places(bench):
+    """Of two extractors one is out for an hour and both have maintenance tomorrow, which can be called off."""
+    set_plan(bench)
+    now = bench.clock.now()
+    ahead = (now + timedelta(hours=20), now + timedelta(hours=22))
+    with bench.lab.database.write("tom") as unit:
+        duty.out_of_service(unit, "kf-1", None, now + timedelta(hours=1), "lid")
+        duty.out_of_service(unit, "kf-1", *ahead, "yearly check")
+        duty.out_of_service(unit, "kf-2", *ahead, "yearly check")
+    assert places(bench, (0, 61, 1199, 1201, 1321)) == [2, 4, 4, 0, 4]
+    assert [one["planned"] for one in shown(bench)["out_of_service"]] == [False, True, True]
+    bench.clock.advance(timedelta(minutes=10))
+    with bench.lab.database.write("tom") as unit:
+        duty.back_in_service(unit, "kf-1")
+        duty.back_in_service(unit, "kf-2")
+    assert [one["instrument"] for one in shown(bench)["out_of_service"]] == ["kf-1"]
+    assert places(bench, (0, 1195)) == [4, 2]
+
+
+def test_what_is_said_of_machines_is_checked(bench):
+    """No unknown machine, none twice at once, no maintenance without an end, no name of a cycler in a plan."""
+    set_plan(bench)
+    now = bench.clock.now()
+    with bench.lab.database.write("adm") as unit:
+        devices.enrol_device(unit, "hood-2", "quantstudio", "k" * 40)
+
+    def refused(*arguments):
+        with pytest.raises(LisError) as found, bench.lab.database.write("tom") as unit:
+            duty.out_of_service(unit, *arguments)
+        return found.value.code
+
+    assert refused("kf-3") == "INSTRUMENT_UNKNOWN"
+    assert refused("kf-1", now + timedelta(hours=2)) == "DUTY_END"
+    assert refused("kf-1", now + timedelta(days=400), now + timedelta(days=401)) == "DUTY_TIME"
+    assert refused("kf-1", now + timedelta(hours=2), now + timedelta(hours=1)) == "DUTY_TIME"
+    with bench.lab.database.write("tom") as unit:
+        duty.out_of_service(unit, "kf-1", now + timedelta(hours=2), now + timedelta(hours=4))
+    assert refused("kf-1", now + timedelta(hours=3), now + timedelta(hours=5)) == "OUT_ALREADY"
+    assert refused("kf-1") == "OUT_ALREADY"
+    with pytest.raises(LisError) as clash:
+        set_plan(bench, WINTER.replace('"hood-1"', '"hood-2"'))
+    assert clash.value.details["key"] == "machine.hood-2.name"
+
+
+def test_a_closed_reception_is_foreseen(bench):
+    """Tubes sealed in the evening are received at 8:00 of the plan, and foreseen and admitted from there."""
+    set_plan(
+        bench,
+        WINTER + '\n[[shift]]\nrole = "reception"\nname = "desk"\nstart = "08:00"\nend = "16:00"\npeople = 1',
+    )
+    with bench.lab.database.read() as conn:
+        model = capacity.learned(conn, bench.lab.rules, bench.clock.now(), bench.lab.zone).model
+    level = model.reception.people()
+    # noon of UTC is 20:00 by the clocks of the laboratory; it opens at 8:00, which is midnight of UTC
+    assert (level.at(720.0), level.opens(720.0), level.at(1440.0 + 479)) == (0, 1440.0, 1)
+
+
 @pytest.mark.parametrize(
     ("change", "key"),
     [
@@ -130,6 +198,10 @@ def test_an_instrument_out_of_service_is_missing_until_it_is_back(bench):
         (('breaks = [["12:00", "12:30"]]', 'breaks = [["17:00", "18:00"]]'), "shift.day"),
         (('name = "late"', 'name = "day"'), "shift.day.name"),
         (("people = 2", "folk = 2"), "shift.day.folk"),
+        (('kind = "extractor"', 'kind = "cycler"'), "machine.kf-1.kind"),
+        (('name = "kf-2"', 'name = "kf-1"'), "machine.kf-1.name"),
+        (('name = "kf-2"', 'name = ""'), "machine[2].name"),
+        (('kind = "cabinet"', "places = 2"), "machine.hood-1.places"),
     ],
 )
 def test_a_wrong_plan_is_refused_with_key_and_reason(change, key):
@@ -139,6 +211,8 @@ def test_a_wrong_plan_is_refused_with_key_and_reason(change, key):
         duty.read_plan(WINTER.replace(*change))
     assert (refused.value.code, refused.value.details["key"]) == ("DUTY_PLAN", key)
     assert refused.value.details["reason"]
+    chinese = any("\u4e00" <= letter <= "\u9fff" for letter in refused.value.details["reason_zh"])
+    assert chinese or key == "shift.day"  # a rule of the scheduler speaks English
 
 
 def test_senseless_absences_are_refused(bench):

@@ -194,7 +194,7 @@ def test_more_cyclers_never_hurt_and_advice_is_ranked():
     state = tubes(4 * ROOM, due=NOW + np.linspace(200, 600, 4 * ROOM))
     model = uncertain()
     base = forecast(model, state, 8)
-    advice = advise(model, base, replace(EAGER, policy="fifo-full"), replications=8)
+    advice = advise(model, base, replace(EAGER, policy="fifo-full"))
     assert advice[0].code == "server"
     assert advice[0].step == "cycler"
     assert advice[0].low > 0
@@ -209,6 +209,8 @@ def test_two_processes_play_what_one_plays():
     one, two = (forecast(uncertain(), state, 4, workers=workers) for workers in (1, 2))
     assert (one.done == two.done).all()
     assert (one.late == two.late).all()
+    impatient = replace(EAGER, policy="fifo-full")
+    assert advise(uncertain(), one, impatient, workers=2) == advise(uncertain(), one, impatient)
 
 
 def test_newcomers_make_others_late_only_when_they_go_first():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.engine import Items, Lots, Station
-from sim.filling import Ranks
+from sim.ranks import Ranks, index_of
 from sim.servers import NEVER, Always, Rostered
 from sim.service import Service, Times
 
@@ -122,7 +122,7 @@ def test_marks_give_the_smallest_numbers_that_wait(order, acts):
             found = ranks.least(-act)
             assert found.tolist() == waiting[:-act]
             taken = found[: found.size // 2 + 1]
-            ranks.drop(taken)
+            ranks.drop(taken, index_of(taken))
             waiting = waiting[taken.size :]
         assert len(ranks) == len(waiting)
     assert ranks.least(40).tolist() == waiting

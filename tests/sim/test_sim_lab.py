@@ -12,8 +12,9 @@ from scheduler import Rota, Shift
 from sim import ScenarioError, load, shipped_scenarios, simulate
 from sim.run import scaled
 from sim.service import Service, Times
-from sim.spec import Bench, Staff
+from sim.spec import Staff
 from sim.specimens import Reader
+from sim.stations import Bench
 from sim.statistics import interval
 from sim.verdicts import Verdicts
 

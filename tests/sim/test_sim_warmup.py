@@ -182,6 +182,7 @@ def test_searches_leave_out_the_first_half(runs):
 
     found = plan_document(plan(rushed(), 48.0, replications=2, say=interrupt))
     assert (found["stopped_early"], found["warm_up_days"]) == (True, DAYS // 2)
+    assert (found["days"], found["days_counted"]) == (DAYS, [DAYS // 2 + 1, DAYS])
 
 
 @pytest.mark.parametrize(("language", "said"), [("zh", "为预热期"), ("en", "are the warm-up")])

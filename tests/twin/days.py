@@ -18,7 +18,8 @@ from sim.lab import DRAIN_DAYS
 from sim.now import IN_REVIEW, ON_PLATE, WAITING, InWork, State
 from sim.scenario import DAY
 from sim.service import Service, stream
-from sim.spec import Bench, Staff
+from sim.spec import Staff
+from sim.stations import Bench
 
 RETEST = (40, 6.0)
 
@@ -122,7 +123,7 @@ class Day:
         """Cyclers out of service at a minute: (since, expected back)."""
         bench = self.scenario.laboratory.stations[self.scenario.laboratory.reads_at]
         rng = stream(self.seed, self.number, f"duty {bench.name}")
-        found = days_out(bench, 1 + DRAIN_DAYS, rng) if bench.down else []
+        found = days_out(bench.servers, bench.down, 1 + DRAIN_DAYS, rng) if bench.down else []
         return [(day, day + DAY) for own in found for day in own if day <= now < day + DAY]
 
     def __post_init__(self):

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler import POLICIES, FillRules, Job, Plan, fill_plate, templates_from_toml
-from sim.filling import Filling, Firsts
+from sim.filling import Filling
 from sim.pools import EPOCH
+from sim.ranks import Firsts
 
 TEMPLATE = templates_from_toml(files("scheduler").joinpath("plates.toml").read_text("utf-8"))["96-standard"]
 RULES = FillRules(TEMPLATE, min_fill=10, max_wait_minutes=45, per_minute=0.5)

@@ -11,7 +11,7 @@ from sim.courses import model_of
 from sim.forecast import forecast
 from sim.now import COMING, State
 from sim.service import Service
-from sim.spec import Bench
+from sim.stations import Bench
 
 REPLICATIONS = 12
 SEED = 5

@@ -358,6 +358,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("act_id", "place", name=op.f("pk_duty_exception")),
     )
     op.create_table(
+        "duty_machine",
+        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.ForeignKeyConstraint(["act_id"], ["duty_act.act_id"], name=op.f("fk_duty_machine_act_id")),
+        sa.PrimaryKeyConstraint("act_id", "place", name=op.f("pk_duty_machine")),
+    )
+    op.create_table(
         "idempotency",
         sa.Column("key", sa.String(length=120), nullable=False),
         sa.Column("account", sa.String(length=80), nullable=False),
@@ -985,6 +994,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_person_name")
 
     op.drop_table("person")
+    op.drop_table("duty_machine")
     op.drop_table("duty_exception")
     op.drop_table("duty_break")
     op.drop_table("duty_shift")

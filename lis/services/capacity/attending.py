@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from lis import queries
-from sim.duty import AHEAD_DAYS, BEHIND_DAYS, Duty
+from sim.duty import AHEAD_DAYS, BEHIND_DAYS, MACHINE_KINDS, Duty, Machines, Wear
 from sim.dutyplan import Away, Post, laid_out, without_away
-from sim.habits import Attendance, seen_by_hour
+from sim.habits import Attendance, chance_out, seen_by_hour
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from zoneinfo import ZoneInfo
 
     from sqlalchemy import Connection
@@ -78,13 +78,33 @@ def duties(conn: Connection, zone: ZoneInfo, zero: datetime, at: datetime) -> di
 
 
 def out_now(conn: Connection, zero: datetime, at: datetime) -> list[tuple[float, float | None]]:
-    """Since when cyclers are out of service, and when each is expected back."""
-    used = queries.cyclers_used(conn, at - timedelta(days=7))
+    """Since when cyclers are out of service, or will be, and when each is expected back."""
+    return _out_among(queries.outages(conn, at), queries.cyclers_used(conn, at - timedelta(days=7)), zero)
+
+
+def _out_among(
+    outages: Sequence[Spell], names: Collection[str], zero: datetime
+) -> list[tuple[float, float | None]]:
     return [
         (minute_of(one.since, zero), None if one.expected is None else minute_of(one.expected, zero))
-        for one in queries.outages(conn, at)
-        if one.since <= at and one.ended is None and one.instrument in used
+        for one in outages
+        if one.ended is None and one.instrument in names
     ]
+
+
+def machines(
+    conn: Connection, zone: ZoneInfo, zero: datetime, at: datetime, seen: Attendance
+) -> list[Machines]:
+    """Machines besides cyclers that the plan of the day names, by kind, with what is out among them."""
+    outages = queries.outages(conn, at)
+    planned = queries.machines(conn, at.astimezone(zone).date(), at)
+    found = []
+    for kind in MACHINE_KINDS:
+        names = [one.name for one in planned if one.kind == kind]
+        if names:
+            wear = Wear(tuple(_out_among(outages, names, zero)), chance_out(seen, kind))
+            found.append(Machines(kind, len(names), wear))
+    return found
 
 
 # -- the past --------------------------------------------------------------------------------------
@@ -108,9 +128,13 @@ def attendance(
     past = (minute_of(since, zero), minute_of(until, zero))
     begun = sum(past[0] <= post.turn.begins <= past[1] for post in planned)
     came = sum(past[0] <= post.turn.begins <= past[1] for post in there)
-    out = [one for one in queries.outages(conn, until) if one.since >= since]
+    broke = [one for one in queries.outages(conn, until) if one.since >= since and not one.planned]
+    kinds = {one.name: one.kind for one in queries.machines(conn, until.astimezone(zone).date(), until)}
+    out = [one for one in broke if one.instrument not in kinds]
     # who never said that a machine was out did not see to it that none was: only then the days count
     machine_days = days * len(queries.cyclers_used(conn, until - timedelta(days=7))) if out else 0.0
+    broken = Counter(kinds[one.instrument] for one in broke if one.instrument in kinds)
+    many = Counter(kinds.values())
     return Attendance(
         acts=tuple(acts),
         waits={station: tuple(stretches) for station, stretches in waits.items()},
@@ -123,6 +147,7 @@ def attendance(
         machine_days=machine_days,
         outages=len(out),
         repairs=tuple(minute_of(one.ended, one.since) for one in out if one.ended),
+        others={kind: (days * many[kind], count) for kind, count in broken.items()},
     )
 
 

@@ -132,7 +132,7 @@ def foretell(seen: Situation, order: Order) -> Foretold:
     much = len(seen.state.names) * order.replications >= MUCH
     workers = min(os.cpu_count() or 1, order.workers) if much else 1
     found = forecast(model, seen.state, order.replications, order.seed, workers=workers)
-    advice = advise(model, found, seen.impatient, order.seed) if found.backlog else []
+    advice = advise(model, found, seen.impatient, order.seed, workers=workers) if found.backlog else []
     return Foretold(seen, order, found, tuple(advice))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from lis import queries
 from lis.events import TubeKind
-from lis.services.capacity.attending import AT_ONCE, attendance, duties, minute_of, out_now
+from lis.services.capacity.attending import AT_ONCE, attendance, duties, machines, minute_of, out_now
 from lis.tube import Tube, TubeState
 from sim.calibrate import Calibration, Passage, Past, Run, calibrate, reference
 from sim.now import COMING, IN_REVIEW, KINDS, ON_PLATE, POOLED, WAITING, InWork, State
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
     from lis.queries import Fact, Row
     from lis.rulebook import Rulebook
+    from sim.duty import Duty
 
 LEARN_DAYS: Final = 14
 """Days of the past that speak for the days to come."""
+
+SHUT: Final = 1.0
+"""Minutes for which reception may have been closed on a tube's way without its counting as held there."""
 
 _WHERE: Final = {
     TubeState.SEALED: COMING,
@@ -135,12 +139,16 @@ def _in_work(row: Row, at: datetime, ends: Mapping[str, datetime]) -> InWork:
 def learned(conn: Connection, rules: Rulebook, at: datetime, zone: ZoneInfo) -> Calibration:
     """What the laboratory's own past says of its times and shares; the reference where it says too little.
 
-    Who is planned from now on, and which cyclers are out of service, is put into the model.
+    Who is planned from now on, and which machines are out of service, is put into the model.
     """
     base = reference(rules.fill(rules.template(), impatient=False))
-    found = calibrate(past(conn, rules, at, zone), base)
+    seen = past(conn, rules, at, zone)
     zero = midnight(at)
-    return found.attended(duties(conn, zone, zero, at), out_now(conn, zero, at))
+    return calibrate(seen, base).attended(
+        duties(conn, zone, zero, at),
+        out_now(conn, zero, at),
+        machines(conn, zone, zero, at, seen.attendance),
+    )
 
 
 def past(conn: Connection, rules: Rulebook, at: datetime, zone: ZoneInfo) -> Past:
@@ -150,15 +158,16 @@ def past(conn: Connection, rules: Rulebook, at: datetime, zone: ZoneInfo) -> Pas
     facts = queries.past_facts(conn, since, at)
     zero = midnight(since)
     first = min([fact.at for fact in facts] + [row["created_at"] for row in plates], default=at)
+    seen = attendance(conn, zone, facts, (zero, max(first, since), at))
     return Past(
         start=minute_of(first, zero),
         end=minute_of(at, zero),
         runs=tuple(_run(row, zero) for row in plates),
         passages=tuple(passages(facts, zero)),
         came=tuple(_came(fact, rules, zero) for fact in facts if fact.kind == "Received"),
-        travels=tuple(travels(facts)),
+        travels=tuple(travels(facts, zero, seen.on.get("reception"))),
         cyclers=len(queries.cyclers_used(conn, at - timedelta(days=7))),
-        attendance=attendance(conn, zone, facts, (zero, max(first, since), at)),
+        attendance=seen,
     )
 
 
@@ -176,15 +185,22 @@ def _came(fact: Fact, rules: Rulebook, zero: datetime) -> tuple[float, int, floa
     return minute_of(fact.at, zero), tier.priority, tier.hours, max(fact.persons, 1)
 
 
-def travels(facts: Iterable[Fact]) -> list[float]:
-    """Minutes from sealing to receipt, in order of receipt."""
+def travels(facts: Iterable[Fact], zero: datetime, reception: Duty | None = None) -> list[float]:
+    """Minutes from sealing to receipt, in order of receipt.
+
+    Where people are planned at reception, only of tubes during whose way somebody was there: of others
+    nobody knows how long they stood at its door.
+    """
     sealed: dict[str, datetime] = {}
     found = []
+    open_ = None if reception is None else reception.people()
     for fact in facts:
         if fact.kind == "Sealed":
             sealed[fact.tube_id] = fact.at
         elif fact.kind == "Received" and fact.tube_id in sealed:
-            found.append(minute_of(fact.at, sealed[fact.tube_id]))
+            begin, end = minute_of(sealed[fact.tube_id], zero), minute_of(fact.at, zero)
+            if open_ is None or open_.worked(begin, end) >= end - begin - SHUT:
+                found.append(end - begin)
     return found
 
 
