@@ -22,7 +22,7 @@ from lis.errors import LisError
 from lis.laboratory import Laboratory
 from lis.tube import TubeState
 from lis.web.maps import COLOURS, SIGNS
-from lis.web.words import LANGUAGES, error_zh, label, reason_text, say, table
+from lis.web.words import LANGUAGES, error_zh, for_scripts, label, reason_text, say
 
 LANGUAGE_COOKIE: Final = "lis_language"
 
@@ -166,7 +166,7 @@ def page(
         "laboratory": laboratory,
         "me": identity,
         "lock_minutes": settings.lock_minutes,
-        "script_words": dict(table()["script"].items()),
+        "script_words": for_scripts(language),
         **values,
     }
     body = environment().get_template(name).render(context)

@@ -35,11 +35,11 @@ from lis.tube import Tube, TubeState
 LIMIT_MS = 50.0
 ASKED = 60
 SHARES = (
-    (TubeState.STORED, 0.70),
+    (TubeState.STORED, 0.66),
     (TubeState.RELEASED, 0.22),
     (TubeState.RESOLVED, 0.02),
-    (TubeState.SEALED, 0.02),
-    (TubeState.RECEIVED, 0.02),
+    (TubeState.SEALED, 0.04),
+    (TubeState.RECEIVED, 0.04),
     (TubeState.IN_REVIEW, 0.005),
     (TubeState.AWAITING_RETEST, 0.005),
     (TubeState.AWAITING_RECOLLECTION, 0.005),

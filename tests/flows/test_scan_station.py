@@ -177,11 +177,19 @@ def test_two_tabs_of_one_station_send_each_scan_once(server, page):
     assert page.locator("#recent li.received").count() == other.locator("#recent li.received").count() == 5
     other.evaluate(
         """async () => {
-          const { turn } = await import("/static/queue.js");
-          const steps = [];
-          const work = (name) => async () => { steps.push(name); await new Promise((go) => setTimeout(go, 5)); steps.push(name); };
-          await Promise.all([turn("x", "one", work("one"), null), turn("x", "two", work("two"), null)]);
-          if (steps[0] !== steps[1] || steps[2] !== steps[3]) throw new Error(steps.join());
+          const { takingTurns } = await import("/static/turn.js");
+          for (const locks of [navigator.locks, null]) {
+            const steps = [];
+            const work = (name) => async () => { steps.push(name); await new Promise((go) => setTimeout(go, 5)); steps.push(name); };
+            const [one, two] = ["one", "two"].map((tab) => takingTurns("x", tab, locks));
+            await Promise.all([one(work("one")), two(work("two"))]);
+            await one(work("one")); // the turn is with the other now, who keeps it until asked
+            if (steps.length !== 6 || steps.some((name, i) => i % 2 && steps[i - 1] !== name)) throw new Error(steps.join());
+            let begun = false;
+            const again = one(async () => { begun = true; });
+            if (!begun) throw new Error("who keeps the turn must not wait for it");
+            await again;
+          }
         }"""
     )
 
