@@ -20,6 +20,7 @@ from lis import barcodes
 from lis.auth import Identity
 from lis.errors import LisError
 from lis.laboratory import Laboratory
+from lis.queries import Counted
 from lis.tube import TubeState
 from lis.web.maps import COLOURS, SIGNS
 from lis.web.words import LANGUAGES, error_zh, for_scripts, label, reason_text, say
@@ -49,6 +50,7 @@ def environment() -> Environment:
         "left": _left,
         "since": _since,
         "last_day": _last_day,
+        "counted": _counted,
         "signs": SIGNS,
         "colours": COLOURS,
         "code_patterns": [
@@ -132,6 +134,14 @@ def _since(context: Context, moment: datetime | None) -> str:
         return ""
     minutes = max(int((context["now"] - moment).total_seconds() // 60), 0)
     return f"{minutes // 60}:{minutes % 60:02d}"
+
+
+@pass_context
+def _counted(context: Context, counted: Counted) -> str:
+    """How many there are, or more than how many."""
+    if counted.more:
+        return say("lists.more_than", context["language"], n=f"{counted.number:,}")
+    return str(counted.number)
 
 
 @pass_context
