@@ -109,7 +109,7 @@ export function openStation(config) {
   function take(raw) {
     const code = clean(raw);
     const shown = shownCode(code);
-    field.value = "";
+    if (field.value) field.value = "";
     if (!code || locked) return;
     if (blocked && config.strict) {
       refuse(shown, say("not_taken"));

@@ -18,14 +18,33 @@ export function typing({ field, patterns, functions, asleep, take, pasted, focus
   return { clear: keys.clear };
 }
 
+/** Shows what was typed so far: with the next picture, for a box that is written at every key is laid out at every key. */
+function showing(field, keys) {
+  let due = 0;
+  function write() {
+    cancelAnimationFrame(due);
+    due = 0;
+    if (field.value !== keys.text) field.value = keys.text;
+  }
+  return {
+    later() {
+      due ||= requestAnimationFrame(write);
+    },
+    now() {
+      if (due) write();
+    },
+  };
+}
+
 function inTheBox({ field, keys, take, pasted }) {
+  const box = showing(field, keys);
   field.addEventListener("keydown", (event) => {
     const step = keys.press(event, field.value);
     if (!step.taken) return;
     event.preventDefault();
     event.stopPropagation();
     if (step.code !== undefined) take(step.code);
-    else field.value = keys.text;
+    else box.later();
   });
   field.addEventListener("input", () => {
     if (keys.text) field.value = keys.text; // what an input method made of the keys is not shown
@@ -34,6 +53,7 @@ function inTheBox({ field, keys, take, pasted }) {
     field.value = keys.text;
   });
   field.addEventListener("blur", () => {
+    box.now();
     keys.clear();
   });
   field.addEventListener("paste", (event) => {
