@@ -8,6 +8,13 @@ const KEPT = 60;
 
 export class StoreFull extends Error {}
 
+/** What this tab is called, also after it was loaded anew. */
+export function tabName(uuid) {
+  let name = sessionStorage.getItem("lis.tab");
+  if (!name) sessionStorage.setItem("lis.tab", (name = uuid()));
+  return name;
+}
+
 let last = 0;
 
 /** Names that sort in the order in which they were given, also within one millisecond. */

@@ -2,30 +2,19 @@
 // sent again until the server has said what became of it. What a code means at a station is told by that station's
 // own module; see openStation. Nothing here depends on the server being there when a tube is scanned.
 
-import { at, banner, list, shownCode } from "./board.js";
+import { at, banner, link, list, shownCode } from "./board.js";
 import { account, say, uuid } from "./common.js";
 import { clean, judge } from "./keys.js";
-import { makeQueue, StoreFull } from "./queue.js";
+import { makeQueue, StoreFull, tabName } from "./queue.js";
 import { sending } from "./sending.js";
 import { mute, muted, signal } from "./signals.js";
 import { tallying } from "./tally.js";
 import { typing } from "./typing.js";
 import { undoing } from "./undo.js";
 
+// An answer mostly comes before this; to paint "kept here" first would only delay it.
+const PENDING_MS = 50;
 const SOUND = { received: "good", repeat: "repeat", held: "wrong", refused: "wrong" };
-
-function tabName() {
-  let name = sessionStorage.getItem("lis.tab");
-  if (!name) sessionStorage.setItem("lis.tab", (name = uuid()));
-  return name;
-}
-
-function link(look, text) {
-  const line = at("link");
-  if (line.className === `link ${look}` && line.textContent === text) return;
-  line.className = `link ${look}`;
-  line.textContent = text;
-}
 
 /** Why a code is none: the sentence for who scanned it. */
 function wrongCode(code, shown, wrong) {
@@ -46,13 +35,14 @@ function wrongCode(code, shown, wrong) {
 export function openStation(config) {
   const field = at("scan");
   const patterns = JSON.parse(at("patterns").textContent);
-  const tab = tabName();
+  const tab = tabName(uuid);
   const who = () => document.querySelector('meta[name="account"]')?.content || account;
   const queue = makeQueue({ station: config.name, me: who, uuid, tab });
   const { count, draw, restart } = tallying(config.name, queue, who);
   const drain = sending({ station: config, queue, tab, known, link, rested: draw });
   const undo = undoing({ queue, stop, undone });
   let blocked = false, locked = false;
+  let unshown = [], upcoming = ""; // kept and sent, not on the screen yet; what the large answer will say of the last
   let idle = { title: at("result").querySelector("b").textContent, text: at("result").querySelector("p").textContent };
 
   function focus() {
@@ -77,6 +67,9 @@ export function openStation(config) {
 
   /** Show what became of a scan and remember it. */
   function show(record, title) {
+    unshown = unshown.filter((one) => one.id !== record.id);
+    showPending(); // what was scanned before stands below
+    upcoming = "";
     list(record.id, record.look, record.code, record.place, record.text);
     if (record.look === "refused" || record.look === "held") stop(title, record.text, record.look);
     else if (!blocked) {
@@ -139,12 +132,21 @@ export function openStation(config) {
       refuse(order.code, say("store_full"));
       return false;
     }
-    drain(); // it is on its way while the page is drawn
-    list(item.id, "pending", item.code, item.place, say("pending"));
+    drain();
     if (blocked) signal("wrong"); // kept all the same; the ear is told that something still waits for the eye
-    else banner("pending", order.title ?? item.code, order.text ?? say("pending"));
-    draw();
+    unshown.push(item);
+    upcoming = order.title ?? item.code;
+    setTimeout(showPending, PENDING_MS);
     return true;
+  }
+
+  /** Show what is kept and not answered yet. */
+  function showPending() {
+    if (!unshown.length) return;
+    for (const item of unshown.splice(0)) list(item.id, "pending", item.code, item.place, say("pending"));
+    if (upcoming && !blocked) banner("pending", upcoming, say("pending"));
+    upcoming = "";
+    draw();
   }
 
   function undone(taken, text, data) {
@@ -162,6 +164,7 @@ export function openStation(config) {
 
   function reload() {
     at("recent").replaceChildren();
+    unshown = [];
     for (const record of queue.done()) list(record.id, record.look, record.code, record.place, record.text);
     for (const item of queue.waiting()) list(item.id, "pending", item.code, item.place, say("pending"));
     at("nothing").hidden = at("recent").children.length > 0;
@@ -234,6 +237,7 @@ export function openStation(config) {
     /** What is shown when nothing is wrong and nothing was just scanned; softly, it does not wipe an answer away. */
     ready(title, text, look = "idle", softly = false) {
       idle = { title, text };
+      if (!blocked) upcoming = "";
       const answered = ["received", "repeat", "undone"].some((one) => at("result").classList.contains(one));
       if (!blocked && !(softly && answered)) banner(look, title, text);
     },

@@ -2,6 +2,8 @@
 
 import { clean, judge, reader } from "./keys.js";
 
+const PAUSE_MS = 30;
+
 const plain = (event) => !event.ctrlKey && !event.metaKey && !event.altKey;
 
 /**
@@ -18,17 +20,21 @@ export function typing({ field, patterns, functions, asleep, take, pasted, focus
   return { clear: keys.clear };
 }
 
-/** Shows what was typed so far: with the next picture, for a box that is written at every key is laid out at every key. */
+/**
+ * Shows what was typed so far when the typing pauses: hands do, scanners do not. A box that is written at every key
+ * is laid out and painted at every key, and the answer to the scan has to wait for that.
+ */
 function showing(field, keys) {
   let due = 0;
   function write() {
-    cancelAnimationFrame(due);
+    clearTimeout(due);
     due = 0;
     if (field.value !== keys.text) field.value = keys.text;
   }
   return {
     later() {
-      due ||= requestAnimationFrame(write);
+      clearTimeout(due);
+      due = setTimeout(write, PAUSE_MS);
     },
     now() {
       if (due) write();
