@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import structs
 
 from instruments import early, formats, integrity
 from instruments.calling import SIGMOID, call_curves
@@ -94,7 +95,7 @@ def _joined(found: dict[str, RunFile]) -> dict[str, RunFile]:
         own = [curve for part in parts for curve in part.curves if curve.well in named]
         joined[name] = replace(
             run,
-            curves=tuple(replace(c, target=named[c.well].target, dye=named[c.well].dye) for c in own),
+            curves=tuple(structs.replace(c, target=named[c.well].target, dye=named[c.well].dye) for c in own),
         )
     return joined
 

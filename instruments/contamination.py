@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from math import exp
 from typing import TYPE_CHECKING, Final, Literal
 
+from msgspec import Struct
+
 from instruments.model import BLOCKS, well_index
 
 if TYPE_CHECKING:
@@ -30,8 +32,7 @@ _CHANCE = 0.001  # of so many neighbouring pairs by accident
 _CROWD = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(Struct, frozen=True):
     """One well: its viral targets with a Cq, and its place in the order of extraction if known."""
 
     well: str

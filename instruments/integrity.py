@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from msgspec import Struct, structs
 
 from instruments import calling_crossing as crossing
 from instruments.calling import FLAT, SIGMOID, Upright
@@ -41,8 +42,7 @@ _BLIND = 2.0  # own baseline, and a threshold that only the claims themselves im
 _EVIDENCE, _SHARE = 3, 0.2  # so close a hit is no chance: so many of them make a method certain
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """What the curve says about one Cq.
 
     Attributes:
@@ -118,7 +118,9 @@ def judged(run: RunFile) -> tuple[RunFile, dict[Key, str]]:
 def _with_flags(run: RunFile, found: Mapping[Key, str]) -> RunFile:
     if not found:
         return run
-    readings = [replace(r, flags=(*r.flags, found[r.key])) if r.key in found else r for r in run.readings]
+    readings = [
+        structs.replace(r, flags=(*r.flags, found[r.key])) if r.key in found else r for r in run.readings
+    ]
     return replace(run, readings=tuple(readings))
 
 

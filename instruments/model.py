@@ -13,6 +13,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import Struct
+
 from instruments.errors import InstrumentError
 
 if TYPE_CHECKING:
@@ -89,8 +91,7 @@ def well_index(well: str, block: int) -> int:
     return (ord(name[0]) - 65) * _shape(block)[1] + int(name[1:]) - 1
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """One target (or dye) of one well, as the instrument called it.
 
     Attributes:
@@ -128,8 +129,7 @@ class Reading:
         return (self.well, self.target, self.dye)
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
+class Curve(Struct, frozen=True, eq=False):
     """One amplification curve. ``rn`` is normalised, ``drn`` baseline-corrected, ``rfu`` raw or CFX units.
 
     ``cycles`` (int) and ``values`` (float) are read-only arrays of one length.

@@ -11,6 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from lis.barcodes import POOL, TUBE
 from lis.errors import LisError
 from retest import AssayRules, ReadingError
@@ -34,8 +36,7 @@ class Mismatch(LisError):
     status = 422
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedWell:
+class LoadedWell(Struct, frozen=True):
     """What the plate map says of one well.
 
     Attributes:
@@ -50,8 +51,7 @@ class LoadedWell:
     targets: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """One target of one loaded well, under the assay's own name for it.
 
     Attributes:
@@ -233,16 +233,16 @@ def _targets(
         if name in found:
             raise Mismatch("TARGET_TWICE", f"Well {plan.well} has target {name} twice in the file.")
         found[name] = Measured(
-            well=plan.well,
-            target=name,
-            dye=reading.dye,
-            cq=reading.cq,
-            raw_cq=reading.raw_cq,
-            curve=curves.get((reading.well, *written), ""),
-            call=reading.call,
-            flags=reading.flags,
-            sample=reading.sample,
-            omitted="OMIT" in reading.flags,
+            plan.well,
+            name,
+            reading.dye,
+            reading.cq,
+            reading.raw_cq,
+            curves.get((reading.well, *written), ""),
+            reading.call,
+            reading.flags,
+            reading.sample,
+            "OMIT" in reading.flags,
         )
     wanted = plan.targets or tuple(target.name for target in assay.targets)
     missing = [name for name in wanted if name not in found]

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
+
 from retest.evidence import BESIDE_STRONG, Evidence
 from retest.ladder import Ladder
 from retest.policy import Policy
@@ -34,8 +36,7 @@ class CaseError(ValueError):
         self.sentence = sentence
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One call of one tube in one run.
 
     Attributes:
@@ -59,8 +60,7 @@ class Finding:
     material: Material = Material.single
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """What is known when the next step is chosen.
 
     Attributes:

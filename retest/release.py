@@ -32,12 +32,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from msgspec import Struct
+
 from retest.checked import Section, digest, load
 from retest.words import Call, Material
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseFacts:
+class ReleaseFacts(Struct, frozen=True, kw_only=True):
     """What is known about one result before it is released. None is always "not known".
 
     Attributes:

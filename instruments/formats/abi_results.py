@@ -6,6 +6,8 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec import structs
+
 from instruments.errors import InstrumentError
 from instruments.formats import cells
 from instruments.formats.abi_sections import COLUMNS, Export, Section
@@ -189,11 +191,8 @@ def _target_calls(source: Source, export: Export, block: int) -> dict[tuple[str,
 def _with_call(reading: Reading, calls: Mapping[tuple[str, str], tuple[str, list[str]]]) -> Reading:
     if not (found := calls.get((reading.well, reading.target))):
         return reading
-    values = reading.__dict__ | {
-        "call": reading.call or found[0],
-        "flags": tuple(dict.fromkeys((*reading.flags, *found[1]))),
-    }
-    return Reading(**values)
+    flags = tuple(dict.fromkeys((*reading.flags, *found[1])))
+    return structs.replace(reading, call=reading.call or found[0], flags=flags)
 
 
 def _twins(readings: Iterable[Reading]) -> list[str]:

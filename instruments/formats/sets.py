@@ -12,6 +12,8 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from instruments.errors import InstrumentError
 from instruments.formats import cells
 
@@ -102,7 +104,7 @@ def _joined(curve: Curve, places: Mapping[str, list[Reading]]) -> Curve | None:
     here = [r for r in places.get(curve.well, ()) if not curve.dye or r.dye == curve.dye]
     if len(here) != 1:
         return None
-    return replace(curve, target=here[0].target, dye=here[0].dye)
+    return structs.replace(curve, target=here[0].target, dye=here[0].dye)
 
 
 def _gaps(

@@ -6,10 +6,8 @@ The log is linked by hashes; what stands beside it (reports, readings) is bound 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 
 from lis.clock import to_text
@@ -26,16 +24,12 @@ def act_link(previous: str, row: Mapping[str, Any]) -> str:
 
 def report_seal(row: Mapping[str, Any]) -> str:
     """SHA-256 over everything a report says, so that a changed row is found."""
-    names, written = _sealed(tuple(row))
-    values = (to_text(row[name]) if isinstance(row[name], datetime) else row[name] for name in names)
-    return hashlib.sha256(f"[{written}, [{', '.join(map(as_json, values))}]]".encode()).hexdigest()
-
-
-@lru_cache(maxsize=64)
-def _sealed(columns: tuple[str, ...]) -> tuple[list[str], str]:
-    """The columns that a seal covers, in its order, and as JSON."""
-    names = sorted(name for name in columns if name != "seal")
-    return names, json.dumps(names, ensure_ascii=False)
+    said = {
+        name: to_text(value) if isinstance(value, datetime) else value
+        for name, value in row.items()
+        if name != "seal"
+    }
+    return hashlib.sha256(as_json(said)).hexdigest()
 
 
 def seal_of(seals: Sequence[str]) -> str:
@@ -49,5 +43,4 @@ def run_seal(file_id: str, plate_id: str, values: Iterable[tuple[str, str, str, 
     A changed reading no longer fits its run, and the run is named in the log.
     """
     ordered = sorted(values, key=lambda value: value[:3])
-    text = json.dumps([file_id, plate_id, ordered], separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(as_json([file_id, plate_id, ordered])).hexdigest()[:32]

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
 from sqlalchemy import Connection, and_, bindparam, func, literal, or_, select
 
 from lis.clock import from_text
@@ -267,8 +268,7 @@ def households(conn: Connection, tube_ids: Iterable[str]) -> dict[str, str]:
     return sites
 
 
-@dataclass(frozen=True, slots=True)
-class CallRow:
+class CallRow(Struct, frozen=True):
     """One valid call of one tube, as the log has it."""
 
     tube_id: str

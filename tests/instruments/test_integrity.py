@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from python_calamine import CalamineWorkbook
 
 import instruments
@@ -49,7 +50,9 @@ def plate(halves, threshold=0.1, seed=1):
 
 def edited(run, well, cq):
     """The run with one Cq overwritten."""
-    return replace(run, readings=tuple(replace(r, cq=cq) if r.well == well else r for r in run.readings))
+    return replace(
+        run, readings=tuple(structs.replace(r, cq=cq) if r.well == well else r for r in run.readings)
+    )
 
 
 HALVES = (22.0, 25.0, 28.5, 31.0, 0, 33.0, 0, 27.0)
@@ -104,7 +107,9 @@ def test_an_instrument_that_cannot_be_reproduced_is_compared_coarsely():
     """Unknown baselines shift every Cq a little: that is no finding; three cycles are one."""
     run = plate(HALVES)
     rng = np.random.default_rng(5)
-    moved = tuple(r if r.cq is None else replace(r, cq=r.cq + rng.normal(0.1, 0.05)) for r in run.readings)
+    moved = tuple(
+        r if r.cq is None else structs.replace(r, cq=r.cq + rng.normal(0.1, 0.05)) for r in run.readings
+    )
     vague = replace(run, readings=moved, curves=tuple(c for c in run.curves if c.kind == "rn"))
     assert integrity.flags(vague) == {}
     assert [one.verdict for one in integrity.check(edited(vague, "A2", 30.0))].count("differs") == 1
@@ -115,14 +120,18 @@ def test_what_has_no_curve_is_unchecked():
     run = plate(HALVES)
     assert {c.verdict for c in integrity.check(replace(run, curves=()))} == {"unchecked"}
     assert {c.verdict for c in integrity.check(replace(run, method="crt"))} == {"unchecked"}
-    left_out = replace(run, readings=(replace(run.readings[0], cq=3.0, flags=("OMIT",)), *run.readings[1:]))
+    left_out = replace(
+        run, readings=(structs.replace(run.readings[0], cq=3.0, flags=("OMIT",)), *run.readings[1:])
+    )
     assert integrity.flags(left_out) == {}
 
 
 def test_verdicts_stand_under_the_names_of_the_readings_too():
     """A file that calls a target differently beside its curves does not lose the verdict."""
     run = plate(HALVES)
-    renamed = replace(run, readings=tuple(replace(r, target="ORF1ab", dye="FAM") for r in run.readings))
+    renamed = replace(
+        run, readings=tuple(structs.replace(r, target="ORF1ab", dye="FAM") for r in run.readings)
+    )
     assert verdicts(renamed)["A1", "ORF1ab", "FAM"] == verdicts(renamed)["A1", "N", ""] == "sigmoid"
     assert len([w for w in call_run(renamed)["wells"] if w["instrument_cq"]]) == 6
 
@@ -135,7 +144,7 @@ def by_number(path):
     wells = {
         canonical_well(row[1], 384): well_name(int(row[0]) - 1, 384) for row in rows[head + 1 :] if row[1]
     }
-    return replace(run, readings=tuple(replace(r, well=wells[r.well]) for r in run.readings))
+    return replace(run, readings=tuple(structs.replace(r, well=wells[r.well]) for r in run.readings))
 
 
 @real
@@ -171,7 +180,9 @@ def test_no_honest_cfx_run_is_accused():
         for other in (DATA / "biorad_cfx").glob(path.name.split("-Quantification")[0] + "*Amplification*"):
             curves += instruments.read(other.name, other.read_bytes()).curves
         target = {r.well: r for r in run.readings}
-        paired = tuple(replace(c, target=target[c.well].target, dye=target[c.well].dye) for c in curves)
+        paired = tuple(
+            structs.replace(c, target=target[c.well].target, dye=target[c.well].dye) for c in curves
+        )
         checked = integrity.check(replace(run, curves=paired))
         assert [one for one in checked if one.flag] == []
         exact += sum(one.exact and one.cq is not None for one in checked)

@@ -1,9 +1,9 @@
 import copy
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from retest import (
     Call,
@@ -94,8 +94,8 @@ def test_a_plain_negative_leaves_without_a_person(release):
 )
 def test_each_rule_at_its_edge(release, rule, good, bad):
     """Just good passes, just bad is held back by exactly this rule, in both languages."""
-    assert auto_verify(replace(GOOD, **good), release) == ()
-    held = auto_verify(replace(GOOD, **bad), release)
+    assert auto_verify(structs.replace(GOOD, **good), release) == ()
+    held = auto_verify(structs.replace(GOOD, **bad), release)
     assert [blocked.rule for blocked in held] == [rule]
     assert held[0].sentence_en.endswith(".")
     assert held[0].sentence_zh.endswith("。")
@@ -106,10 +106,10 @@ def test_rules_that_are_off_are_listed_and_can_be_switched_on(release, content):
     assert [rule.id for rule in release.off] == ["curve-judged", "mixed"]
     strict = switched(content, curve_judged=True, mixed=True)
     assert strict.off == ()
-    unjudged = replace(GOOD, curves=("flat", None), material=Material.mixed)
+    unjudged = structs.replace(GOOD, curves=("flat", None), material=Material.mixed)
     assert auto_verify(unjudged, release) == ()
     assert [blocked.rule for blocked in auto_verify(unjudged, strict)] == ["curve-judged", "mixed"]
-    assert [b.rule for b in auto_verify(replace(GOOD, curves=()), strict)] == ["curve-judged"]
+    assert [b.rule for b in auto_verify(structs.replace(GOOD, curves=()), strict)] == ["curve-judged"]
 
 
 @pytest.mark.parametrize("rule", sorted(set(RULE_IDS) - set(LOCKED)))
@@ -117,7 +117,7 @@ def test_a_rule_switched_off_holds_nothing_back(content, rule):
     """A switch that is off is off, and is listed as off."""
     rules = switched(content, **{rule.replace("-", "_"): False})
     assert rule in [r.id for r in rules.off]
-    worst = replace(
+    worst = structs.replace(
         GOOD, assay_validated=False, flags=("X",), curves=("sigmoid", None), person_held=True, is_retest=True,
         material=Material.mixed, findings=3, ic_cq=None, neighbour_min_cq=10.0, specimen_age_hours=None,
     )  # fmt: skip
@@ -195,7 +195,7 @@ def test_release_file_loads_from_text():
 )
 def test_only_a_negative_is_ever_released_automatically(release, call, result, material):
     """Whatever else is good, nothing but a negative call reported as negative leaves by itself."""
-    held = auto_verify(replace(GOOD, call=call, result=result, material=material), release)
+    held = auto_verify(structs.replace(GOOD, call=call, result=result, material=material), release)
     assert (held == ()) == (call is Call.negative and result == "negative")
 
 

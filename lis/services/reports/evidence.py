@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
+
 from lis import queries
 from retest import Call, Material, ReleaseFacts
 
@@ -28,8 +30,7 @@ NOTHING_AMPLIFIED: Final = frozenset({"NOAMP", "NO_AMP", "NO AMP", "EXPFAIL"})
 """Flags that only say what a negative target is: it did not amplify."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """What a result rests on: the facts for the release rules, and the run of its last call."""
 
     facts: ReleaseFacts

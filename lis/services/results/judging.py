@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from lis import queries
 from lis.events import TubeKind
 from lis.services.results.doubting import Doubts, doubts_about, lone_target
@@ -173,8 +175,7 @@ def _at_once(bench: Bench, wells: Sequence[Sequence[Measured]]) -> list[Outcome]
     return outcomes_of(batch, bench.assay)
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(Struct, frozen=True):
     """A tube of the plate and what its wells say; ``alone`` names the target that came alone, if one did."""
 
     tube: Tube

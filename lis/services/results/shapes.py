@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from lis.events import TubeKind
 from lis.matching import LoadedWell
 from retest import Material
@@ -74,8 +76,7 @@ class Plate:
     lot: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """A tube of the plate with its reading and what the rules make of it."""
 
     tube: Tube

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from instruments.contamination import Signal, Suspicion, suspicions
 from instruments.model import BLOCKS, well_index

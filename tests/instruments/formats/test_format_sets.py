@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 import instruments
 from instruments.formats import sets
@@ -73,7 +74,7 @@ def test_files_of_different_runs_are_not_joined(parts):
 
 def test_a_curve_without_a_dye_in_a_duplex_is_not_guessed(parts):
     """Which of two targets it belongs to cannot be known."""
-    nameless = replace(parts[1], curves=tuple(replace(c, dye="") for c in parts[1].curves))
+    nameless = replace(parts[1], curves=tuple(structs.replace(c, dye="") for c in parts[1].curves))
     whole = sets.combine([parts[0], nameless])
     assert whole.curves == ()
     assert any("belong to no result" in reason for reason in whole.reasons)
