@@ -93,6 +93,7 @@ from lis.queries.forecasts import (
 )
 from lis.queries.labels import label_acts, labels_printed, print_job_row, print_job_rows, print_jobs
 from lis.queries.lists import (
+    Counted,
     Danger,
     Hits,
     Place,
@@ -251,6 +252,7 @@ __all__ = [
     "WORKLISTS",
     "CallRow",
     "Clocks",
+    "Counted",
     "Danger",
     "Expected",
     "Fact",

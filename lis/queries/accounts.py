@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
-from lis.db import among
+from lis.db import Prepared, among
 from lis.queries.common import PAGE, Row, all_rows, one_row, parts
 from lis.schema import account, attempt, idempotency, station, ticket
 
@@ -102,7 +102,13 @@ def forget_attempts(conn: Connection, before: datetime) -> int:
     return conn.execute(attempt.delete().where(attempt.c.last_at < before, attempt.c.until < before)).rowcount
 
 
+_REPLY: Final = Prepared(
+    select(idempotency).where(
+        idempotency.c.key == bindparam("key"), idempotency.c.account == bindparam("account")
+    )
+)
+
+
 def stored_reply(conn: Connection, key: str, name: str) -> Row | None:
     """The reply stored under an idempotency key."""
-    found = select(idempotency).where(idempotency.c.key == key, idempotency.c.account == name)
-    return one_row(conn, found)
+    return _REPLY.record(conn, key=key, account=name)

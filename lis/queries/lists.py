@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql import ColumnElement, Select
 
+MOST_COUNTED: Final = 10_000
+"""Tubes of a list that are counted when each of them must be looked at."""
+
 LAST: Final = "\uffff"
 """Sorts behind every code."""
 
@@ -93,9 +96,23 @@ def sifted(
     return [as_tube(row) for row in conn.execute(ordered)]
 
 
-def sifted_count(conn: Connection, name: str, sieve: Sieve) -> int:
-    """How many tubes of a worklist are wanted."""
-    return int(conn.execute(_wanted(select(func.count()), name, sieve)).scalar_one())
+class Counted(NamedTuple):
+    """How many there are; ``more`` than ``number``, nobody counted how many, if it says so."""
+
+    number: int
+    more: bool = False
+
+
+def sifted_count(conn: Connection, name: str, sieve: Sieve, most: int = MOST_COUNTED) -> Counted:
+    """How many tubes of a worklist are wanted; with a text, no more than ``most`` are counted.
+
+    Everything but the text is answered from one index, the text from the tubes themselves.
+    """
+    if not sieve.text:
+        return Counted(int(conn.execute(_wanted(select(func.count()), name, sieve)).scalar_one()))
+    some = _wanted(select(tube.c.tube_id), name, sieve).limit(most + 1).subquery()
+    number = int(conn.execute(select(func.count()).select_from(some)).scalar_one())
+    return Counted(min(number, most), number > most)
 
 
 def _due(name: str) -> Any:

@@ -105,18 +105,23 @@ def specimens_of(conn: Connection, person_ids: Iterable[str]) -> dict[str, list[
     return specimens
 
 
+_PLACES: Final = Prepared(
+    select(tube.c.rack, tube.c.position, tube.c.tube_id).where(
+        among(tube.c.rack, "racks"),
+        tube.c.position != "",
+        or_(among(tube.c.state, "states"), tube.c.stored_at.is_not(None)),
+    )
+)
+
+
 def occupied(conn: Connection, racks: Collection[str]) -> dict[tuple[str, str], str]:
     """(rack, position) -> tube, for the places of ``racks`` that still hold one."""
-    places: dict[tuple[str, str], str] = {}
-    for part in parts(racks):
-        found = select(tube.c.rack, tube.c.position, tube.c.tube_id).where(
-            among(tube.c.rack, part),
-            or_(tube.c.state.in_(IN_RACK), tube.c.stored_at.is_not(None)),
-            tube.c.position != "",
-        )
-        for row in conn.execute(found):
-            places[row.rack, row.position] = row.tube_id
-    return places
+    states = [state.value for state in IN_RACK]
+    return {
+        (rack, position): code
+        for part in parts(racks)
+        for rack, position, code in _PLACES.rows(conn, racks=part, states=states)
+    }
 
 
 def actor_of(conn: Connection, tube_id: str, kind: str) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -55,25 +56,28 @@ from lis.web.sessions import Sessions
 
 HERE = Path(__file__).parent
 
+PACKED_FROM: Final = 500
+"""Bytes from which on scripts and styles are packed. Pages are not: their size could tell what they hold."""
+
 TITLE = "nat-lis"
 SUMMARY = "Laboratory information system for nucleic-acid testing, tube by tube. Times are UTC."
 
 ROUTERS: Final = (
+    api.router,
+    api_stations.router,
+    api_pools.router,
+    api_plates.router,
     api_account.router,
     api_accounts.router,
     api_admin.router,
     api_administration.router,
     api_rules.router,
     live.router,
-    api.router,
-    api_plates.router,
-    api_pools.router,
     api_curves.router,
     api_sheets.router,
     api_labels.router,
     api_labels.pages,
     api_quality.router,
-    api_stations.router,
     api_capacity.router,
     api_duty.router,
     api_simulations.router,
@@ -94,7 +98,7 @@ ROUTERS: Final = (
     exporting.router,
     wall.router,
 )
-"""Everything that is asked for, in the order in which addresses are looked up."""
+"""Everything that is asked for, in the order in which addresses are looked up: the most frequent first."""
 
 
 def create_app(
@@ -126,7 +130,7 @@ def create_app(
     app.state.revision = db.newest_revision()
     for router in ROUTERS:
         app.include_router(router)
-    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.mount("/static", GZipMiddleware(StaticFiles(directory=HERE / "static"), PACKED_FROM), name="static")
     app.mount("/docs-static", StaticFiles(directory=_docs_assets()), name="docs-static")
     for kind in (LisError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _refused)

@@ -14,7 +14,7 @@ from lis.clock import to_text
 from lis.db import Unit
 from lis.errors import Invalid, NotFound
 from lis.privacy import document_number
-from lis.queries import Place
+from lis.queries import Counted, Place
 from lis.services import callbacks, disclosure, lots
 from lis.tube import TubeState
 from lis.web import listing
@@ -162,7 +162,7 @@ def _referrals(request: Request, caller: Caller, wanted: Filters) -> Response:
     people = [{**row, "name": masked_name(row["name"])} for row in found]
     return page(
         request, "worklist.html", caller.identity, name="refer", recalls=[], referrals=people, wanted=wanted,
-        shown={"rows": [], "total": len(people), "next": ""}, sites=[], seen=0, rows=ROWS,
+        shown={"rows": [], "total": Counted(len(people)), "next": ""}, sites=[], seen=0, rows=ROWS,
         may_person=caller.identity.may("person"),
         may_open=False, outcomes=(), tiers=[], exported=(),
     )  # fmt: skip
@@ -180,12 +180,12 @@ def _rows(
     """A page of a list: its rows, how many there are in all, and where the next page begins."""
     if name == "qc":
         runs = listing.failed_runs(caller, conn)
-        return {"rows": runs[:limit], "total": len(runs), "next": ""}
+        return {"rows": runs[:limit], "total": Counted(len(runs)), "next": ""}
     if name == "late":
         tubes = listing.endangered(caller, conn, wanted)
         return {
             "rows": tubes[:limit],
-            "total": len(tubes),
+            "total": Counted(len(tubes), len(tubes) == listing.MOST),
             "next": "",
             "forecast": queries.forecast_row(conn),
         }
@@ -223,9 +223,9 @@ def picklist(
     """The tubes to fetch for the next plate of retests, in the order of the walk, ticked off by scan."""
     with caller.lab.database.read() as conn:
         tubes = listing.picked(caller, conn, wanted, n)
-        total = queries.sifted_count(conn, "retest", wanted.sieve(caller.lab.database.clock.now()))
+        found = queries.sifted_count(conn, "retest", wanted.sieve(caller.lab.database.clock.now()))
     return page(
-        request, "picklist.html", caller.identity, tubes=tubes, total=total, n=n, wanted=wanted,
+        request, "picklist.html", caller.identity, tubes=tubes, found=found, n=n, wanted=wanted,
         exported=_exported(caller, "pick"),
     )  # fmt: skip
 

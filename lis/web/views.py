@@ -20,9 +20,10 @@ from lis import barcodes
 from lis.auth import Identity
 from lis.errors import LisError
 from lis.laboratory import Laboratory
+from lis.queries import Counted
 from lis.tube import TubeState
 from lis.web.maps import COLOURS, SIGNS
-from lis.web.words import LANGUAGES, error_zh, label, reason_text, say, table
+from lis.web.words import LANGUAGES, error_zh, for_scripts, label, reason_text, say
 
 LANGUAGE_COOKIE: Final = "lis_language"
 
@@ -49,6 +50,7 @@ def environment() -> Environment:
         "left": _left,
         "since": _since,
         "last_day": _last_day,
+        "counted": _counted,
         "signs": SIGNS,
         "colours": COLOURS,
         "code_patterns": [
@@ -135,6 +137,14 @@ def _since(context: Context, moment: datetime | None) -> str:
 
 
 @pass_context
+def _counted(context: Context, counted: Counted) -> str:
+    """How many there are, or more than how many."""
+    if counted.more:
+        return say("lists.more_than", context["language"], n=f"{counted.number:,}")
+    return str(counted.number)
+
+
+@pass_context
 def _last_day(context: Context, end: datetime) -> str:
     """The last day before a moment, as printed on a box: ``2023-06-30``."""
     return f"{(end - timedelta(seconds=1)).astimezone(context['zone']):%Y-%m-%d}"
@@ -166,7 +176,7 @@ def page(
         "laboratory": laboratory,
         "me": identity,
         "lock_minutes": settings.lock_minutes,
-        "script_words": dict(table()["script"].items()),
+        "script_words": for_scripts(language),
         **values,
     }
     body = environment().get_template(name).render(context)

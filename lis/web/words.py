@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -43,6 +44,16 @@ def say(key: str, language: str, **values: object) -> str:
     section, _, name = key.partition(".")
     wording = table()[section][name][_INDEX[language]]
     return wording.format(**values) if values else wording
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def for_scripts(language: str) -> str:
+    """What the scripts of a page say, in its language: JSON that may stand in a ``script`` element."""
+    words = {key: pair[_INDEX[language]] for key, pair in table()["script"].items()}
+    text = json.dumps(words, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
 
 def label(section: str, value: str, language: str) -> str:

@@ -18,6 +18,7 @@ from bench_setting import (
     Line,
     database_urls,
     laboratory_on,
+    median_ms,
     note,
     percentile,
     rss_mb,
@@ -30,16 +31,17 @@ from lis.db import insert_many
 from lis.events import TubeKind
 from lis.laboratory import Laboratory
 from lis.queries import Place, Sieve
+from lis.services import wall as walls
 from lis.tube import Tube, TubeState
 
 LIMIT_MS = 50.0
 ASKED = 60
 SHARES = (
-    (TubeState.STORED, 0.70),
+    (TubeState.STORED, 0.66),
     (TubeState.RELEASED, 0.22),
     (TubeState.RESOLVED, 0.02),
-    (TubeState.SEALED, 0.02),
-    (TubeState.RECEIVED, 0.02),
+    (TubeState.SEALED, 0.04),
+    (TubeState.RECEIVED, 0.04),
     (TubeState.IN_REVIEW, 0.005),
     (TubeState.AWAITING_RETEST, 0.005),
     (TubeState.AWAITING_RECOLLECTION, 0.005),
@@ -95,6 +97,9 @@ def questions(tubes: int) -> dict[str, Callable[[Connection, random.Random], Any
         "wall: ways of 200 reported tubes": lambda conn, chance: queries.ways(conn, _reported(chance)),
         "list plate, sifted by tier": lambda conn, _: queries.sifted(conn, "plate", Sieve("voluntary"), 50),
         "list plate, page 200": _deep,
+        "list plate, count with a text": lambda conn, _: queries.sifted_count(
+            conn, "plate", Sieve(text="44")
+        ),
         "list plate, sifted count": lambda conn, _: queries.sifted_count(conn, "plate", Sieve(site="Site 3")),
         "pick list": lambda conn, _: queries.pick(conn, 94, Sieve()),
         "search in groups": lambda conn, chance: queries.hits(conn, code(some(chance))[:7], 8),
@@ -214,8 +219,28 @@ def measure(url: str, tubes: int) -> list[Line]:
                     f"p50 {percentile(spent, 0.5):.1f} ms, {plan}",
                 )
             )
+        lines += _picture(lab)
         lines.append(note("memory of this process", rss_mb(), "MB"))
     return lines
+
+
+def _picture(lab: Laboratory) -> list[Line]:
+    """The whole picture of the wall, with a day of reports behind it."""
+    day, silent = walls.Day(), timedelta(minutes=lab.settings.silent_minutes)
+
+    def draw() -> None:
+        with lab.database.read() as conn:
+            walls.message(conn, lab.rules, day, MORNING, MORNING - timedelta(hours=8), silent)
+
+    with lab.database.read() as conn:
+        while not day.read_on(conn, MORNING):
+            pass
+    before = time.process_time()
+    elapsed = median_ms(draw, 10)
+    return [
+        note("wall: whole picture, p50", elapsed, "ms"),
+        note("wall: processor time of this process for it", 100 * (time.process_time() - before), "ms"),
+    ]
 
 
 def main() -> None:

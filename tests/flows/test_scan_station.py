@@ -100,7 +100,7 @@ def test_no_scan_is_lost_or_merged_while_the_server_is_frozen_or_away(server, pa
     for first, last, seconds in ((20, 25, 1.6), (25, 37, 4.0)):
         server.freeze()
         scan(page, *codes[first:last])
-        assert int(page.inner_text("#count-pending")) == last - first
+        until(page, f"document.getElementById('count-pending').textContent === '{last - first}'")
         page.wait_for_timeout(seconds * 1000)
         server.thaw()
         settled(page, last)
@@ -177,11 +177,19 @@ def test_two_tabs_of_one_station_send_each_scan_once(server, page):
     assert page.locator("#recent li.received").count() == other.locator("#recent li.received").count() == 5
     other.evaluate(
         """async () => {
-          const { turn } = await import("/static/queue.js");
-          const steps = [];
-          const work = (name) => async () => { steps.push(name); await new Promise((go) => setTimeout(go, 5)); steps.push(name); };
-          await Promise.all([turn("x", "one", work("one"), null), turn("x", "two", work("two"), null)]);
-          if (steps[0] !== steps[1] || steps[2] !== steps[3]) throw new Error(steps.join());
+          const { takingTurns } = await import("/static/turn.js");
+          for (const locks of [navigator.locks, null]) {
+            const steps = [];
+            const work = (name) => async () => { steps.push(name); await new Promise((go) => setTimeout(go, 5)); steps.push(name); };
+            const [one, two] = ["one", "two"].map((tab) => takingTurns("x", tab, locks));
+            await Promise.all([one(work("one")), two(work("two"))]);
+            await one(work("one")); // the turn is with the other now, who keeps it until asked
+            if (steps.length !== 6 || steps.some((name, i) => i % 2 && steps[i - 1] !== name)) throw new Error(steps.join());
+            let begun = false;
+            const again = one(async () => { begun = true; });
+            if (!begun) throw new Error("who keeps the turn must not wait for it");
+            await again;
+          }
         }"""
     )
 
@@ -253,6 +261,23 @@ def test_repeat_wrong_and_unknown_differ_to_eye_and_ear(server, browser, page):
     page.reload()
     assert page.get_attribute("#mute", "aria-pressed") == "true"
     page.keyboard.press("F6")
+
+
+def test_a_scan_stands_in_its_order_and_hands_see_what_they_type(server, page):
+    """A wrong code right after a good one that waits for its answer stands above it; typing by hand shows in the box."""
+    (code,) = prepare(server, range(451, 452))
+    server.freeze()
+    scan(page, code, "440700000018")
+    until(page, "document.querySelectorAll('#recent li').length === 2")
+    until(page, "document.getElementById('count-pending').textContent === '1'")
+    looks = "[...document.querySelectorAll('#recent li')].map((one) => one.className).join()"
+    assert page.evaluate(looks) == "refused,pending"
+    server.thaw()
+    settled(page, 2)
+    assert page.evaluate(looks) == "refused,received"
+    page.keyboard.press("Escape")
+    page.keyboard.type("44070")
+    until(page, "document.getElementById('scan').value === '44070'")
 
 
 def test_a_full_store_is_told_loudly(server, page):

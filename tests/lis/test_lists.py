@@ -15,6 +15,7 @@ from lis.queries import Place, Sieve
 from lis.services.capacity import Order
 from lis.services.receiving import Scan
 from lis.tube import TubeState
+from lis.web.views import environment
 
 POSITIVE = {"ORF1ab": 25.0, "N": 25.0}
 
@@ -56,7 +57,7 @@ def test_the_hold_tray_lists_tubes_without_a_due_time_page_by_page(bench: Bench)
     bench.scan(*(Scan(code, "H", str(n)) for n, code in enumerate(strange)))
     assert sorted(code for page in pages(bench, "hold", Sieve(), 2) for code in page) == sorted(strange)
     with bench.lab.database.read() as conn:
-        assert queries.sifted_count(conn, "hold", Sieve(state="on_hold_damaged")) == 0
+        assert queries.sifted_count(conn, "hold", Sieve(state="on_hold_damaged")) == (0, False)
 
 
 def test_every_filter_keeps_what_it_names(bench: Bench):
@@ -79,8 +80,20 @@ def test_every_filter_keeps_what_it_names(bench: Bench):
         for sieve, wanted in expected.items():
             rows = [tube.tube_id for tube in queries.sifted(conn, "plate", sieve)]
             assert sorted(rows) == sorted(wanted), sieve
-            assert queries.sifted_count(conn, "plate", sieve) == len(wanted)
+            assert queries.sifted_count(conn, "plate", sieve) == (len(wanted), False)
         assert set(queries.sites_in(conn, "plate")) >= {"North", "South"}
+
+
+def test_a_count_that_ended_early_says_so(bench: Bench):
+    """Where each tube must be looked at, counting ends after a while and says so; at the limit itself it is exact."""
+    codes = bench.singles(3)
+    with bench.lab.database.read() as conn:
+        found = [queries.sifted_count(conn, "plate", Sieve(text=codes[0][:9]), most) for most in (2, 3)]
+        assert queries.sifted_count(conn, "plate", Sieve(), 2) == (3, False)
+    assert found == [(2, True), (3, False)]
+    for language, said in (("zh", "超过 2"), ("en", "more than 2")):
+        template = environment().from_string("{{ counted(found) }}")
+        assert template.render(language=language, found=found[0]) == said
 
 
 @given(st.integers(-5, 60), st.sampled_from(["", to_text(NOON)]), st.sampled_from(["", "T1", "T~1"]))

@@ -383,8 +383,12 @@ def test_stored_reasons_are_shown_in_the_language_of_the_screen():
 
 
 def test_the_words_reach_the_scripts_whole(day):
-    """The page carries the words of its scripts as data, not as code."""
+    """The page carries the words of its scripts in its own language, as data that no markup can leave."""
     _found, _paths, cai = day
-    text = cai.get("/reception").text
-    data = re.search(r'<script type="application/json" id="words">(.*?)</script>', text, re.DOTALL)[1]
-    assert set(json.loads(data)) == set(words.table()["script"])
+    for n, language in enumerate(words.LANGUAGES):
+        cai.http.cookies.set("lis_language", language)
+        text = cai.get("/reception").text
+        data = re.search(r'<script type="application/json" id="words">(.*?)</script>', text, re.DOTALL)[1]
+        assert json.loads(data) == {key: pair[n] for key, pair in words.table()["script"].items()}
+        assert not set("<>&") & set(data)
+    cai.http.cookies.delete("lis_language")

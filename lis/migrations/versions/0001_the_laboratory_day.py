@@ -529,7 +529,9 @@ def upgrade() -> None:
         batch_op.create_index("ix_tube_pool_id", ["pool_id"], unique=False)
         batch_op.create_index("ix_tube_rack", ["rack", "position"], unique=False)
         batch_op.create_index(
-            "ix_tube_state_due", ["state", "due_at", "tier", "promised_at", "kind"], unique=False
+            "ix_tube_state_due",
+            ["state", "due_at", "tier", "promised_at", "kind", "site", "sampled_at"],
+            unique=False,
         )
         batch_op.create_index(
             "ix_tube_worklist", ["state", sa.text("priority DESC"), "due_at", "tube_id"], unique=False

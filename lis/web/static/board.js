@@ -24,6 +24,14 @@ export function banner(look, title, text) {
   result.querySelector("p").textContent = text;
 }
 
+/** Whether the server answers; written only when it changes. */
+export function link(look, text) {
+  const line = at("link");
+  if (line.className === `link ${look}` && line.textContent === text) return;
+  line.className = `link ${look}`;
+  line.textContent = text;
+}
+
 /** A scan in the list of the latest: anew at its top, or where it stands already. */
 export function list(id, look, code, place, text) {
   at("nothing").hidden = true;

@@ -8,8 +8,7 @@ export const account = meta("account");
 
 /** The wording of a key in the language of the page, with {names} filled in. */
 export function say(key, values = {}) {
-  const text = words[key][chinese ? 0 : 1];
-  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "…");
+  return words[key].replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "…");
 }
 
 /** A random identity; randomUUID exists only on HTTPS and localhost. */

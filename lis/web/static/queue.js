@@ -1,13 +1,19 @@
 // Scans on their way to the server. Each is in the browser's store, under an identity of its own and with the
 // account that made it, before the next key is read; it leaves only when the server has said what became of it,
-// or when it could never be sent. Two tabs take turns, and the identity makes a second sending harmless.
+// or when it could never be sent. The identity makes a second sending harmless.
 
 const WAITING = "lis.scan.";
 const DONE = "lis.done.";
 const KEPT = 60;
-const LEASE = 20_000;
 
 export class StoreFull extends Error {}
+
+/** What this tab is called, also after it was loaded anew. */
+export function tabName(uuid) {
+  let name = sessionStorage.getItem("lis.tab");
+  if (!name) sessionStorage.setItem("lis.tab", (name = uuid()));
+  return name;
+}
 
 let last = 0;
 
@@ -63,8 +69,12 @@ export function makeQueue({ station, me, uuid, tab, store = localStorage }) {
     },
     /** What this account has to send at this station, oldest first. */
     waiting: () => items().filter((one) => one.account === me() && one.station === station),
-    /** What lies here and is not ours to send: of other accounts, or of other stations. */
-    others: () => items().filter((one) => one.account !== me() || one.station !== station),
+    /** [what this account has to send at this station, what is not ours to send]: of other accounts or stations. */
+    split() {
+      const mine = (one) => one.account === me() && one.station === station;
+      const all = items();
+      return [all.filter(mine), all.filter((one) => !mine(one))];
+    },
     /** Keep what became of a scan, without what was sent; the oldest such records go. */
     settle(item, fate) {
       store.removeItem(item.name);
@@ -90,29 +100,4 @@ export function makeQueue({ station, me, uuid, tab, store = localStorage }) {
       for (const name of under(store, `${DONE}${station}.`)) store.removeItem(name);
     },
   };
-}
-
-/** Do work while no other tab does work of this name; waits for its turn. */
-export async function turn(name, tab, work, locks = navigator.locks, store = localStorage) {
-  if (locks) return locks.request(name, work);
-  // Browsers give no locks to pages that came without encryption: a lease in the store does, and where two
-  // tabs take it in the same moment the server knows a scan by its identity.
-  const key = `lis.lease.${name}`;
-  const mine = () => store.setItem(key, JSON.stringify({ tab, until: Date.now() + LEASE }));
-  for (;;) {
-    const held = JSON.parse(store.getItem(key) ?? "null");
-    if (!held || held.tab === tab || held.until < Date.now()) {
-      mine();
-      await new Promise((go) => setTimeout(go, 20));
-      if (JSON.parse(store.getItem(key) ?? "null")?.tab === tab) break;
-    }
-    await new Promise((go) => setTimeout(go, 200));
-  }
-  const renewed = setInterval(mine, LEASE / 4);
-  try {
-    return await work();
-  } finally {
-    clearInterval(renewed);
-    store.removeItem(key);
-  }
 }

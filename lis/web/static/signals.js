@@ -12,6 +12,20 @@ const LOUD = 0.18;
 
 let context = null;
 
+// The first use of the loudspeaker takes long: not when the first answer is due, but after the first key.
+document.addEventListener("keydown", () => (window.requestIdleCallback ?? setTimeout)(awake), { once: true });
+
+function awake() {
+  if (muted() || !window.AudioContext) return null;
+  try {
+    context ??= new AudioContext();
+    if (context.state === "suspended") context.resume().catch(() => {});
+  } catch {
+    // no loudspeaker: colour, shape and words say the same
+  }
+  return context;
+}
+
 export const muted = () => localStorage.getItem(MUTE) === "1";
 
 /** Turn the sound off or on again; this browser remembers it. */
@@ -23,14 +37,12 @@ export function mute(off) {
 /** Give a sound, unless it is off; tells the page which (event lis:signal). */
 export function signal(kind) {
   document.dispatchEvent(new CustomEvent("lis:signal", { detail: { kind, muted: muted() } }));
-  if (muted() || !window.AudioContext) return;
+  if (!awake()) return;
   try {
-    context ??= new AudioContext();
-    if (context.state === "suspended") context.resume().catch(() => {});
     const { wave, beeps } = SOUNDS[kind];
     for (const [pitch, from, length] of beeps) beep(wave, pitch, context.currentTime + from / 1000, length / 1000);
   } catch {
-    // no loudspeaker: colour, shape and words say the same
+    // as above
   }
 }
 

@@ -7,7 +7,14 @@ const SHELLS = "lis-shells-1";
 const STATIONS = ["/collection", "/reception", "/storage"];
 const PATIENCE = 4000;
 
-self.addEventListener("install", () => self.skipWaiting());
+// Scans need not pass by this worker, which the browser may have put to sleep and would have to wake first.
+const PAST = ["receipts", "tubes", "tubes/*", "pools/*", "plates/*", "storage/*", "racks", "racks/*"];
+
+self.addEventListener("install", (event) => {
+  self.skipWaiting();
+  // Browsers that know no routes send everything through the worker, as before.
+  if (event.addRoutes) event.waitUntil(event.addRoutes(PAST.map((path) => ({ condition: { urlPattern: `/api/v1/${path}` }, source: "network" }))).catch(() => {}));
+});
 self.addEventListener("activate", (event) => {
   event.waitUntil(
     (async () => {
