@@ -205,9 +205,9 @@ def receive(who: Person, *numbers: int, rack: str = "R1", kind: str = "single", 
     return codes
 
 
-def plate(who: Person, instrument: str = "qs5-1") -> dict[str, Any]:
-    """Make the next plate and load it."""
-    made = who.ok("/api/v1/plates", {})
+def plate(who: Person, instrument: str = "qs5-1", **lots: str) -> dict[str, Any]:
+    """Make the next plate, with these lots on it, and load it."""
+    made = who.ok("/api/v1/plates", lots)
     code = made["plate_id"]
     loaded: dict[str, Any] = who.ok(
         f"/api/v1/plates/{code}/load", {"barcode": code, "instrument": instrument}

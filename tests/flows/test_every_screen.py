@@ -71,7 +71,11 @@ def served(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path):
         bo, cai = found.person("bo"), found.person("cai")
         singles = receive(cai, *range(1, 11))
         receive(cai, 20, kind="mixed", places=5, rack="R2")
-        made = plate(cai)
+        lots = {"kit": "DA2211-07", "extraction": "EX-0931", "control": "QC-12"}
+        for kind, number in lots.items():
+            expires = "2022-12-30" if kind == "control" else "2023-06-30"
+            cai.ok("/api/v1/lots", {"kind": kind, "number": number, "expires": expires})
+        made = plate(cai, lot=lots["kit"], extraction_lot=lots["extraction"], control_lot=lots["control"])
         truth = {singles[0]: 22.0, singles[1]: 24.0, singles[2]: 25.0}
         upload(cai, run_file(found, made, truth, no_ic={singles[5]}), "SYNTHETIC.txt")
         upload(cai, b"junk", "junk.bin")
