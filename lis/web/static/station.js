@@ -52,7 +52,11 @@ export function openStation(config) {
 
   function draw() {
     const now = counts();
-    for (const name of COUNTED) if (at(`count-${name}`)) at(`count-${name}`).textContent = now[name];
+    for (const name of COUNTED) {
+      if (!at(`count-${name}`)) continue;
+      at(`count-${name}`).textContent = now[name];
+      at(`count-${name}`).parentElement.classList.toggle("zero", !now[name]);
+    }
     const waiting = queue.waiting().length;
     at("count-pending").textContent = waiting;
     at("count-pending").parentElement.classList.toggle("warn", waiting > 0);
