@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,10 +155,11 @@ def plate_up(page: Any, url: str) -> str:
     with page.expect_navigation():
         page.click("#make button.main")
     plate = str(page.url).rsplit("/", 1)[1]
-    page.click("a[href$='/wells']")
-    tubes = page.eval_on_selector_all("[data-tube]", "rows => rows.map((row) => row.dataset.tube)")
-    scan(page, *dict.fromkeys(tubes))
-    settled(page, len(set(tubes)))
+    with page.expect_navigation():
+        page.click("a[href$='/wells']")
+    steps = json.loads(page.text_content("#wells"))
+    scan(page, *(step["tube"] for step in steps))
+    until(page, "document.getElementById('left').textContent === '0'")
     page.goto(f"{url}/plates/{plate}")
     page.keyboard.type(plate)
     page.keyboard.press("Enter")
@@ -199,7 +201,8 @@ def test_swabs_become_signed_reports_through_the_pages_alone(browser, tmp_path: 
             export(exports, run)
             page.wait_for_selector("svg.plate a.positive")  # the page hears of the file by itself
             page.wait_for_selector(".curves polyline.up")
-            assert "K2212" in page.inner_text("main")
+            for shown in ("K2212", "3 wells confirmed by scan, anna"):
+                assert shown in page.inner_text("main")
             picture(page, "plate-read")
         with screen(browser, served, served.person("bo")) as page:
             sign(page, served.url, FEVER)
