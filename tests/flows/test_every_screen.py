@@ -143,7 +143,7 @@ def pages(served) -> list[tuple[str, str]]:
     found = [one for address in addresses() if (one := page_for(served, address))]
     others = [f"/labels?code={served.at['barcode']}", "/search?q=0000", f"/collection?tube={tube_code(61)}"]
     others += [f"/worklists/{name}" for name in ("recollect", "hold", "plate")]
-    others += ["/rack?act=store", "/plating?template=384-standard"]
+    others += ["/rack?act=store", "/plating?template=384-quadrants"]
     others += [f"/tubes/{served.cases[2]}", "/nowhere"]
     assert len(found) > 20
     return [*found, *((one, "cai") for one in others)]
@@ -180,6 +180,16 @@ def faults(page: Any, *, contrast: bool, shell: bool) -> list[str]:
     ]
 
 
+def settle(page: Any) -> None:
+    """Wait for what a page fetches after itself: curves, advice."""
+    for wanted, there in {
+        "svg.curves": ".curves polyline",
+        "#advice": "#advice table, #advice .empty",
+    }.items():
+        if page.query_selector(wanted):
+            page.wait_for_selector(there, state="attached")
+
+
 def name_of(path: str) -> str:
     """What the picture of a page is called: the words of its address without the numbers in it."""
     path = path.partition("?seal=")[0]
@@ -207,8 +217,8 @@ def test_no_page_has_a_serious_fault_for_people_with_aids(browser, served, pages
         with screen(browser, served, served.person(who), language) as page:
             for path in [path for path, own in chosen if own == who]:
                 page.goto(served.url + path, wait_until="domcontentloaded")
-                if os.environ.get("SCREENS") and page.query_selector(".curves svg"):
-                    page.wait_for_selector(".curves polyline")
+                if os.environ.get("SCREENS"):
+                    settle(page)
                 page.evaluate(NOWHERE, str(served.lab.settings.data))
                 picture(page, f"{name_of(path)}-{language}", whole=False)
                 page.evaluate(AXE)
