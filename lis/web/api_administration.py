@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -18,9 +17,6 @@ from lis.services import admin, backups, devices, sites
 from lis.web.commands import Asked, Caller, reply
 from lis.web.enrolling import address_of, issue
 from lis.web.payloads import Code, Payload, Words
-
-LINK: Final = re.compile(r"\[([^]]+)\]\([^)]+\)")
-"""A link to a page of the documentation, as the page of the settings writes it."""
 
 router = APIRouter(prefix="/api/v1", tags=["administration"])
 
@@ -208,7 +204,7 @@ def settings_document(asked: Caller) -> list[dict[str, Any]]:
             "value": values[name],
             "source": sources[name],
             "environment": f"LIS_{name.upper()}",
-            "meaning": LINK.sub(r"\1", field.description or ""),
+            "meaning": field.description,
         }
         for name, field in type(settings).model_fields.items()
     ]
