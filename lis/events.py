@@ -406,6 +406,16 @@ class Fetched:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class RegistrationWithdrawn:
+    """A tube that was put into use by mistake, with nobody in it, is a new tube again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealWithdrawn:
+    """The tube was closed by mistake and is open again, with the persons that it holds."""
+
+
 Event = (
     Registered
     | PersonBound
@@ -449,6 +459,8 @@ Event = (
     | WellConfirmed
     | WellWithdrawn
     | Fetched
+    | RegistrationWithdrawn
+    | SealWithdrawn
 )
 
 

@@ -515,33 +515,37 @@ attempt = Table(
 admin_act = Table(
     "admin_act",
     metadata,
-    Column("act_id", Integer, primary_key=True),
+    Column("act_id", Integer, primary_key=True, autoincrement=False),
     Column("at", Moment, nullable=False),
     Column("actor", String(80), nullable=False),
     Column("area", String(16), nullable=False),
     Column("subject", String(80), nullable=False),
     Column("act", String(24), nullable=False),
     Column("detail", Text, nullable=False, default=""),
+    Column("hash", String(64), nullable=False),
     _one_of("area", ["account", "station", "site", "backup", "rules"]),
     Index("ix_admin_act_subject", "area", "subject", "act_id"),
 )
-"""Who changed what about accounts, stations, sites, rules and copies, and when. Append-only."""
+"""Who changed what about accounts, stations, sites, rules and copies, and when: numbered and linked
+as ``device_act`` is. Append-only."""
 
 disclosure = Table(
     "disclosure",
     metadata,
-    Column("disclosure_id", Integer, primary_key=True),
+    Column("disclosure_id", Integer, primary_key=True, autoincrement=False),
     Column("at", Moment, nullable=False),
     Column("actor", String(80), nullable=False),
     Column("act", String(16), nullable=False),
     Column("person_id", String(40), nullable=False, default=""),
     Column("subject", String(80), nullable=False),
     Column("reason", Text, nullable=False),
+    Column("hash", String(64), nullable=False),
     _one_of("act", ["unmask", "contact", "search", "report"]),
     Index("ix_disclosure_person_id", "person_id"),
     Index("ix_disclosure_actor", "actor", "disclosure_id"),
 )
-"""Who saw whose personal data in clear, when and why; exports are in ``export_act``. Append-only."""
+"""Who saw whose personal data in clear, when and why, numbered and linked as ``device_act`` is; exports are
+in ``export_act``. Append-only."""
 
 collection_site = Table(
     "collection_site",
@@ -626,11 +630,12 @@ Append-only."""
 act_chain = Table(
     "act_chain",
     metadata,
-    Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True),
-    Column("act_id", Integer, nullable=False),
+    Column("name", String(16), primary_key=True),
+    Column("number", Integer, nullable=False),
     Column("hash", String(64), nullable=False),
+    _one_of("name", ["device_act", "admin_act", "disclosure"]),
 )
-"""The end of the acts on devices, so that a deleted last row is missed."""
+"""The end of each chain of acts, so that a deleted last row is missed."""
 
 print_job = Table(
     "print_job",

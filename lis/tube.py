@@ -53,7 +53,9 @@ TRANSITIONS: Final[dict[tuple[TubeState, type], TubeState]] = {
     (S.REGISTERED, e.Registered): S.REGISTERED,
     (S.REGISTERED, e.PersonBound): S.REGISTERED,
     (S.REGISTERED, e.PersonUnbound): S.REGISTERED,
+    (S.REGISTERED, e.RegistrationWithdrawn): S.ABSENT,
     (S.REGISTERED, e.Sealed): S.SEALED,
+    (S.SEALED, e.SealWithdrawn): S.REGISTERED,
     (S.SEALED, e.Received): S.RECEIVED,
     (S.RECEIVED, e.ReceiptWithdrawn): S.SEALED,
     (S.SEALED, e.HeldDamaged): S.ON_HOLD_DAMAGED,
@@ -148,6 +150,8 @@ KIND_RULES: Final[dict[type, frozenset[TubeKind]]] = {
     e.PersonBound: PEOPLE,
     e.PersonUnbound: PEOPLE,
     e.Sealed: PEOPLE,
+    e.SealWithdrawn: PEOPLE,
+    e.RegistrationWithdrawn: PEOPLE,
     e.ReceiptWithdrawn: PEOPLE,
     e.JoinedPool: ONE,  # a mixed tube, or a pool, is never pooled again
     e.AliquotConfirmed: frozenset({TubeKind.POOL}),
@@ -321,6 +325,29 @@ def _registered(tube: Tube, event: e.Registered, at: datetime) -> dict[str, obje
     }
 
 
+def _registration_withdrawn(tube: Tube, event: e.RegistrationWithdrawn, at: datetime) -> dict[str, object]:
+    del event, at
+    if tube.persons:
+        raise IllegalMove(
+            "TUBE_HOLDS_PERSONS",
+            f"Tube {tube.tube_id} holds {tube.persons} persons; its registration cannot be taken back. "
+            "Take the persons back first, the last one first.",
+            tube=tube.tube_id,
+            count=str(tube.persons),
+        )
+    if tube.hold_number:
+        raise IllegalMove(
+            "TUBE_WAS_HELD",
+            f"Tube {tube.tube_id} lies in the laboratory's hold tray as {tube.hold_number}; its registration "
+            "cannot be taken back. Call the laboratory.",
+            tube=tube.tube_id,
+            number=str(tube.hold_number),
+        )
+    fresh = Tube(tube.tube_id)
+    names = ("kind", "capacity", "tier", "site", "sampled_at", "promised_at", "due_at", "reason")
+    return {name: getattr(fresh, name) for name in names}
+
+
 def _bound(tube: Tube, event: e.PersonBound, at: datetime) -> dict[str, object]:
     del at
     if tube.persons >= tube.capacity:
@@ -362,6 +389,11 @@ def _sealed(tube: Tube, event: e.Sealed, at: datetime) -> dict[str, object]:
             tube=tube.tube_id,
         )
     return {"reason": event.reason}
+
+
+def _unsealed(tube: Tube, event: e.SealWithdrawn, at: datetime) -> dict[str, object]:
+    del tube, event, at
+    return {"reason": ""}
 
 
 def _received(tube: Tube, event: e.Received, at: datetime) -> dict[str, object]:
@@ -619,6 +651,8 @@ _CHANGES: Final[dict[type, Callable[..., dict[str, Any]]]] = {
     e.WellConfirmed: _nothing,
     e.WellWithdrawn: _nothing,
     e.Fetched: _fetched,
+    e.RegistrationWithdrawn: _registration_withdrawn,
+    e.SealWithdrawn: _unsealed,
 }
 """Event -> what it changes besides the state."""
 
@@ -667,7 +701,7 @@ def diagram() -> str:
     for (state, event), target in TRANSITIONS.items():
         merged.setdefault((state, target), []).append(event.__name__)
     for (state, target), names in merged.items():
-        source = "[*]" if state is S.ABSENT else state.value
-        lines.append(f"    {source} --> {target.value}: {', '.join(sorted(names))}")
+        source, goal = ("[*]" if one is S.ABSENT else one.value for one in (state, target))
+        lines.append(f"    {source} --> {goal}: {', '.join(sorted(names))}")
     lines.append(f"    {S.DISCARDED.value} --> [*]")
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-REASONS: Final[Mapping[str, tuple[str, str]]] = {
+_TYPED: Final[Mapping[str, tuple[str, str]]] = {
     # tubes mixed at collection: no individual tube exists
     "mixed-negative": (
         "Mixed tube negative: negative for every person in it.",
@@ -195,6 +195,14 @@ REASONS: Final[Mapping[str, tuple[str, str]]] = {
         "该质控不属于本板任何提取批次:请更正板图。",
     ),
 }
+
+_WIDE: Final = str.maketrans({",": "\uff0c", ":": "\uff1a", ";": "\uff1b"})
+"""Chinese is typed with narrow marks, which cannot be mistaken in source, and shown with wide ones."""
+
+REASONS: Final[Mapping[str, tuple[str, str]]] = {
+    code: (en, zh.translate(_WIDE)) for code, (en, zh) in _TYPED.items()
+}
+"""Reason code -> its sentence in English and in Chinese."""
 
 
 def sentence(code: str) -> tuple[str, str]:

@@ -130,7 +130,10 @@ _ALWAYS_ON: Final[Mapping[str, Callable[[ReleaseFacts], bool]]] = {
 }
 _SWITCHED: Final[Mapping[str, Callable[[ReleaseFacts], bool]]] = {
     "assay-validated": lambda facts: not facts.assay_validated,
-    "curve": lambda facts: any(curve in ("sigmoid", "atypical") for curve in facts.curves),
+    # of a positive every target may rise; that is its result and no doubt
+    "curve": lambda facts: (
+        facts.call is not Call.positive and any(one in ("sigmoid", "atypical") for one in facts.curves)
+    ),
     "curve-judged": lambda facts: not facts.curves or None in facts.curves,
     "person-held": lambda facts: facts.person_held,
     "retest": lambda facts: facts.is_retest,

@@ -26,6 +26,7 @@ from lis.privacy import Vault
 from lis.rulebook import load
 from lis.services import sites
 from lis.web import sessions
+from lis.web.live import News
 from lis.web.serving import serving
 
 PASSWORD = "a bench of tubes"
@@ -136,8 +137,10 @@ class Bench:
 
 
 @contextlib.contextmanager
-def bench(database_url: str, folder: Path, clock: Clock, **settings: Any) -> Iterator[Bench]:
-    """A laboratory on an open, migrated database, served on a free port."""
+def bench(
+    database_url: str, folder: Path, clock: Clock, news: News | None = None, **settings: Any
+) -> Iterator[Bench]:
+    """A laboratory on an open, migrated database, served on a free port; ``news`` is what its screens hear."""
     chosen = config.load(
         folder,
         database=database_url,
@@ -150,7 +153,7 @@ def bench(database_url: str, folder: Path, clock: Clock, **settings: Any) -> Ite
     with database.write("setup") as unit:
         add_accounts(unit)
     try:
-        with serving(lab, "127.0.0.1", 0) as url:
+        with serving(lab, "127.0.0.1", 0, news) as url:
             found = Bench(lab, url)
             try:
                 yield found
@@ -205,9 +208,9 @@ def receive(who: Person, *numbers: int, rack: str = "R1", kind: str = "single", 
     return codes
 
 
-def plate(who: Person, instrument: str = "qs5-1") -> dict[str, Any]:
-    """Make the next plate and load it."""
-    made = who.ok("/api/v1/plates", {})
+def plate(who: Person, instrument: str = "qs5-1", **lots: str) -> dict[str, Any]:
+    """Make the next plate, with these lots on it, and load it."""
+    made = who.ok("/api/v1/plates", lots)
     code = made["plate_id"]
     loaded: dict[str, Any] = who.ok(
         f"/api/v1/plates/{code}/load", {"barcode": code, "instrument": instrument}
@@ -216,7 +219,14 @@ def plate(who: Person, instrument: str = "qs5-1") -> dict[str, Any]:
 
 
 def run_file(bench: Bench, made: Mapping[str, Any], truth: Mapping[str, float | None], **odd: Any) -> bytes:
-    """A synthetic QuantStudio export of a plate.
+    """A synthetic QuantStudio export of a plate, as :func:`run_of` describes it."""
+    return write_quantstudio(run_of(bench, made, truth, **odd), np.random.default_rng(7))
+
+
+def run_of(
+    bench: Bench, made: Mapping[str, Any], truth: Mapping[str, float | None], **odd: Any
+) -> VirtualRun:
+    """A run of a plate in the virtual cycler.
 
     Args:
         bench: whose clock and rules hold.
@@ -238,7 +248,7 @@ def run_file(bench: Bench, made: Mapping[str, Any], truth: Mapping[str, float | 
         sample = well["tube"] or well["control"]
         wells.append(VirtualWell(well["well"], sample, tasks.get(well["control"] or "", "unknown"), cqs))
     now = bench.lab.database.clock.now()
-    run = VirtualRun(
+    return VirtualRun(
         plate=made["plate_id"],
         instrument="qs5-1",
         serial="272510001",
@@ -250,7 +260,6 @@ def run_file(bench: Bench, made: Mapping[str, Any], truth: Mapping[str, float | 
         cycles=assay.cycles or 45,
         seed=7,
     )
-    return write_quantstudio(run, np.random.default_rng(7))
 
 
 def _true_cq(

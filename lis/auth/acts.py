@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lis import queries
+from lis import ledger
 
 if TYPE_CHECKING:
     from lis.db import Unit
@@ -20,12 +20,5 @@ def note(unit: Unit, area: str, subject: str, act: str, detail: str = "") -> Non
         act: what was done, a word that screens translate.
         detail: values, never a secret.
     """
-    row = {
-        "at": unit.now,
-        "actor": unit.actor,
-        "area": area,
-        "subject": subject,
-        "act": act,
-        "detail": detail,
-    }
-    queries.insert_rows(unit.conn, "admin_act", [row])
+    row = {"area": area, "subject": subject, "act": act, "detail": detail}
+    ledger.write_acts(unit, "admin_act", [row])

@@ -31,6 +31,7 @@ PERMISSIONS: Final[dict[str, frozenset[Role]]] = {
     "look": _BENCH | {Role.QUALITY, Role.ADMINISTRATOR},
     "register": _BENCH | {Role.COLLECTION},
     "receive": _BENCH,
+    "undo": _BENCH | {Role.COLLECTION},
     "pool": _BENCH,
     "plate": _BENCH,
     "upload": _BENCH | {Role.INSTRUMENT},

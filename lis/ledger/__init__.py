@@ -7,6 +7,7 @@ row that does not fit.
 """
 
 from lis.db import GENESIS
+from lis.ledger.acts import CHAINS, broken_acts, read_acts, write_acts
 from lis.ledger.folding import fact_of, fold, rows
 from lis.ledger.rebuilding import Rebuilt, rebuild
 from lis.ledger.rows import (
@@ -25,11 +26,12 @@ from lis.ledger.rows import (
     recalls,
     tubes,
 )
-from lis.ledger.seals import act_link, report_seal, run_seal, seal_of
+from lis.ledger.seals import report_seal, run_seal, seal_of
 from lis.ledger.verifying import Verdict, verify
 from lis.ledger.writing import append
 
 __all__ = [
+    "CHAINS",
     "CHUNK",
     "GENESIS",
     "HEAD",
@@ -38,17 +40,18 @@ __all__ = [
     "Rebuilt",
     "Recorded",
     "Verdict",
-    "act_link",
     "append",
     "as_fact",
     "as_row",
     "as_tube",
+    "broken_acts",
     "fact_of",
     "fold",
     "history",
     "known",
     "link",
     "link_row",
+    "read_acts",
     "rebuild",
     "recalls",
     "report_seal",
@@ -57,4 +60,5 @@ __all__ = [
     "seal_of",
     "tubes",
     "verify",
+    "write_acts",
 ]

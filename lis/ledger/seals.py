@@ -8,18 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from lis.clock import to_text
-from lis.ledger.rows import as_json, link
-
-ACT: Final = ("act_id", "at", "actor", "device", "act", "public_key", "detail")
-"""What the hash of an act on a device covers: all of its row."""
-
-
-def act_link(previous: str, row: Mapping[str, Any]) -> str:
-    """The hash of an act on a device after one whose hash was ``previous``, as the log is linked."""
-    return link(previous, {name: row[name] for name in ACT} | {"at": to_text(row["at"])})
+from lis.ledger.rows import as_json
 
 
 def report_seal(row: Mapping[str, Any]) -> str:

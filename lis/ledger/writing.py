@@ -17,7 +17,7 @@ from lis.events import COLUMNS, FIELDS
 from lis.ledger.amending import write_amendments
 from lis.ledger.rows import HEAD, LINKED, Recorded, as_row, as_stored, link, link_row, tubes
 from lis.schema import chain, event, pool_member, recall, tube, tube_person
-from lis.tube import Tube, TubeState, evolve
+from lis.tube import Tube, evolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -89,13 +89,13 @@ def _write_head(unit: Unit, event_id: int, digest: str) -> None:
 
 
 def _write_tubes(conn: Connection, before: dict[str, Tube], after: dict[str, Tube]) -> None:
-    new = [as_stored(now) for tube_id, now in after.items() if before[tube_id].state is TubeState.ABSENT]
+    new = [as_stored(now) for tube_id, now in after.items() if not before[tube_id].seq]
     if new:
         insert_tuples(conn, tube, Tube._fields, new)
     moves: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for tube_id, now in after.items():
         old = before[tube_id]
-        if old.state is not TubeState.ABSENT:
+        if old.seq:
             # What did not change is the very same object, which is found out faster than equality.
             touched = compress(zip(Tube._fields, now, old, strict=True), map(is_not, now, old))
             moves[old.seq, *((name, value) for name, value, was in touched if value != was)].append(tube_id)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select
 
-from lis.db import GENESIS, insert_many
 from lis.queries.common import PAGE, Row, all_rows, one_row
-from lis.schema import account, act_chain, chain, device, device_act, enrolment, file
+from lis.schema import account, chain, device, device_act, enrolment, file
 
 
 def devices(conn: Connection) -> list[Row]:
@@ -66,35 +64,6 @@ def device_acts(conn: Connection, name: str = "", limit: int = PAGE) -> list[Row
     """What was done to a device, or to all, newest first."""
     found = select(device_act).order_by(device_act.c.act_id.desc()).limit(limit)
     return all_rows(conn, found.where(device_act.c.device == name) if name else found)
-
-
-class ActHead(NamedTuple):
-    """Number and hash of the last act on a device."""
-
-    act_id: int
-    hash: str
-
-
-def act_head(conn: Connection) -> ActHead:
-    """The end of the acts; number 0 while there are none."""
-    row = conn.execute(select(act_chain.c.act_id, act_chain.c.hash)).one_or_none()
-    return ActHead(*row) if row else ActHead(0, GENESIS)
-
-
-def append_act(conn: Connection, row: Row) -> None:
-    """Add an act, which is linked to the one before it, and move the end of the acts to it."""
-    end = {name: row[name] for name in ActHead._fields}
-    insert_many(conn, device_act, [row])
-    if conn.execute(update(act_chain).where(act_chain.c.id == 1).values(end)).rowcount != 1:
-        conn.execute(insert(act_chain).values(id=1, **end))
-
-
-def all_acts(conn: Connection) -> Iterator[Row]:
-    """Every act in the order in which they were written."""
-    found = select(device_act).order_by(device_act.c.act_id).execution_options(yield_per=2000)
-    with conn.execute(found) as rows:
-        for row in rows.mappings():
-            yield dict(row)
 
 
 class Clocks(NamedTuple):

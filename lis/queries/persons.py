@@ -72,8 +72,8 @@ def recalls_of_tube(conn: Connection, tube_id: str) -> list[Row]:
     return all_rows(conn, found)
 
 
-def open_recalls(conn: Connection, limit: int = PAGE) -> list[Row]:
-    """Persons to be called back, most urgent first."""
+def open_recalls(conn: Connection, limit: int = PAGE, tube_ids: Sequence[str] | None = None) -> list[Row]:
+    """Persons to be called back, of all tubes or of these, most urgent first."""
     found = (
         select(recall, person.c.name, person.c.phone_masked, person.c.document_masked)
         .join(person, person.c.person_id == recall.c.person_id)
@@ -81,7 +81,7 @@ def open_recalls(conn: Connection, limit: int = PAGE) -> list[Row]:
         .order_by(recall.c.due_at, recall.c.tube_id)
         .limit(limit)
     )
-    return all_rows(conn, found)
+    return all_rows(conn, found if tube_ids is None else found.where(among(recall.c.tube_id, tube_ids)))
 
 
 _OPEN: Final = Prepared(

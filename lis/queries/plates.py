@@ -113,6 +113,18 @@ class ReadingRow(NamedTuple):
     flags: str
 
 
+def loaded_by(conn: Connection, plate_id: str) -> str:
+    """Who confirmed that a plate is in its cycler; empty if nobody did."""
+    found = (
+        select(event.c.actor)
+        .join(plate_well, plate_well.c.tube_id == event.c.tube_id)
+        .where(plate_well.c.plate_id == plate_id, event.c.plate_id == plate_id, event.c.kind == "RunStarted")
+        .order_by(event.c.event_id)
+        .limit(1)
+    )
+    return conn.execute(found).scalar_one_or_none() or ""
+
+
 def insert_readings(conn: Connection, rows: Sequence[ReadingRow]) -> None:
     """Keep what was read in a run."""
     insert_tuples(conn, reading, ReadingRow._fields, rows, plain=True)

@@ -10,14 +10,12 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from lis.db import Prepared, insert_many
 from lis.schema import (
     account,
-    admin_act,
     alarm,
     amendment,
     attempt,
     collection_site,
     counter,
     device,
-    disclosure,
     duty_act,
     duty_break,
     duty_exception,
@@ -144,12 +142,10 @@ def delete_rows(conn: Connection, table: str, key: Mapping[str, Any]) -> int:
 
 _WRITABLE = {
     "account": account,
-    "admin_act": admin_act,
     "alarm": alarm,
     "attempt": attempt,
     "collection_site": collection_site,
     "device": device,
-    "disclosure": disclosure,
     "duty_act": duty_act,
     "duty_break": duty_break,
     "duty_exception": duty_exception,

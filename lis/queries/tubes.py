@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql import Select
 
+    from lis.queries.lists import Sieve
+
 IN_RACK: Final = (
     TubeState.RECEIVED,
     TubeState.POOLED,
@@ -187,8 +189,12 @@ def find_tubes(conn: Connection, text: str, limit: int = PAGE) -> list[Tube]:
     return [found[code] for code in sorted(found)[:limit]]
 
 
-def worklist(conn: Connection, name: str, *, limit: int = PAGE, after: int = 0) -> list[Tube]:
+def worklist(
+    conn: Connection, name: str, *, limit: int = PAGE, after: int = 0, sieve: Sieve | None = None
+) -> list[Tube]:
     """The tubes of a worklist, most urgent first: priority, then time left; a review by time left alone.
+
+    ``sieve`` lets through only those that are wanted.
 
     Raises:
         KeyError: if there is no such worklist.
@@ -197,6 +203,8 @@ def worklist(conn: Connection, name: str, *, limit: int = PAGE, after: int = 0) 
     found: Select[Any] = select(*_TUBE).where(tube.c.state.in_(states))
     if name == "plate":
         found = found.where(tube.c.kind != "unknown")
+    if sieve is not None:
+        found = found.where(*sieve.conditions())
     # a retest is pressing at the bench; once it waits for a signature only the promise counts
     urgent = () if name in {"review", "release"} else (tube.c.priority.desc(),)
     ordered = found.order_by(*urgent, tube.c.due_at, tube.c.tube_id)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lis import ledger, queries
-from lis.db import GENESIS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -46,7 +45,7 @@ def verify_log(conn: Connection) -> Check:
             event_id=found.event_id,
             tube=found.tube_id,
         )
-    for check in (_files, _runs, _plates, _reports, _acts):
+    for check in (_files, _runs, _plates, _reports, _acts, _keys):
         for flaw in check(conn):
             return Check(
                 found.events,
@@ -150,23 +149,16 @@ def _reports(conn: Connection) -> Iterator[Flaw]:
 
 
 def _acts(conn: Connection) -> Iterator[Flaw]:
-    """Acts on devices that were changed, removed or added behind our back, and keys that no act enrolled."""
-    digest, count = GENESIS, 0
-    keys: dict[str, str] = {}
-    for row in queries.all_acts(conn):
-        count += 1
-        if row["act_id"] != count:
-            yield Flaw(f"act {count} on devices is missing")
-            return
-        if ledger.act_link(digest, row) != row["hash"]:
-            said = f"({row['act']} of {row['device']})"
-            yield Flaw(f"act {count} on devices {said} was changed, or does not follow the act before it")
-            return
-        digest = row["hash"]
-        if row["act"] == "enrolled":
-            keys[row["device"]] = row["public_key"]
-    if queries.act_head(conn) != (count, digest):
-        yield Flaw(f"the acts on devices end at {count}: those after it are missing or changed")
+    """Acts and disclosures that were changed, removed or added behind our back."""
+    for name in ledger.CHAINS:
+        if problem := ledger.broken_acts(conn, name):
+            yield Flaw(problem)
+
+
+def _keys(conn: Connection) -> Iterator[Flaw]:
+    """Devices with a key that no act enrolled."""
+    acts = ledger.read_acts(conn, "device_act")
+    keys = {row["device"]: row["public_key"] for row in acts if row["act"] == "enrolled"}
     for device in queries.devices(conn):
         if device["public_key"] and device["public_key"] != keys.get(device["name"]):
             yield Flaw(f"device {device['name']} has a key that no act enrolled")

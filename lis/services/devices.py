@@ -77,18 +77,8 @@ def _refuse_known_key(unit: Unit, public_key: str) -> None:
 
 
 def _note(unit: Unit, name: str, act: str, detail: str, public_key: str = "") -> None:
-    """Write down an act, linked to the one before it; none comes between, writers take turns."""
-    head = queries.act_head(unit.conn)
-    row = {
-        "act_id": head.act_id + 1,
-        "at": unit.now,
-        "actor": unit.actor,
-        "device": name,
-        "act": act,
-        "public_key": public_key,
-        "detail": detail,
-    }
-    queries.append_act(unit.conn, {**row, "hash": ledger.act_link(head.hash, row)})
+    row = {"device": name, "act": act, "public_key": public_key, "detail": detail}
+    ledger.write_acts(unit, "device_act", [row])
 
 
 def _known(unit: Unit, name: str) -> Row:

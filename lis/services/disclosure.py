@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from lis import queries
+from lis import ledger
 from lis.errors import Invalid
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ def disclose(unit: Unit, act: Act, subject: str, reason: str, person_ids: Sequen
         raise Invalid("DISCLOSURE_REASON", "Say why you need to see the person. It is kept with your name.")
     rows = [
         {
-            "at": unit.now,
-            "actor": unit.actor,
             "act": act,
             "person_id": person_id,
             "subject": subject[:80],
@@ -43,4 +41,4 @@ def disclose(unit: Unit, act: Act, subject: str, reason: str, person_ids: Sequen
         }
         for person_id in person_ids or ("",)
     ]
-    queries.insert_rows(unit.conn, "disclosure", rows)
+    ledger.write_acts(unit, "disclosure", rows)

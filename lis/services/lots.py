@@ -55,6 +55,42 @@ def _lot(row: Row, now: datetime, plates: int) -> Lot:
     return Lot(**row, state=state_of(row, now), plates=plates)
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """One lot that went onto a plate.
+
+    Attributes:
+        state: how it stood when the plate was made: ``good``, ``near``, ``expired``; ``unknown``: nobody
+            registered it.
+        override: who let an unfit lot pass, and why; empty for a fit one.
+    """
+
+    kind: str
+    number: str
+    state: str
+    expires_at: datetime | None
+    override: str
+
+
+def of_plate(conn: Connection, plate_id: str) -> list[Used]:
+    """The lots on a plate, in the order in which they were named."""
+    acts = queries.lots_of_plate(conn, plate_id)
+    passed = {
+        (act["kind"], act["number"]): f"{act['actor']}: {act['detail'].partition(': ')[2]}"
+        for act in acts
+        if act["act"] == "overridden"
+    }
+    found = []
+    for act in acts:
+        if act["act"] != "used":
+            continue
+        key = act["kind"], act["number"]
+        row = queries.lot_row(conn, *key)
+        state = state_of({**row, "finished_at": None}, act["at"]) if row else "unknown"
+        found.append(Used(*key, state, row["expires_at"] if row else None, passed.get(key, "")))
+    return found
+
+
 def state_of(row: Mapping[str, Any], now: datetime) -> str:
     """How a lot stands: ``finished``, ``expired``, ``near`` or ``good``."""
     if row["finished_at"] is not None:

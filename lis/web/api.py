@@ -19,6 +19,7 @@ from lis.rulebook import Rulebook
 from lis.services import amendments, capacity, disclosure, pools, receiving, reports, sites, storage
 from lis.tube import Tube
 from lis.web.commands import Answer, Asked, Caller, reply
+from lis.web.listing import Filtered, Filters
 from lis.web.payloads import (
     AmendIn,
     BatchIn,
@@ -187,15 +188,26 @@ def find_tubes(asked: Asked, q: Annotated[str, Query(min_length=1, max_length=80
 def get_worklist(
     name: str,
     asked: Asked,
+    wanted: Filtered,
     limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = queries.PAGE,
     after: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
-    """One of receive, plate, retest, recollect, refer, review, release, hold, quarantine; urgent first."""
-    return asked.read("look", lambda conn: worklist_document(conn, name, limit, after, asked))
+    """One of receive, plate, retest, recollect, refer, review, release, hold, quarantine; urgent first.
+
+    Lists of tubes are sifted as on their page, by tier, state, kind, site, age and text; all must fit.
+    Quarantine (files) and refer (persons) cannot be sifted.
+    """
+    return asked.read("look", lambda conn: worklist_document(conn, name, limit, after, asked, wanted))
 
 
-def worklist_document(conn: Connection, name: str, limit: int, after: int, asked: Caller) -> dict[str, Any]:
+def worklist_document(
+    conn: Connection, name: str, limit: int, after: int, asked: Caller, wanted: Filters
+) -> dict[str, Any]:
     """A page of a worklist; ``next`` is where the following page begins, null at the end."""
+    if wanted and name in {"quarantine", "refer"}:
+        raise Invalid(
+            "LIST_FILTER", f"The list {name} holds no tubes and cannot be sifted. Leave the filters out."
+        )
     if name == "quarantine":
         files = queries.files(conn, "quarantined", limit=limit)
         return {"name": name, "files": [file_json(row) for row in files], "tubes": [], "next": None}
@@ -206,13 +218,15 @@ def worklist_document(conn: Connection, name: str, limit: int, after: int, asked
     if name not in queries.WORKLISTS:
         known = ", ".join([*queries.WORKLISTS, "refer", "quarantine"])
         raise NotFound("WORKLIST_UNKNOWN", f"There is no worklist {name[:40]}. Known: {known}.")
-    tubes = queries.worklist(conn, name, limit=limit, after=after)
+    sieve = wanted.sieve(asked.lab.database.clock.now())
+    tubes = queries.worklist(conn, name, limit=limit, after=after, sieve=sieve)
     found: dict[str, Any] = {"name": name, "next": after + limit if len(tubes) == limit else None}
     if name == "release":
         tubes = [tube for tube in tubes if reports.missing_signatures(tube, asked.lab.rules) == 0]
     found["tubes"] = [tube_json(tube) for tube in tubes]
     if name == "recollect":
-        found["recalls"] = [recall_json(row) for row in queries.open_recalls(conn, limit)]
+        named = [tube.tube_id for tube in tubes] if wanted else None
+        found["recalls"] = [recall_json(row) for row in queries.open_recalls(conn, limit, named)]
     return found
 
 

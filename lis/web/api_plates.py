@@ -153,9 +153,18 @@ def plate_document(conn: Connection, plate_id: str) -> dict[str, Any]:
         )
     names = ("run_id", "device", "format", "instrument", "read_at", "valid", "verdict")
     runs = [{name: run[name] for name in names} for run in queries.runs_of_plate(conn, plate_id)]
-    acts = queries.lots_of_plate(conn, plate_id)
-    used = [{"kind": act["kind"], "number": act["number"]} for act in acts if act["act"] == "used"]
-    return plate_json(row, queries.wells(conn, plate_id)) | {"runs": runs, "lots": used}
+    used = [
+        {
+            "kind": one.kind,
+            "number": one.number,
+            "state": one.state,
+            "expires_at": one.expires_at,
+            "override": one.override,
+        }
+        for one in lots.of_plate(conn, plate_id)
+    ]
+    about = {"runs": runs, "lots": used, "loaded_by": queries.loaded_by(conn, plate_id)}
+    return plate_json(row, queries.wells(conn, plate_id)) | about
 
 
 @router.get("/plates", tags=["plates"])

@@ -8,15 +8,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import Field
+from sqlalchemy import Connection
 from starlette.responses import Response
 
+from lis import ledger, queries
 from lis.barcodes import Scan
 from lis.db import Unit
 from lis.errors import Refused
-from lis.services import plating, racks, receiving, storage, undoing
+from lis.services import plating, racks, receiving, sites, storage, undoing
 from lis.services.racks import Cell, CellState
 from lis.services.receiving import ScanResult
 from lis.services.storage import Handled
+from lis.tube import TubeState
 from lis.web.commands import Asked, Caller
 from lis.web.payloads import (
     MOST_SCANS,
@@ -25,6 +28,7 @@ from lis.web.payloads import (
     Words,
     answered_json,
     listed,
+    person_json,
     scan_json,
     tube_json,
 )
@@ -91,14 +95,39 @@ class RackIn(Payload):
 
 @router.post("/tubes/{barcode}/undo", tags=["stations"])
 def undo(barcode: str, order: UndoIn, asked: Asked) -> Response:
-    """Take back the last thing that happened to a tube, if nothing followed; it stays in the history."""
+    """Take back the last thing that happened to a tube, if nothing followed; it stays in the history.
+
+    A collection site takes back what it did itself to its own tubes, until the laboratory has them.
+    """
 
     def act(unit: Unit) -> dict[str, Any]:
-        anybody = asked.identity.may("review")
-        done = undoing.undo(unit, asked.lab.rules, barcode, order.kind, anybody=anybody)
+        who = asked.identity
+        sites.must_be_own(unit.conn, who, [barcode])
+        done = undoing.undo(
+            unit, asked.lab.rules, barcode, order.kind, anybody=who.may("review"), at_site=bool(who.site)
+        )
         return tube_json(done.tube) | {"undone": done.was, "by": done.by}
 
-    return asked.write("receive", act)
+    return asked.write("undo", act)
+
+
+# -- collection ----------------------------------------------------------------------------------
+
+
+@router.get("/tubes/{barcode}/persons", tags=["stations"])
+def get_persons(barcode: str, asked: Asked) -> Response:
+    """Who is in a tube, masked, and whether more can be bound; a collection site asks about its own tubes."""
+
+    def ask(conn: Connection) -> dict[str, Any]:
+        sites.must_be_own(conn, asked.identity, [barcode])
+        tube = ledger.known(conn, barcode)
+        ids = queries.persons_in(conn, tube.tube_id)
+        rows = queries.people(conn, ids)
+        shown = [person_json(rows[one], full=False) for one in ids]
+        about = {"kind": tube.kind.value, "open": tube.state is TubeState.REGISTERED, "places": tube.capacity}
+        return {"barcode": tube.tube_id, **about, "persons": tube.persons, "people": shown}
+
+    return asked.read("register", ask)
 
 
 # -- plates --------------------------------------------------------------------------------------

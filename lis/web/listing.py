@@ -65,12 +65,21 @@ class Filters:
 
 
 def _filters(
-    tier: Annotated[str, Query(max_length=32)] = "",
-    state: Annotated[str, Query(max_length=32)] = "",
-    kind: Annotated[str, Query(max_length=16)] = "",
-    site: Annotated[str, Query(max_length=200)] = "",
-    age: Annotated[str, Query(max_length=8, pattern=r"^(\d{1,4}(\.\d{1,2})?)?$")] = "",
-    q: Annotated[str, Query(max_length=80)] = "",
+    tier: Annotated[str, Query(max_length=32, description="Tier of the promise, as `fever`.")] = "",
+    state: Annotated[str, Query(max_length=32, description="Where the tube stands, as `received`.")] = "",
+    kind: Annotated[str, Query(max_length=16, description="`single`, `mixed` or `pool`.")] = "",
+    site: Annotated[str, Query(max_length=200, description="Collection site, exactly.")] = "",
+    age: Annotated[
+        str,
+        Query(
+            max_length=8,
+            pattern=r"^(\d{1,4}(\.\d{1,2})?)?$",
+            description="Sampled at least so many hours ago.",
+        ),
+    ] = "",
+    q: Annotated[
+        str, Query(max_length=80, description="Begins the code, or is the rack, plate or pool.")
+    ] = "",
 ) -> Filters:
     return Filters(tier, state, kind, site, age, q.strip())
 

@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, Response
 from lis import queries
 from lis.services import lots
 from lis.services.plates import PlateOrder
+from lis.services.plating import confirmed_wells
 from lis.web.api_admin import calls_document
 from lis.web.api_plates import plate_document, plate_proposal
 from lis.web.maps import draw_plate, drawn_kinds
@@ -53,10 +54,14 @@ def plate_page(request: Request, caller: Seen, plate_id: str) -> Response:
         plate = plate_document(conn, plate_id)
         wells, outcomes = plate_content(conn, plate_id)
         cyclers = sorted({name for name, _ in queries.cyclers(conn)})
+        filled = [well["tube"] for well in plate["wells"] if well["tube"]]
+        seen = confirmed_wells(conn, plate_id, filled)
+        digest = queries.rule_digest(conn, "assay", plate["assay"], plate["assay_version"])
     drawing = draw_plate(plate["size"], wells, outcomes, language_of(request))
-    tubes = sum(1 for well in plate["wells"] if well["tube"])
     return page(
-        request, "plate.html", caller.identity, plate=plate, drawing=drawing, tubes=tubes, cyclers=cyclers,
+        request, "plate.html", caller.identity, plate=plate, drawing=drawing, tubes=len(filled),
+        cyclers=cyclers,
+        confirmed=len(seen), confirmers=sorted({row["actor"] for row in seen.values()}), digest=digest or "",
         may_correct=caller.identity.may("quarantine"),
     )  # fmt: skip
 

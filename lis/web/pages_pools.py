@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, Response
 
-from lis import queries
+from lis import ledger, queries
 from lis.laboratory import advice_json
 from lis.services import pools
-from lis.tube import TubeState
+from lis.tube import Tube, TubeState
 from lis.web.api_pools import pool_proposal, pools_document, sheet_json
 from lis.web.pages import ROWS, Seen
 from lis.web.views import page
@@ -19,6 +19,8 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 POOLS_SHOWN = 40
 OPEN_SHOWN = 30
+WAITING = "waiting"
+"""Why a tube is kept that only waits for more of its kind."""
 
 
 @router.get("/pooling")
@@ -29,12 +31,13 @@ def pooling(request: Request, caller: Seen, by: Annotated[str, Query(max_length=
         document = pools_document(caller, conn)
         worklists = _worklists(conn, document["waiting"])
         pooled = queries.count_in_states(conn, TubeState.POOLED)
+        short = _short(conn, proposal)
     shown = proposal["pools"][:POOLS_SHOWN]
     return page(
         request, "pooling.html", caller.identity, proposal=proposal, pools=shown,
         more=len(proposal["pools"]) - len(shown), kept=proposal["kept"][:ROWS],
         kept_count=len(proposal["kept"]), pooled=sum(pooled.values()), worklists=worklists,
-        open=document["open"][:OPEN_SHOWN], unexplained=document["unexplained"][:OPEN_SHOWN],
+        short=short, open=document["open"][:OPEN_SHOWN], unexplained=document["unexplained"][:OPEN_SHOWN],
         by=by if by in pools.STREAMS else "tier",
     )  # fmt: skip
 
@@ -45,6 +48,20 @@ def advice(request: Request, caller: Seen, by: Annotated[str, Query(max_length=2
     with caller.lab.database.read() as conn:
         found = advice_json(caller.lab, conn, by if by in pools.STREAMS else "tier")
     return page(request, "pool_advice.html", caller.identity, advice=found)
+
+
+def _short(conn: Any, proposal: dict[str, Any]) -> list[dict[str, Any]]:
+    """Pools that would still fill, one a tier: to be closed early when no more tubes will come."""
+    waiting = [one["tube"] for one in proposal["kept"] if one["reason"] == WAITING]
+    tubes = ledger.tubes(conn, waiting)
+    found: dict[str, list[Tube]] = {}
+    for code in waiting:
+        found.setdefault(tubes[code].tier, []).append(tubes[code])
+    return [
+        {"members": [one.tube_id for one in own], "due": own[0].due_at}
+        for tier in sorted(found)
+        if len(own := found[tier][: proposal["max_n"]]) > 1
+    ]
 
 
 def _worklists(conn: Any, waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -62,10 +62,10 @@ def choose(page, value: str) -> None:
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_a_mixed_tube_is_filled_and_sealed_without_a_mouse(served, browser, language):
-    """Tube first, persons by card and by hand, nobody twice, the last one taken out again, sealed early with a reason."""
+    """Tube first, persons by card and by hand, nobody twice, sealed early with a reason; person, seal and start taken back."""
     first, other = tube_code(11 + (language == "en")), tube_code(13 + (language == "en"))
-    base = 40 if language == "zh" else 50
-    with screen(browser, served, served.person("anna"), language) as page:
+    base, who = (40, "anna") if language == "zh" else (50, "eva")  # at the laboratory's door, at a site
+    with screen(browser, served, served.person(who), language) as page:
         page.goto(f"{served.url}/collection")
         scan(page, resident(base))  # a person before a tube
         shows(page, "refused")
@@ -105,6 +105,21 @@ def test_a_mixed_tube_is_filled_and_sealed_without_a_mouse(served, browser, lang
         assert history(served, first) == [
             "Registered", "PersonBound", "PersonBound", "PersonBound", "PersonUnbound", "Sealed",
         ]  # fmt: skip
+        page.keyboard.press("F9")  # closed too early: it is open again, with those who are in it
+        shows(page, "undone", first)
+        until(page, "document.querySelectorAll('#people tbody tr').length === 2")
+        assert page.inner_text("#tube-count") == "2/5"
+        scan(page, first)
+        page.keyboard.insert_text("排队结束")
+        page.keyboard.press("Enter")
+        shows(page, "received", first)
+        scan(page, other)  # begun by mistake
+        shows(page, "received", other)
+        page.keyboard.press("F9")
+        shows(page, "undone", other)
+        assert page.is_hidden("#open-tube")
+        assert history(served, first)[-2:] == ["SealWithdrawn", "Sealed"]
+        assert history(served, other) == ["Registered", "RegistrationWithdrawn"]
         assert (
             page.evaluate(
                 "Object.keys(localStorage).filter((n) => (localStorage[n] + n).includes('王小')).length"

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from bench import Bench
 
-from lis import queries
+from lis import auth, ledger, queries, schema
 from lis.errors import LisError
-from lis.services import admin, amendments, devices
+from lis.services import admin, amendments, devices, disclosure
 
 POSITIVE = {"ORF1ab": 25.0, "N": 25.0}
 KEY = "k" * 40
@@ -90,40 +90,92 @@ def test_evidence_changed_behind_the_log_is_found(day: Bench):
     assert day.check().ok
 
 
-ACT = "UPDATE device_act SET "
-ACTS = {
-    f"{ACT} actor = 'nobody' WHERE act_id = 2": "act 2 on devices (code of qs5)",
-    f"{ACT} public_key = '{'z' * 40}' WHERE act = 'enrolled'": "act 3 on devices (enrolled of qs5)",
-    f"{ACT} at = '2022-12-21T00:00:00.000000Z' WHERE act_id = 1": "act 1 on devices (added of qs5)",
-    f"{ACT} detail = detail || '.' WHERE act_id = 4": "act 4 on devices (revoked of qs5)",
-    f"{ACT} act_id = 9 WHERE act_id = 1; {ACT} act_id = 1 WHERE act_id = 2; {ACT} act_id = 2 WHERE act_id = 9": (
-        "act 1 on devices (code of qs5)"
+# Table -> its number, a column to forge, and how its first four rows are called.
+CHAINS = {
+    "device_act": (
+        "act_id",
+        "public_key",
+        ("act {} on devices", "acts on devices"),
+        ("added of qs5", "code of qs5", "enrolled of qs5", "revoked of qs5"),
     ),
-    "DELETE FROM device_act WHERE act_id = 1": "act 1 on devices is missing",
-    "DELETE FROM device_act WHERE act_id = 3": "act 3 on devices is missing",
-    "DELETE FROM device_act WHERE act_id = 4": "the acts on devices end at 3",
-    "DELETE FROM device_act": "the acts on devices end at 0",
-    "UPDATE act_chain SET hash = 'ffff'": "the acts on devices end at 4",
-    "INSERT INTO device_act SELECT 5, at, actor, device, 'added', public_key, detail, hash FROM device_act "
-    "WHERE act_id = 4": "act 5 on devices (added of qs5)",
-    f"UPDATE device SET public_key = '{'z' * 40}'": "device qs5 has a key that no act enrolled",
+    "admin_act": (
+        "act_id",
+        "detail",
+        ("act {} of administration", "acts of administration"),
+        ("added of N01", "changed of N01", "added of anna", "active of anna"),
+    ),
+    "disclosure": (
+        "disclosure_id",
+        "person_id",
+        ("disclosure {}", "disclosures"),
+        ("unmask by anna", "contact by bo", "search by cai", "report by dee"),
+    ),
 }
 
 
-def test_acts_on_devices_changed_deleted_swapped_or_added_are_found(bench: Bench):
-    """Who enrolled and revoked what cannot be rewritten: the first act that does not fit is named."""
+def attacks(table: str) -> dict[str, str]:
+    """What somebody without respect for triggers may do to a chain -> what the check says."""
+    key, forged, (one, every), said = CHAINS[table]
+    change = f"UPDATE {table} SET "
+    columns = [column.name for column in schema.metadata.tables[table].c if column.name != key]
+    swap = [f"{change}{key} = {new} WHERE {key} = {old}" for new, old in ((9, 1), (1, 2), (2, 9))]
+
+    def changed(number: int, of: int = 0) -> str:
+        return f"{one.format(number)} ({said[(of or number) - 1]}) was changed"
+
+    return {
+        f"{change}actor = 'nobody' WHERE {key} = 2": changed(2).replace("by bo", "by nobody"),
+        f"{change}{forged} = '{'z' * 40}' WHERE {key} = 3": changed(3),
+        f"{change}at = '2022-12-21T00:00:00.000000Z' WHERE {key} = 1": changed(1),
+        f"{change}hash = '{'0' * 64}' WHERE {key} = 4": changed(4),
+        "; ".join(swap): changed(1, of=2),
+        f"DELETE FROM {table} WHERE {key} = 1": f"{one.format(1)} is missing",
+        f"DELETE FROM {table} WHERE {key} = 3": f"{one.format(3)} is missing",
+        f"DELETE FROM {table} WHERE {key} = 4": f"the {every} end at 3",
+        f"DELETE FROM {table}": f"the {every} end at 0",
+        f"UPDATE act_chain SET hash = 'ffff' WHERE name = '{table}'": f"the {every} end at 4",
+        f"DELETE FROM act_chain WHERE name = '{table}'": f"the {every} end at 4",
+        f"INSERT INTO {table} ({key}, {', '.join(columns)}) SELECT 5, {', '.join(columns)} FROM {table} "
+        f"WHERE {key} = 4": changed(5, of=4),
+    }
+
+
+def test_acts_changed_deleted_swapped_or_added_are_found(bench: Bench):
+    """Who enrolled, changed and saw what cannot be rewritten: the first row of a chain that does not fit is named."""
     code = "c" * 40
     with bench.lab.database.write("admin") as unit:
         devices.add_device(unit, "qs5", "cycler")
         devices.issue_code(unit, "qs5", code, timedelta(hours=1))
+        for area, subject, act in (
+            *(("site", "N01", "added"), ("site", "N01", "changed")),
+            *(("account", "anna", "added"), ("account", "anna", "active")),
+        ):
+            auth.note(unit, area, subject, act, "as they asked")
     with bench.lab.database.write("bridge") as unit:
         devices.enrol_by_code(unit, devices.Request(code, KEY, "qs5"))
         devices.revoke_device(unit, "qs5")
+    seen = {"anna": "unmask", "bo": "contact", "cai": "search", "dee": "report"}
+    for actor, act in seen.items():
+        with bench.lab.database.write(actor) as unit:
+            disclosure.disclose(unit, act, "440700000019", "asked for", ["p1"])
     assert bench.check().ok
-    for statements, words in ACTS.items():
+    enrolled = f"UPDATE device SET public_key = '{'z' * 40}'"
+    everything = {enrolled: "device qs5 has a key that no act enrolled"}
+    for statements, words in [*everything.items(), *(one for t in CHAINS for one in attacks(t).items())]:
         found = tampered(bench, statements)
         assert not found.ok, statements
-        assert words in found.problem
+        assert words in found.problem, statements
+    assert bench.check().ok
+
+
+def test_every_person_of_a_disclosure_is_a_row_of_its_chain(bench: Bench):
+    """Several persons seen in one act are numbered one after the other; a search that found nobody is a row too."""
+    with bench.lab.database.write("cai") as unit:
+        disclosure.disclose(unit, "search", "name", "", ["p1", "p2"])
+        disclosure.disclose(unit, "search", "name", "", [])
+    with bench.lab.database.read() as conn:
+        rows = list(ledger.read_acts(conn, "disclosure"))
+    assert [(row["disclosure_id"], row["person_id"]) for row in rows] == [(1, "p1"), (2, "p2"), (3, "")]
     assert bench.check().ok
 
 

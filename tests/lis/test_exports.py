@@ -213,6 +213,19 @@ def test_an_expired_lot_stops_the_plate_unless_a_manager_writes_why(day: Bench):
     assert told[1]["detail"] == "LOT_EXPIRED: 本板急用"
     page = cai.get("/plating", headers={"Accept": "text/html"}).text
     assert "OLD" in page
+    code = made["plate_id"]
+    found = anna.ok(f"/api/v1/plates/{code}/load", {"barcode": code, "instrument": "qs5-9"})
+    assert found["loaded_by"] == "anna"
+    assert [(one["number"], one["state"], one["override"]) for one in found["lots"]] == [
+        ("OLD", "expired", "cai: 本板急用"),
+        ("EX1", "unknown", ""),
+    ]
+    page = anna.get(f"/plates/{code}", headers={"Accept": "text/html"}).text
+    rules = day.lab.rules.assay(made["assay"])
+    for shown in ("OLD", "EX1", "cai: 本板急用", "qs5-9", "· anna", f"v{rules.version}", rules.digest[:12]):
+        assert shown in page, shown
+    for register in ("/lots", "/quality"):
+        assert f'href="{register}"' in page
 
 
 def test_a_call_that_was_tried_stands_on_the_call_list(day: Bench):

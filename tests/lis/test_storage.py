@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,13 +12,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lis import barcodes, ledger, queries
-from lis.errors import Conflict, Invalid, LisError, NotFound, Refused
-from lis.events import TubeKind
+from lis.errors import Conflict, IllegalMove, Invalid, LisError, NotFound
+from lis.events import RegistrationWithdrawn, TubeKind
 from lis.services import plating, pools, racks, receiving, storage, undoing
 from lis.services.racks import Cell, CellState
 from lis.services.receiving import Scan
 from lis.services.storage import Act
-from lis.tube import TubeState
+from lis.tube import Tube, TubeState, evolve
 from lis.web.words import error_zh
 
 
@@ -38,10 +39,12 @@ def outcomes(found: list[storage.Handled]) -> list[tuple[str, str]]:
     return [(one.outcome.value, one.code) for one in found]
 
 
-def undo(bench: Bench, code: str, kind: str, *, actor: str = "anna", anybody: bool = False) -> str:
+def undo(
+    bench: Bench, code: str, kind: str, *, actor: str = "anna", anybody: bool = False, at_site: bool = False
+) -> str:
     """Take an act back; the event that says so."""
     with bench.lab.database.write(actor) as unit:
-        return undoing.undo(unit, bench.lab.rules, code, kind, anybody=anybody).by
+        return undoing.undo(unit, bench.lab.rules, code, kind, anybody=anybody, at_site=at_site).by
 
 
 def refused(act, code: str) -> None:
@@ -146,6 +149,44 @@ def test_only_the_last_act_is_taken_back_and_only_by_who_did_it(bench: Bench):
     assert bench.check().ok
 
 
+def test_a_site_takes_its_own_acts_back_one_after_the_other_until_nothing_is_left(bench: Bench):
+    """Seal, persons and registration are taken back, the last first; then the tube is as new. All three are events."""
+    order = bench.mixed_order(sealed=False)
+    code = order.barcode
+    bench.register(order, actor="eva")
+    acts = ["Sealed", *["PersonBound"] * len(order.persons), "Registered"]
+    with bench.lab.database.write("eva") as unit:
+        receiving.seal(unit, code)
+    refused(lambda: undo(bench, code, "PersonBound", actor="eva"), "UNDO_FOLLOWED")
+    refused(lambda: undo(bench, code, "Sealed", actor="dan", at_site=True), "UNDO_OTHER")
+    taken = [undo(bench, code, kind, actor="eva", at_site=True) for kind in acts]
+    assert taken == ["SealWithdrawn", *["PersonUnbound"] * len(order.persons), "RegistrationWithdrawn"]
+    refused(lambda: undo(bench, code, "Registered", actor="eva", at_site=True), "TUBE_UNKNOWN")
+    assert bench.tube(code)._replace(seq=0, updated_at=None) == Tube(code)
+    assert bench.check().ok
+    bench.register(replace(order, kind=TubeKind.SINGLE, places=1, persons=order.persons[:1], sealed=True))
+    bench.scan(Scan(code, "R1", "A1"))
+    assert bench.tube(code).state is TubeState.RECEIVED
+    refused(lambda: undo(bench, code, "Received", at_site=True), "UNDO_SITE")
+    refused(lambda: undo(bench, code, "Sealed", at_site=True), "UNDO_SITE")
+    with bench.lab.database.write("root") as unit:
+        assert ledger.rebuild(unit).corrected == 0
+    assert bench.check().ok
+
+
+def test_a_tube_of_the_hold_tray_or_with_persons_stays_registered(bench: Bench):
+    """A registration is not taken back over persons, nor under a number of the hold tray."""
+    order = bench.order(sealed=False)
+    bench.scan(Scan(order.barcode))
+    bench.register(order, actor="anna")
+    assert undo(bench, order.barcode, "PersonBound") == "PersonUnbound"
+    refused(lambda: undo(bench, order.barcode, "Registered"), "TUBE_WAS_HELD")
+    with pytest.raises(IllegalMove) as error:
+        evolve(bench.tube(order.barcode)._replace(persons=1), RegistrationWithdrawn(), bench.clock.now())
+    assert error.value.code == "TUBE_HOLDS_PERSONS"
+    assert error_zh(error.value.code, error.value.details)
+
+
 def test_a_person_taken_out_again_leaves_no_trace_in_the_tube(bench: Bench):
     """The last person is unbound, another takes the place; the tables equal the log, also when rebuilt from it."""
     order = bench.mixed_order(sealed=False)
@@ -166,7 +207,8 @@ def test_a_person_taken_out_again_leaves_no_trace_in_the_tube(bench: Bench):
     with bench.lab.database.write("anna") as unit:
         receiving.seal(unit, order.barcode)
     refused(lambda: undo(bench, order.barcode, "PersonBound"), "UNDO_FOLLOWED")
-    refused(lambda: undo(bench, order.barcode, "Sealed"), "UNDO_NOT")
+    assert undo(bench, order.barcode, "Sealed") == "SealWithdrawn"
+    assert bench.check().ok
 
 
 def test_a_tube_begun_as_the_wrong_kind_is_begun_anew_while_it_is_empty(bench: Bench):
@@ -343,5 +385,7 @@ def test_nothing_is_undone_that_was_never_done(bench: Bench):
     with pytest.raises(NotFound), bench.lab.database.write("anna") as unit:
         undoing.undo(unit, bench.lab.rules, bench.code(), "Received", anybody=True)
     code = bench.register(bench.order(), actor="anna")[0]
-    with pytest.raises(Refused), bench.lab.database.write("anna") as unit:
-        undoing.undo(unit, bench.lab.rules, code, "Sealed", anybody=True)
+    refused(lambda: undo(bench, code, "Received", anybody=True), "UNDO_FOLLOWED")
+    with bench.lab.database.write("anna") as unit:
+        receiving.hold(unit, code, "leaks")
+    refused(lambda: undo(bench, code, "HeldDamaged", anybody=True), "UNDO_NOT")

@@ -103,12 +103,41 @@ def test_a_collection_site_registers_and_sees_its_own_tubes_only(served):
     assert eva.get(f"/collection?tube={tube_code(3)}", headers=page).status_code == 404
     eva.ok(f"/api/v1/tubes/{tube_code(1)}/persons", people(1, "EV")[0])
     assert "王小一" in eva.get(f"/collection?tube={tube_code(1)}", headers=page).text
+    found = eva.get(f"/api/v1/tubes/{tube_code(1)}/persons").json()
+    assert (found["open"], found["places"], [one["name"] for one in found["people"]]) == (True, 1, ["王**"])
     eva.ok(f"/api/v1/tubes/{tube_code(1)}/seal")
     assert "王小一" not in eva.get(f"/collection?tube={tube_code(1)}", headers=page).text
     assert [one["code"] for one in eva.get("/api/v1/sites").json()["sites"]] == [SITE]
     for path in (f"/api/v1/tubes/{tube_code(1)}", "/api/v1/worklists/review", "/api/v1/alarms"):
         assert code_of(eva.get(path)) == "ROLE"
     assert eva.get("/", headers=page).headers["location"] == "/collection"
+
+
+def test_a_collection_site_takes_back_its_own_acts_until_the_laboratory_has_the_tube(served):
+    """Its seal, person and registration; no act of others, of other sites or of the laboratory, and no state is told."""
+    eva, anna = served.person("eva"), served.person("anna")
+    for number in (1, 2, 3):
+        code, person = tube_code(number), people(1, f"U{number}")
+        who = eva if number == 1 else anna
+        who.ok("/api/v1/tubes", {"barcode": code, "site": SITE if number < 3 else "S02", "persons": person})
+
+    def back(number: int, kind: str):
+        return eva.post(f"/api/v1/tubes/{tube_code(number)}/undo", {"kind": kind})
+
+    eva.ok(f"/api/v1/tubes/{tube_code(1)}/seal")
+    assert [back(1, kind).json()["by"] for kind in ("Sealed", "PersonBound", "Registered")] == [
+        *("SealWithdrawn", "PersonUnbound", "RegistrationWithdrawn")
+    ]
+    assert code_of(back(1, "Registered")) == "TUBE_UNKNOWN"
+    assert code_of(back(2, "PersonBound")) == "UNDO_OTHER"
+    assert code_of(back(3, "PersonBound")) == "TUBE_UNKNOWN"
+    assert code_of(eva.get(f"/api/v1/tubes/{tube_code(3)}/persons")) == "TUBE_UNKNOWN"
+    eva.ok(f"/api/v1/tubes/{tube_code(2)}/seal")
+    anna.ok("/api/v1/receipts", {"barcode": tube_code(2)})
+    refused = [back(2, kind) for kind in ("Sealed", "Received")]
+    assert [code_of(one) for one in refused] == ["UNDO_SITE"] * 2
+    assert not any("received" in one.text.lower() for one in refused)
+    assert eva.get(f"/api/v1/tubes/{tube_code(2)}/persons").json()["open"] is False
 
 
 def test_a_collection_site_calls_its_own_persons_back_and_learns_no_result(served):

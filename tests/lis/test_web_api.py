@@ -178,6 +178,48 @@ def test_every_scan_of_a_rack_gets_its_own_answer(served):
     assert [tube["barcode"] for tube in anna.get("/api/v1/worklists/hold").json()["tubes"]] == [tube_code(77)]
 
 
+def test_worklists_are_sifted_as_their_pages_are(served):
+    """Site, tier, kind, state, age and text let through what fits all of them, as the page does; the API says so."""
+    anna = served.person("anna")
+    old = {"sampled_at": "2022-12-21T08:00:00Z"}
+    odd = [{"tier": "fever"}, {"site": "S02"}, {"kind": "mixed", "places": 5, "reason": "few"}, old, {}]
+    codes = [tube_code(n) for n in range(1, 6)]
+    for n, code in enumerate(codes):
+        about = {"site": "S01", "persons": people(1, f"W{n}"), "sealed": True} | odd[n]
+        anna.ok("/api/v1/tubes", {"barcode": code} | about)
+        anna.ok("/api/v1/receipts", {"barcode": code, "rack": f"R{n}", "position": "A1"})
+
+    def listed(name: str, query: str) -> list[str]:
+        return sorted(one["barcode"] for one in anna.get(f"/api/v1/worklists/{name}?{query}").json()["tubes"])
+
+    for query, wanted in {
+        "": codes,
+        "tier=fever": codes[:1],
+        "site=S02": codes[1:2],
+        "kind=mixed": codes[2:3],
+        "kind=single&site=S01&tier=voluntary": codes[3:],
+        "age=3": codes[3:4],
+        "q=R4": codes[4:],
+        f"q={codes[1][:-2]}": [code for code in codes if code.startswith(codes[1][:-2])],
+        "state=sealed": [],
+    }.items():
+        assert listed("plate", query) == wanted, query
+    shown = anna.get("/worklists/plate?kind=single&site=S01", headers={"Accept": "text/html"}).text
+    assert [code for code in codes if f"/tubes/{code}" in shown] == listed("plate", "kind=single&site=S01")
+    anna.ok(f"/api/v1/tubes/{codes[0]}/reject", {"reason": "leaked"})
+    anna.ok(f"/api/v1/tubes/{codes[1]}/reject", {"reason": "leaked"})
+    for query, wanted in {"": codes[:2], "site=S02": codes[1:2], "site=S09": []}.items():
+        called = anna.get(f"/api/v1/worklists/recollect?{query}").json()
+        assert sorted(one["tube"] for one in called["recalls"]) == wanted
+    problem(anna.get("/api/v1/worklists/quarantine?tier=fever"), 422, "LIST_FILTER")
+    problem(anna.get("/api/v1/worklists/plate?age=old"), 422, "REQUEST_SHAPE")
+    described = anna.get("/api/v1/openapi.json").json()["paths"]["/api/v1/worklists/{name}"]["get"][
+        "parameters"
+    ]
+    about = {one["name"]: one.get("description", "") for one in described}
+    assert all(about[name] for name in ("tier", "state", "kind", "site", "age", "q"))
+
+
 def test_two_technicians_scanning_the_same_200_tubes_make_200_receipts(served):
     """Two stations send the same tubes at once: each tube is received exactly once, nothing else happens."""
     anna, bo = served.person("anna"), served.person("bo")

@@ -112,6 +112,12 @@ def test_rules_that_are_off_are_listed_and_can_be_switched_on(release, content):
     assert [b.rule for b in auto_verify(structs.replace(GOOD, curves=()), strict)] == ["curve-judged"]
 
 
+def test_a_positive_is_not_doubted_because_its_targets_rise(release):
+    """Rising curves are the result of a positive: it waits for a person because of its result alone."""
+    rising = replace(GOOD, call=Call.positive, result="positive", curves=("sigmoid", "sigmoid"))
+    assert [blocked.rule for blocked in auto_verify(rising, release)] == ["negative-only"]
+
+
 @pytest.mark.parametrize("rule", sorted(set(RULE_IDS) - set(LOCKED)))
 def test_a_rule_switched_off_holds_nothing_back(content, rule):
     """A switch that is off is off, and is listed as off."""

@@ -95,11 +95,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "act_chain",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=16), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
-        sa.CheckConstraint("id = 1", name=op.f("ck_act_chain_single")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_act_chain")),
+        sa.CheckConstraint(
+            "name IN ('device_act', 'admin_act', 'disclosure')", name=op.f("ck_act_chain_name_known")
+        ),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_act_chain")),
     )
     op.create_table(
         "device_act",
@@ -652,13 +654,14 @@ def upgrade() -> None:
 
     op.create_table(
         "admin_act",
-        sa.Column("act_id", sa.Integer(), nullable=False),
+        sa.Column("act_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("at", sa.String(length=27), nullable=False),
         sa.Column("actor", sa.String(length=80), nullable=False),
         sa.Column("area", sa.String(length=16), nullable=False),
         sa.Column("subject", sa.String(length=80), nullable=False),
         sa.Column("act", sa.String(length=24), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
         sa.CheckConstraint(
             "area IN ('account', 'station', 'site', 'backup', 'rules')", name=op.f("ck_admin_act_area_known")
         ),
@@ -669,13 +672,14 @@ def upgrade() -> None:
 
     op.create_table(
         "disclosure",
-        sa.Column("disclosure_id", sa.Integer(), nullable=False),
+        sa.Column("disclosure_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("at", sa.String(length=27), nullable=False),
         sa.Column("actor", sa.String(length=80), nullable=False),
         sa.Column("act", sa.String(length=16), nullable=False),
         sa.Column("person_id", sa.String(length=40), nullable=False),
         sa.Column("subject", sa.String(length=80), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
         sa.CheckConstraint(
             "act IN ('unmask', 'contact', 'search', 'report')", name=op.f("ck_disclosure_act_known")
         ),

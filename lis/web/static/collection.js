@@ -124,7 +124,7 @@ function seal() {
 }
 
 async function resume(code) {
-  const answer = await fetch(`/api/v1/tubes/${code}`, { credentials: "same-origin", headers: { Accept: "application/json" } });
+  const answer = await fetch(`/api/v1/tubes/${code}/persons`, { credentials: "same-origin", headers: { Accept: "application/json" } });
   if (!answer.ok) return;
   const tube = await answer.json();
   if (open?.code !== code) return;
@@ -160,7 +160,7 @@ const station = openStation({
       look: "received",
       text: words[order.info],
       title: `${words[order.info]}  ${data.barcode}`,
-      undo: order.info === "bind" ? { tube: data.barcode, kind: "PersonBound" } : null,
+      undo: { tube: data.barcode, kind: { start: "Registered", bind: "PersonBound", seal: "Sealed" }[order.info] },
     };
   },
   refused(data, order) {
@@ -197,10 +197,16 @@ const station = openStation({
   acknowledged() {
     if (open && at("document-number").value && !at("person-form").hidden) setTimeout(() => at("person-name").focus());
   },
-  undone(_record, data) {
+  undone(record, data) {
+    if (record.undo.kind === "Sealed" && !open) {
+      open = { code: data.barcode, kind: data.kind, places: data.places, bound: data.persons, sent: 0 };
+      resume(open.code).catch(() => {});
+    }
     if (open?.code !== data.barcode) return;
     open.bound = data.persons;
-    at("people").tBodies[0].lastElementChild?.remove();
+    if (record.undo.kind === "PersonBound") at("people").tBodies[0].lastElementChild?.remove();
+    if (!at("people").tBodies[0].rows.length) clearPeople();
+    if (record.undo.kind === "Registered") open = null;
     show();
   },
 });

@@ -127,3 +127,8 @@ if (said) {
   const { kind, text } = JSON.parse(said);
   tell(kind, text);
 }
+
+for (const one of document.querySelectorAll("[data-back]")) {
+  one.hidden = history.length < 2;
+  one.addEventListener("click", () => history.back());
+}

@@ -1,12 +1,13 @@
-// Forms all pools on the screen on one worklist, and opens it (pressed twice it is done once); fetches the advice.
+// Forms all pools that are proposed, or one that would still fill, on one worklist, and opens it (pressed twice it is
+// done once); fetches the advice.
 
 import { say, send, sentence, tell, uuid } from "./common.js";
 
 const button = document.getElementById("form-all");
-const key = uuid();
 
-async function formAll() {
-  const forms = [...document.querySelectorAll("form.pool")];
+/** Form the pools of these forms; each button has a key of its own. */
+async function formThese(button, forms) {
+  button.dataset.key ??= uuid();
   const pools = forms.map((form) => ({
     members: form.elements.members.value.split(" "),
     barcode: form.elements.barcode.value.trim(),
@@ -14,7 +15,7 @@ async function formAll() {
   button.disabled = true;
   tell("wait", say("sending"));
   try {
-    const { status, data } = await send("/api/v1/pools", { pools, confirm: true }, key, 60);
+    const { status, data } = await send("/api/v1/pools", { pools, confirm: true }, button.dataset.key, 60);
     if (status < 300) location.assign(`/pooling/worklists/${encodeURIComponent(data.worklist)}`);
     else tell("bad", sentence(data));
   } catch {
@@ -33,5 +34,6 @@ async function fillAdvice() {
   if (found) place.replaceWith(document.adoptNode(found));
 }
 
-button?.addEventListener("click", formAll);
+button?.addEventListener("click", () => formThese(button, [...document.querySelectorAll("form.pool:not(.short)")]));
+for (const one of document.querySelectorAll("[data-short]")) one.addEventListener("click", () => formThese(one, [one.form]));
 fillAdvice().catch(() => {}); // the link to the advice stays

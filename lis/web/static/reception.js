@@ -4,6 +4,11 @@ import { at, following } from "./board.js";
 import { chinese, say } from "./common.js";
 import { openStation } from "./station.js";
 
+/** How many sealed tubes are still on their way, as far as this page knows. */
+function onWay(change) {
+  at("on-way").textContent = Math.max(Number(at("on-way").textContent) + change, 0);
+}
+
 const station = openStation({
   name: "reception",
   kinds: ["tube"],
@@ -26,8 +31,10 @@ const station = openStation({
       undo: one.outcome === "received" ? { tube: one.barcode, kind: "Received" } : null,
     };
   },
+  undone: () => onWay(1),
   settled(record, _order, _status, data) {
     const one = data.scans?.[0];
+    if (record.look === "received") onWay(-1);
     const known = ["single", "mixed"].includes(one?.kind);
     at("tube-kind").hidden = !known;
     if (!known) return;

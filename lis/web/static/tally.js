@@ -37,7 +37,10 @@ export function tallying(station, queue, who) {
     },
     draw() {
       const now = kept();
-      for (const look of COUNTED) write(`count-${look}`, String(now[look]));
+      for (const look of COUNTED) {
+        write(`count-${look}`, String(now[look]));
+        at(`count-${look}`)?.parentElement.classList.toggle("zero", !now[look]);
+      }
       const [waiting, others] = queue.split();
       write("count-pending", String(waiting.length));
       at("count-pending").parentElement.classList.toggle("warn", waiting.length > 0);
