@@ -57,6 +57,12 @@ LOG = logging.getLogger("instruments.bridge")
 _TURN_S = 0.002
 """For so long at most messages are taken before the answers to earlier ones go out."""
 
+SERVER = "server"
+"""Who an event is about that concerns no device."""
+
+_UNREADABLE = (
+    "the list of devices cannot be read: nothing is taken from any instrument until the database answers"
+)
 _FLOODING = "more came at once than any cycler sends; what is too much is passed over unread"
 _CUT_OFF = (
     "it sent on from {} after all it may send; its connection was shut down and its key is refused for "
@@ -348,7 +354,8 @@ class Bridge:
             device = self._enrolled(key)
         except Exception:
             self._notices.count("enrolment_errors")
-            LOG.exception("the enrolment could not be read")
+            if self._notices.once("enrolment-unreadable", SERVER, _UNREADABLE, b""):
+                LOG.exception("the enrolment could not be read")
             sentence = "The bridge cannot read its list of devices now; keep the file and send it again."
             self._send(routing_id, wire.nack(message_id, wire.RETRYABLE, "enrolment-unreadable", sentence))
             return None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import time
 
-from streaming import Part, Sheet, Stream
+import psycopg
+from streaming import Part, Postgres, Sheet, Stream
 
 SYNCS = ("fdatasync", "fsync")
 
@@ -34,3 +37,27 @@ def flawless(stream: Stream, used: int) -> None:
         stream.write(sheet)
     stream.until(lambda: all(arrived(stream, sheet) for sheet in stream.sheets), "all plates read")
     assert stream.verdict() == dict.fromkeys(stream.verdict(), 0)
+
+
+def processes(stream: Stream, kind: str) -> list[int]:
+    """Numbers of the processes of one kind, as PostgreSQL tells them."""
+    query = f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{kind}' AND pid <> pg_backend_pid()"
+    return [pid for (pid,) in stream.rows(query)]
+
+
+def checkpoint(database: Postgres) -> None:
+    """Ask for one; its process may die of it."""
+    with contextlib.suppress(psycopg.Error), psycopg.connect(database.uri, autocommit=True) as conn:
+        conn.execute("CHECKPOINT")
+
+
+def nudge(database: Postgres, times: int = 6) -> None:
+    """Commit without waiting for the disk, so that the writer of the log has something to flush.
+
+    It sleeps for five seconds otherwise when nobody but waiting commits needs it.
+    """
+    with contextlib.suppress(psycopg.Error), psycopg.connect(database.uri, autocommit=True) as conn:
+        conn.execute("SET synchronous_commit = off")
+        for _ in range(times):
+            conn.execute("SELECT pg_logical_emit_message(true, 'soak', repeat('x', 20000))")
+            time.sleep(0.25)

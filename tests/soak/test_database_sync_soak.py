@@ -25,7 +25,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from flushes import arrived, flawless, killing
+from flushes import arrived, checkpoint, flawless, killing, nudge, processes
 from streaming import PLATES, Postgres, Sheet, Stream, postgres, traced
 
 from lis.errors import LisError
@@ -124,18 +124,6 @@ def series(tmp_path: Path) -> Iterator[Series]:
             stream.close()
 
 
-def processes(stream: Stream, kind: str) -> list[int]:
-    """Numbers of the processes of one kind, as PostgreSQL tells them."""
-    query = f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{kind}' AND pid <> pg_backend_pid()"
-    return [pid for (pid,) in stream.rows(query)]
-
-
-def checkpoint(database: Postgres) -> None:
-    """Ask for one; its process may die of it."""
-    with contextlib.suppress(psycopg.Error), psycopg.connect(database.uri, autocommit=True) as conn:
-        conn.execute("CHECKPOINT")
-
-
 def struck(series: Series, kind: str, call: str, number: int) -> bool:
     """Send a file while the processes of one kind are killed at one of their calls; whether one was."""
     stream, database = series.stream, series.database
@@ -147,9 +135,9 @@ def struck(series: Series, kind: str, call: str, number: int) -> bool:
         sent = series.send()
         if kind == "checkpointer":
             checkpoint(database)
+        if kind == "walwriter":
+            nudge(database)
         stream.until(lambda: fired() or series.through(sent), f"{kind} at {call} {number}", restart=False)
-        if kind == "walwriter" and not fired():
-            time.sleep(0.5)  # it wakes every 0.2 s, also after the last commit
     if not fired():
         return False
     series.wait(sent, begin)
