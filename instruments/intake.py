@@ -189,7 +189,7 @@ class Intake:
             # A database that is away for a night is asked every two seconds by every device.
             traced = self._quiet.is_news((device, type(error)), time.monotonic())
             words = "%s from %s could not be stored; it will be sent again: %s"
-            LOG.exception(words, head.name, device, error, exc_info=traced)
+            LOG.log(logging.ERROR, words, head.name, device, error, exc_info=traced)
             self._report(BridgeEvent("handler-failed", device, f"{head.name}: {error!r}"))
             sentence = f"{head.name} could not be stored; it is kept by the agent and sent again."
             return wire.nack(message.message_id, wire.RETRYABLE, "handler-failed", sentence)
