@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import zmq
@@ -23,7 +22,6 @@ import zmq
 from instruments.bridge import (
     Bridge,
     BridgeEvent,
-    KeyPair,
     Limits,
     Reads,
     Receipt,
@@ -33,7 +31,7 @@ from instruments.bridge import (
 from instruments.door import Applicant, Door
 from instruments.listener import Listeners, Station
 from instruments.notices import HEARD
-from lis import config, errors, laboratory, queries
+from lis import errors, laboratory, queries
 from lis.clock import to_text
 from lis.errors import Invalid, LisError, StorageFull
 from lis.laboratory import Laboratory
