@@ -35,7 +35,7 @@ from instruments.flood import (
 )
 from instruments.intake import BridgeEvent, Intake, PartFolders, Receipt, Refused, Shipment
 from instruments.notices import HEARD, Notices
-from instruments.sockets import KeyPair, listen, new_keypair
+from instruments.sockets import KeyPair, listen, new_keypair, receive, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -270,7 +270,7 @@ class Bridge:
         end = time.monotonic() + _TURN_S
         while time.monotonic() < end:
             try:
-                frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
+                frames = receive(self._router)
             except zmq.Again:
                 return
             self._notices.count("messages")
@@ -419,7 +419,7 @@ class Bridge:
         """Answer if the device is still there; a lost answer is asked for by the resend."""
         self._notices.count(f"sent_{message.type.lower()}_{message.header.get('status', '')}".rstrip("_"))
         try:
-            self._router.send_multipart([routing_id, *wire.encode(message)], zmq.NOBLOCK)
+            send(self._router, [routing_id, *wire.encode(message)])
         except zmq.ZMQError as error:
             self._notices.count("answers_lost")
             LOG.info("an answer found nobody: %s", error)

@@ -9,6 +9,9 @@ import time
 import psycopg
 from streaming import Part, Postgres, Sheet, Stream
 
+from lis.db.engines import WRITER
+from lis.errors import LisError
+
 SYNCS = ("fdatasync", "fsync")
 
 
@@ -40,9 +43,21 @@ def flawless(stream: Stream, used: int) -> None:
 
 
 def processes(stream: Stream, kind: str) -> list[int]:
-    """Numbers of the processes of one kind, as PostgreSQL tells them."""
-    query = f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{kind}' AND pid <> pg_backend_pid()"
-    return [pid for (pid,) in stream.rows(query)]
+    """Numbers of the processes of one kind, as PostgreSQL tells them; our own writer is among its sessions."""
+    query = (
+        "SELECT pid, application_name FROM pg_stat_activity "
+        f"WHERE backend_type = '{kind}' AND pid <> pg_backend_pid()"
+    )
+    found: dict[int, str] = {}
+
+    def complete() -> bool:
+        found.clear()
+        with contextlib.suppress(LisError):
+            found.update(dict(stream.rows(query)))
+        return WRITER in found.values() if kind == "client backend" else bool(found)
+
+    stream.until(complete, f"a {kind}", restart=False)
+    return list(found)
 
 
 def checkpoint(database: Postgres) -> None:
