@@ -77,7 +77,10 @@ def open_sqlite(url: str, busy_seconds: float) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(conn: Connection) -> None:
         write = conn.get_execution_options().get("lis_write", False)
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        driver: Any = (
+            conn.connection.driver_connection
+        )  # a statement of SQLAlchemy's costs as much as a small act
+        driver.execute("BEGIN IMMEDIATE" if write else "BEGIN").close()
 
     return engine
 
