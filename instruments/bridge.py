@@ -14,7 +14,6 @@ import tempfile
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -33,7 +32,8 @@ from instruments.flood import (
     cost_of,
     hang_up,
 )
-from instruments.intake import BridgeEvent, Intake, PartFolders, Receipt, Refused, Shipment
+from instruments.intake import BridgeEvent, Intake, PartFolders, Reads, Receipt, Refused, Shipment
+from instruments.limits import Limits
 from instruments.notices import HEARD, Notices
 from instruments.sockets import KeyPair, listen, new_keypair, receive, send
 
@@ -68,48 +68,6 @@ _CUT_OFF = (
     "it sent on from {} after all it may send; its connection was shut down and its key is refused for "
     "{:.0f} s. Stop the program there, or revoke the device"
 )
-
-
-@dataclass(frozen=True)
-class Reads:
-    """Live fluorescence of one cycle and dye: 96 or 384 values in well order, NaN where not read.
-
-    ``plate`` is the barcode as the sender believes it; it may be empty.
-    """
-
-    device: str
-    run: str
-    cycle: int
-    dye: str
-    values: tuple[float, ...] = field(repr=False)
-    plate: str = ""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of a bridge.
-
-    Attributes:
-        spool: folder for the parts of large files, kept over a restart; None: a temporary one.
-        workers: handler calls that may run at once.
-        queue: parts of one device that may wait (and at most 16 MiB of them).
-        reads: live readings that may wait for a slow receiver.
-        file_bytes: largest file taken.
-        burst: points one key may spend at once: a message costs one, and one more for every 64 KiB.
-        a_second: points it gets back a second; the largest file costs about 1,200.
-        patience: points of what was passed over after which a key is cut off.
-        penalty_s: seconds for which it is refused then; twice as long each time, 15 minutes at most.
-    """
-
-    spool: Path | None = None
-    workers: int = 4
-    queue: int = 32
-    reads: int = 256
-    file_bytes: int = wire.MAX_FILE_BYTES
-    burst: float = 4_000.0
-    a_second: float = 400.0
-    patience: float = 600.0
-    penalty_s: float = 10.0
 
 
 class Bridge:

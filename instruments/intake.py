@@ -53,6 +53,21 @@ class Shipment:
 
 
 @dataclass(frozen=True)
+class Reads:
+    """Live fluorescence of one cycle and dye: 96 or 384 values in well order, NaN where not read.
+
+    ``plate`` is the barcode as the sender believes it; it may be empty.
+    """
+
+    device: str
+    run: str
+    cycle: int
+    dye: str
+    values: tuple[float, ...] = field(repr=False)
+    plate: str = ""
+
+
+@dataclass(frozen=True)
 class Receipt:
     """The handler's word that the file is committed: ``stored`` now, or ``duplicate`` of an earlier one."""
 
