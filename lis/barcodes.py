@@ -98,3 +98,12 @@ def _shape_error(code: str, patterns: tuple[Pattern, ...]) -> Invalid:
             )
     shown = code[:40] or "(nothing)"
     return Invalid("BARCODE_SHAPE", f"{shown} is not a {wanted}. Scan again.", barcode=code[:80])
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One code that was read, and where the tube stands; empty where that does not matter."""
+
+    barcode: str
+    rack: str = ""
+    position: str = ""

@@ -105,6 +105,12 @@ def digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def heading(section: "Section", content: Mapping[str, Any]) -> dict[str, str]:
+    """What every rule file begins with, and the digest of all its content, by the names of the fields."""
+    named = {key: section.text(key) for key in ("id", "name", "version", "source")}
+    return {**named, "notes": section.text("notes", ""), "digest": digest(content)}
+
+
 class Section:
     """One table of a rule file. Every key must be asked for; `close` refuses what is left."""
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from retest.checked import Section, digest, load
+from retest.checked import Section, heading, load
 from retest.outcome import Reading
 from retest.rules import fold
 
@@ -58,12 +58,7 @@ class DischargeRules:
         section = Section(content, name or str(content.get("id", "discharge")))
         part = section.table("discharge")
         rules = cls(
-            id=section.text("id"),
-            name=section.text("name"),
-            version=section.text("version"),
-            source=section.text("source"),
-            notes=section.text("notes", ""),
-            digest=digest(content),
+            **heading(section, content),
             targets=part.texts("targets"),
             least_ct=part.number("least_ct"),
             tests=part.whole("tests", 1),

@@ -70,7 +70,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from retest.checked import Section, digest, load
+from retest.checked import Section, heading, load
 from retest.evidence import EvidenceRules, read_evidence
 from retest.ladder import Ladder, read_ladder
 
@@ -116,12 +116,7 @@ class Policy:
         mixed, positive, specimens = (section.table(key) for key in ("mixed", "positive", "specimens"))
         priority = section.table("priority")
         policy = cls(
-            id=section.text("id"),
-            name=section.text("name"),
-            version=section.text("version"),
-            source=section.text("source"),
-            notes=section.text("notes", ""),
-            digest=digest(content),
+            **heading(section, content),
             mixed_invalid=mixed.choice("invalid", ("re-extract", "recollect")),
             report_while_waiting=mixed.choice("report_while_waiting", ("under-review", "presumed-positive")),
             confirm=positive.choice("confirm", ("second-kit", "re-extract", "re-amplify", ""), ""),

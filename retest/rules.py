@@ -80,7 +80,7 @@ from itertools import product
 from typing import Any
 
 from retest.bands import Bands, read_bands
-from retest.checked import RulesError, Section, digest, load
+from retest.checked import RulesError, Section, heading, load
 from retest.expected import ControlRule, read_control
 from retest.ladder import Ladder, next_of_rules, read_ladders
 from retest.table import Key, Row, enumerate_rows, read_row
@@ -200,12 +200,7 @@ class AssayRules:
         ladder = read_ladders(section, rows)
         off = _off(section.table("off"), rows)
         rules = cls(
-            id=section.text("id"),
-            name=section.text("name"),
-            version=section.text("version"),
-            source=section.text("source"),
-            notes=section.text("notes", ""),
-            digest=digest(content),
+            **heading(section, content),
             cycles=section.whole("cycles", 1) if section.has("cycles") else None,
             replicates=replicates,
             missing=section.choice("missing", ("refuse", "read-rest"), "refuse"),

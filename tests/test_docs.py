@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from command_line import called
 
 from lis.cli import COMMANDS
 from lis.config import Settings
@@ -93,7 +94,9 @@ def test_ci_runs_the_test_command_of_the_readme():
         assert part in script
 
 
-def test_the_demo_command_serves_a_day_and_stops_cleanly(tmp_path: Path, environment: dict[str, str]):
+def test_the_demo_command_serves_a_day_and_stops_cleanly(
+    tmp_path: Path, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+):
     """``lis demo`` opens on the wall of its day, answers, stops on Ctrl-C, and leaves a log that verifies."""
     data = tmp_path / "data"
     if (
@@ -101,7 +104,7 @@ def test_the_demo_command_serves_a_day_and_stops_cleanly(tmp_path: Path, environ
     ):  # pytest in the background: Ctrl-C would be inherited dead
         signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        [*lis(), "demo", "--data", str(data), "--port", "0", "--speed", "2000"],
+        [*lis(), "demo", "--data", str(data), "--port", "0", "--speed", "100000"],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -129,15 +132,9 @@ def test_the_demo_command_serves_a_day_and_stops_cleanly(tmp_path: Path, environ
         process.stderr.close()
     assert process.returncode == 0, rest
     assert "Traceback" not in rest
-    check = subprocess.run(
-        [*lis(), "verify-log", "--data", str(data)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert check.returncode == 0, check.stderr
-    assert "verified" in check.stdout
+    status, said, problem = called(capsys, "verify-log", "--data", str(data))
+    assert status == 0, problem
+    assert "verified" in said
 
 
 def test_every_setting_is_documented():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from instruments.formats.abi import Section
+    from instruments.formats.abi_sections import Section
     from instruments.formats.source import Cell
 
 _NAMES: Mapping[str, tuple[str, ...]] = {

@@ -16,7 +16,7 @@ import numpy as np
 
 from instruments.errors import InstrumentError
 from instruments.formats import cells
-from instruments.formats.abi import thresholds_of
+from instruments.formats.abi_results import thresholds_of
 from instruments.model import Curve, CurveKind, Reading, RunFile, well_name
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from instruments.formats import cells
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from instruments.formats.abi import Section
+    from instruments.formats.abi_sections import Section
     from instruments.formats.source import Cell
 
 _NUMBER = re.compile(r"([0-9]{1,4})(?:\.0+)?")

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from instruments.errors import InstrumentError
-from instruments.formats.abi import Export, Section, assemble, is_footer
+from instruments.formats.abi import assemble
+from instruments.formats.abi_sections import Export, Section, is_footer
 from instruments.formats.grid import grid_of
 from instruments.formats.source import OPEN_END
 from instruments.formats.workbook import export_of, keys_of, results_sheet

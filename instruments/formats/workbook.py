@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from instruments.errors import InstrumentError
 from instruments.formats import cells
-from instruments.formats.abi import Export, Section, is_footer
+from instruments.formats.abi_sections import Export, Section, is_footer
 
 if TYPE_CHECKING:
     from instruments.formats.source import Cell, Rows, Source

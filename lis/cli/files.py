@@ -206,8 +206,9 @@ def import_command(file: Path, plate: str, device: str, data: Path | None, *, as
 
     content = file.read_bytes()
     with laboratory.open_laboratory(config.load(data)) as lab:
-        run = laboratory.run_key(file.name, content, laboratory.parse(lab, file.name, content))
-        handled = laboratory.handle(lab, Delivery(device, run, file.name, content, plate))
+        parsed = laboratory.parse(lab, file.name, content)
+        run = laboratory.run_key(file.name, content, parsed)
+        handled = laboratory.handle(lab, Delivery(device, run, file.name, content, plate), parsed)
         document = laboratory.handled_json(lab, handled)
     if as_json:
         print_json(document)

@@ -148,12 +148,12 @@ def _opened(
 
 
 def _add_accounts(lab: Laboratory) -> None:
+    hashed = auth.hash_password(PASSWORD)  # slow on purpose, and the same for all
     with lab.database.write("demo") as unit:
         sites.add_site(unit, SITE)
-    for name, full_name, role in ACCOUNTS:
-        site = SITE.code if role == "collection" else ""
-        with lab.database.write("demo") as unit:
-            auth.create_account(unit, name, full_name, role, PASSWORD, site=site)
+        for name, full_name, role in ACCOUNTS:
+            site = SITE.code if role == "collection" else ""
+            auth.open_account(unit, auth.AccountData(name, full_name, role, site), hashed)
 
 
 @contextlib.contextmanager

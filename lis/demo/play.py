@@ -49,18 +49,7 @@ PATIENCE = timedelta(minutes=90)
 LONGEST = 72 * 60.0
 ANSWER_SECONDS = 60.0
 TECHNICIAN, FIRST_REVIEWER, SECOND_REVIEWER = "chen", "li", "wang"
-UNFINISHED = (
-    TubeState.REGISTERED,
-    TubeState.SEALED,
-    TubeState.RECEIVED,
-    TubeState.POOLED,
-    TubeState.PLATED,
-    TubeState.RUNNING,
-    TubeState.RESULTED,
-    TubeState.AWAITING_RETEST,
-    TubeState.AWAITING_RECOLLECTION,
-    TubeState.IN_REVIEW,
-)
+UNFINISHED = (TubeState.REGISTERED, *queries.UNREPORTED, TubeState.AWAITING_RECOLLECTION)
 
 
 @dataclass(frozen=True, slots=True)

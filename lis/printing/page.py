@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import segno
-from fpdf import FPDF
-from fpdf.enums import TextMode
 
 from lis.errors import Invalid
 from lis.printing.typeface import FAMILY, printable, set_typeface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from fpdf import FPDF
 
 Colour = tuple[int, int, int]
 INK: Colour = (26, 32, 40)
@@ -58,6 +58,8 @@ class Style(NamedTuple):
 
 def open_pdf(view: object, orientation: str, title: str, created: datetime) -> FPDF:
     """An A4 document with the font for ``view`` and no page yet; ``created`` is its date."""
+    from fpdf import FPDF  # here: see typeface
+
     pdf = FPDF(orientation=orientation, unit="mm", format="A4")
     pdf.set_auto_page_break(auto=False)
     pdf.set_creation_date(created.astimezone(UTC))
@@ -129,6 +131,8 @@ def _ink(pdf: FPDF, x: float, base: float, line: str, style: Style) -> None:
     if not style.bold:
         pdf.text(x, base, line)
         return
+    from fpdf.enums import TextMode
+
     # The font has one weight; a hair line around the letters makes the other.
     with pdf.local_context(
         text_mode=TextMode.FILL_STROKE,

@@ -2,7 +2,8 @@
 
 Parsing and cutting the whole font of 30,000 characters costs half a second per document. So every
 outline is taken out of it once, kept as a TrueType glyph, and each document gets a small font built from
-the glyphs it needs.
+the glyphs it needs. The packages that do it are read at the first document: they are a quarter of a
+second of every command that opens a laboratory, and few print.
 """
 
 from __future__ import annotations
@@ -15,16 +16,11 @@ from io import BytesIO
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fontTools.fontBuilder import FontBuilder  # type: ignore[import-untyped]
-from fontTools.pens.cu2quPen import Cu2QuPen  # type: ignore[import-untyped]
-from fontTools.pens.ttGlyphPen import TTGlyphPen  # type: ignore[import-untyped]
-from fontTools.ttLib import TTFont, newTable  # type: ignore[import-untyped]
-from fontTools.ttLib.tables._g_l_y_f import Glyph  # type: ignore[import-untyped]
-from fpdf.fonts import TTFFont
-
 from lis import text
 
 if TYPE_CHECKING:
+    from fontTools.fontBuilder import FontBuilder  # type: ignore[import-untyped]
+    from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
     from fpdf import FPDF
 
 FAMILY = "notosanssc"
@@ -80,6 +76,8 @@ def printable(raw: str) -> str:
 
 def set_typeface(pdf: FPDF, view: object) -> None:
     """Give ``pdf`` a font with every character of ``view`` and of the wording table; log what is missing."""
+    from fpdf.fonts import TTFFont
+
     lost = unprintable(view)
     if lost:
         _LOG.warning("a printed document shows %s in place of %s", REPLACEMENT, ", ".join(lost))
@@ -93,6 +91,9 @@ def set_typeface(pdf: FPDF, view: object) -> None:
 
 def _small_font(characters: set[str]) -> bytes:
     """A TrueType font file with the given characters and nothing else."""
+    from fontTools.fontBuilder import FontBuilder
+    from fontTools.ttLib.tables._g_l_y_f import Glyph  # type: ignore[import-untyped]
+
     source = _source()
     outlines = {".notdef": _outline(REPLACEMENT)} | {
         f"u{ord(ch):05X}": _outline(ch) for ch in sorted(characters)
@@ -132,6 +133,8 @@ def _set_limits(builder: FontBuilder, outlines: list[Outline]) -> None:
 @cache
 def _source() -> TTFont:
     """The whole font, in memory: no file stays open."""
+    from fontTools.ttLib import TTFont
+
     with as_file(files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf") as path:
         font = TTFont(BytesIO(path.read_bytes()), recalcTimestamp=False, lazy=True)
     for table in ("head", "hhea", "OS/2", "hmtx", "cmap"):
@@ -154,6 +157,10 @@ def _glyphs() -> Any:
 
 @cache
 def _outline(character: str) -> Outline:
+    from fontTools.pens.cu2quPen import Cu2QuPen  # type: ignore[import-untyped]
+    from fontTools.pens.ttGlyphPen import TTGlyphPen  # type: ignore[import-untyped]
+    from fontTools.ttLib import newTable
+
     source, name = _source(), _names()[ord(character)]
     with _reading:  # the outlines are decoded lazily, which two threads must not do at once
         pen = TTGlyphPen(None)

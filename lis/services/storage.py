@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lis import barcodes, ledger, queries
 from lis import events as e
+from lis.barcodes import Scan
 from lis.errors import Invalid, LisError, Refused
 from lis.events import TubeKind
 from lis.tube import NEXT_STEP, TRANSITIONS, Tube, TubeState, evolve, illegal_sentence
@@ -40,15 +41,6 @@ class Handling(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class StoreScan:
-    """One code read at the store; rack and position say where a tube is put away."""
-
-    barcode: str
-    rack: str = ""
-    position: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Handled:
     """What became of a scan, and the sentence for the technician.
 
@@ -71,7 +63,7 @@ Decided = tuple[Handled, e.Stored | e.Fetched | e.Discarded | None]
 
 
 def handle(
-    unit: Unit, act: Act, scans: Sequence[StoreScan], *, reason: str = "", keep_hours: int
+    unit: Unit, act: Act, scans: Sequence[Scan], *, reason: str = "", keep_hours: int
 ) -> list[Handled]:
     """Put away, take out or destroy tubes by scan; every scan gets its own answer.
 
@@ -92,13 +84,13 @@ def handle(
     return results
 
 
-def foresee(unit: Unit, scans: Sequence[StoreScan]) -> list[Handled]:
+def foresee(unit: Unit, scans: Sequence[Scan]) -> list[Handled]:
     """What :func:`handle` would answer to tubes that are put away; nothing is recorded."""
     return _judge(unit, Act.STORE, scans, "", 0)[0]
 
 
 def _judge(
-    unit: Unit, act: Act, scans: Sequence[StoreScan], reason: str, keep_hours: int
+    unit: Unit, act: Act, scans: Sequence[Scan], reason: str, keep_hours: int
 ) -> tuple[list[Handled], list[Recorded]]:
     # gather
     if act is Act.DISCARD:
@@ -130,7 +122,7 @@ def _judge(
 def _one(
     unit: Unit,
     act: Act,
-    scan: StoreScan,
+    scan: Scan,
     tube: Tube,
     places: Mapping[tuple[str, str], str],
     reason: str,
@@ -148,7 +140,7 @@ def _one(
         return _refused(tube.tube_id, scan, error, tube), None
 
 
-def _store_one(unit: Unit, scan: StoreScan, tube: Tube, places: Mapping[tuple[str, str], str]) -> Decided:
+def _store_one(unit: Unit, scan: Scan, tube: Tube, places: Mapping[tuple[str, str], str]) -> Decided:
     place = f"rack {scan.rack} position {scan.position}" if scan.position else f"rack {scan.rack}"
     if not scan.rack:
         raise Invalid("RACK", f"Say into which rack tube {tube.tube_id} goes.", tube=tube.tube_id)
@@ -260,7 +252,7 @@ def store(unit: Unit, barcode: str, rack: str, position: str) -> Tube:
     tube = ledger.known(unit.conn, barcode)
     rack, position = rack.strip(), position.strip()
     places = queries.occupied(unit.conn, {rack})
-    event = _store_one(unit, StoreScan(tube.tube_id, rack, position), tube, places)[1]
+    event = _store_one(unit, Scan(tube.tube_id, rack, position), tube, places)[1]
     return _applied(unit, tube, event)
 
 
@@ -289,7 +281,7 @@ def _answer(tube: Tube, outcome: Handling, code: str, sentence: str, **details: 
     return Handled(tube.tube_id, outcome, code, sentence, tube.rack, tube.position, tube, named)
 
 
-def _refused(code: str, scan: StoreScan, error: LisError, tube: Tube | None = None) -> Handled:
+def _refused(code: str, scan: Scan, error: LisError, tube: Tube | None = None) -> Handled:
     details = {"tube": code, "barcode": code, **error.details}
     return Handled(
         code, Handling.REFUSED, error.code, error.sentence, scan.rack, scan.position, tube, details

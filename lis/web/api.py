@@ -13,7 +13,7 @@ from starlette.responses import Response
 from lis import barcodes, ledger, printing, queries
 from lis.db import Unit
 from lis.errors import Invalid, NotFound
-from lis.laboratory import report_view
+from lis.laboratory.papers import report_view
 from lis.privacy import last_digits
 from lis.rulebook import Rulebook
 from lis.services import amendments, capacity, disclosure, pools, receiving, reports, sites, storage

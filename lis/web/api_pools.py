@@ -13,7 +13,8 @@ from lis import ledger, queries
 from lis.db import Unit
 from lis.errors import Invalid
 from lis.events import TubeKind
-from lis.laboratory import advice_json, pool_sheet_pdf
+from lis.laboratory import advice_json
+from lis.laboratory.papers import pool_sheet_pdf
 from lis.services import pools
 from lis.tube import TubeState
 from lis.web.commands import Asked, Caller

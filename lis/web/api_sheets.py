@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from lis import laboratory, queries
+from lis import queries
 from lis.errors import NotFound
+from lis.laboratory import papers
 from lis.services import transfers
 from lis.web.commands import Asked
 from lis.web.maps import draw_plate
@@ -42,7 +43,7 @@ def plate_sheet(plate_id: str, asked: Asked, language: Annotated[str, Query()] =
     """The work sheet of a plate to take to the bench: ``language`` is zh, en or both."""
     asked.identity.must("look")
     return _file(
-        laboratory.plate_sheet_pdf(asked.lab, plate_id, language),
+        papers.plate_sheet_pdf(asked.lab, plate_id, language),
         "application/pdf",
         f"{plate_id}.pdf",
         shown=True,

@@ -10,14 +10,24 @@ from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
+from lis.barcodes import Scan
 from lis.db import Unit
 from lis.errors import Refused
 from lis.services import plating, racks, receiving, storage, undoing
 from lis.services.racks import Cell, CellState
-from lis.services.receiving import Scan, ScanResult
-from lis.services.storage import Handled, StoreScan
+from lis.services.receiving import ScanResult
+from lis.services.storage import Handled
 from lis.web.commands import Asked, Caller
-from lis.web.payloads import MOST_SCANS, Code, Payload, Words, listed, scan_json, tube_json
+from lis.web.payloads import (
+    MOST_SCANS,
+    Code,
+    Payload,
+    Words,
+    answered_json,
+    listed,
+    scan_json,
+    tube_json,
+)
 from lis.web.words import error_zh
 
 router = APIRouter(prefix="/api/v1")
@@ -128,7 +138,7 @@ def well_scan_json(result: plating.WellResult) -> dict[str, Any]:
 @router.post("/storage/scans", tags=["stations"])
 def handle_stored(order: StorageIn, asked: Asked) -> Response:
     """Put away, take out or destroy tubes by scan: every scan gets its own answer."""
-    data = [StoreScan(one.barcode, one.rack.strip(), one.position.strip()) for one in listed(order.scans)]
+    data = [Scan(one.barcode, one.rack.strip(), one.position.strip()) for one in listed(order.scans)]
     keep = asked.lab.settings.retention_negative_hours
 
     def act(unit: Unit) -> dict[str, Any]:
@@ -140,18 +150,7 @@ def handle_stored(order: StorageIn, asked: Asked) -> Response:
 
 def handled_json(result: Handled) -> dict[str, Any]:
     """What became of one scan at the store."""
-    tube = result.tube
-    return {
-        "barcode": result.barcode,
-        "outcome": result.outcome.value,
-        "code": result.code,
-        "sentence": result.sentence,
-        "sentence_zh": error_zh(result.code, result.details),
-        "rack": result.rack,
-        "position": result.position,
-        "state": tube.state.value if tube else "",
-        "kind": tube.kind.value if tube else "",
-    }
+    return answered_json(result, error_zh(result.code, result.details))
 
 
 # -- a whole rack --------------------------------------------------------------------------------
@@ -214,7 +213,7 @@ def _answers(
     if act == "receive":
         results: list[ScanResult] = _receive(unit, asked, rack, asked_for, record=record)
         return {one.position: scan_json(one) for one in results}
-    scans = [StoreScan(cell.code, rack, cell.position) for cell in asked_for]
+    scans = [Scan(cell.code, rack, cell.position) for cell in asked_for]
     keep = asked.lab.settings.retention_negative_hours
     handled = (
         storage.handle(unit, storage.Act.STORE, scans, keep_hours=keep)
@@ -232,7 +231,7 @@ def _receive(
     return station(unit, asked.lab.rules, scans)
 
 
-def _placed(handled: Sequence[Handled], scans: Sequence[StoreScan]) -> list[Handled]:
+def _placed(handled: Sequence[Handled], scans: Sequence[Scan]) -> list[Handled]:
     """The answers with the positions that were asked about."""
     return [replace(one, position=scan.position) for one, scan in zip(handled, scans, strict=True)]
 

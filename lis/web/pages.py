@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from lis import laboratory, queries
 from lis.auth import Identity
 from lis.errors import LisError
+from lis.laboratory import papers
 from lis.services import reports as reporting
 from lis.web.api import masked_view
 from lis.web.api_admin import verified
@@ -153,7 +154,7 @@ def reports_page(request: Request, caller: Seen, after: Annotated[int, Query(ge=
 @router.get("/reports/{report_id}")
 def report_page(request: Request, caller: Seen, report_id: str) -> Response:
     """One report as it was issued, with its corrections."""
-    view = laboratory.report_view(caller.lab, report_id)
+    view = papers.report_view(caller.lab, report_id)
     with caller.lab.database.read() as conn:
         later = queries.amended_by(conn, report_id)
         proposed = queries.open_amendment(conn, report_id)

@@ -12,6 +12,7 @@ from lis.ledger import Entry
 from lis.privacy import last_digits
 from lis.services.plates import PlateOrder, WellOrder
 from lis.services.receiving import PersonData, Scan, ScanResult, TubeData
+from lis.services.storage import Handled
 from lis.tube import NEXT_STEP, Tube
 from lis.web.words import outcome_zh
 
@@ -256,22 +257,29 @@ def tube_json(tube: Tube) -> dict[str, Any]:
     }
 
 
-def scan_json(result: ScanResult) -> dict[str, Any]:
-    """What became of one scan."""
+def answered_json(result: ScanResult | Handled, sentence_zh: str) -> dict[str, Any]:
+    """What became of one scan, at whichever station it was made."""
     tube = result.tube
     return {
         "barcode": result.barcode,
         "outcome": result.outcome.value,
         "code": result.code,
         "sentence": result.sentence,
-        "sentence_zh": outcome_zh(result),
+        "sentence_zh": sentence_zh,
         "rack": result.rack,
         "position": result.position,
         "state": tube.state.value if tube else "",
+        "kind": tube.kind.value if tube else "",
+    }
+
+
+def scan_json(result: ScanResult) -> dict[str, Any]:
+    """What became of one scan at reception."""
+    tube = result.tube
+    return answered_json(result, outcome_zh(result)) | {
         "hold_number": tube.hold_number if tube else 0,
         "persons": tube.persons if tube else 0,
         "places": tube.capacity if tube else 0,
-        "kind": tube.kind.value if tube else "",
     }
 
 

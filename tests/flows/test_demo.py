@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import called
 from test_docs import blocks, run_block, with_lis
 
 from lis import config, laboratory, ledger, queries
@@ -15,14 +14,6 @@ from lis.demo.summary import summary
 from lis.services import admin
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN = [sys.executable, "-c", "from lis.cli import main; main()"]
-
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line from the sources."""
-    return subprocess.run(
-        [*RUN, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=170
-    )
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +101,9 @@ def test_the_block_of_the_readme_says_what_the_day_came_to(played):
     assert f"{'tubes':15} {day['tubes']}" in said
 
 
-def test_files_of_a_folder_end_in_quarantine_when_nobody_knows_their_plate(played, tmp_path: Path):
+def test_files_of_a_folder_end_in_quarantine_when_nobody_knows_their_plate(
+    played, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     """``--files`` ships whatever lies in a folder; unknown plates are quarantined, visibly, and files stay."""
     data, *_ = played
     exports = tmp_path / "exports"
@@ -119,15 +112,16 @@ def test_files_of_a_folder_end_in_quarantine_when_nobody_knows_their_plate(playe
     (exports / source.name).write_bytes(source.read_bytes())
     (exports / "junk.bin").write_bytes(b"\x00\x01\x02" * 500)
     before = {path.name: path.read_bytes() for path in exports.iterdir()}
-    found = run("demo", "--once", "--json", "--data", tmp_path / "data", "--files", exports)
-    assert found.returncode == 0, found.stderr
-    assert json.loads(found.stdout)["quarantined"] == {"UNKNOWN_FORMAT": 1, "UNKNOWN_PLATE": 1}
+    order = ("demo", "--once", "--json", "--data", str(tmp_path / "data"), "--files", str(exports))
+    status, document, problem = called(capsys, *order)
+    assert status == 0, problem
+    assert json.loads(document)["quarantined"] == {"UNKNOWN_FORMAT": 1, "UNKNOWN_PLATE": 1}
     assert {path.name: path.read_bytes() for path in exports.iterdir()} == before
 
 
-def test_a_used_folder_is_refused(played):
+def test_a_used_folder_is_refused(played, capsys: pytest.CaptureFixture[str]):
     """The demonstration never writes into a folder that holds something."""
     data, *_ = played
-    found = run("demo", "--once", "--data", data)
-    assert found.returncode == 1
-    assert found.stderr.startswith("error: DATA_NOT_EMPTY: ")
+    status, _, problem = called(capsys, "demo", "--once", "--data", str(data))
+    assert status == 1
+    assert problem.startswith("error: DATA_NOT_EMPTY: ")

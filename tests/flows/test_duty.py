@@ -7,48 +7,15 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from duty_plans import WINTER
 
 from lis import laboratory, queries
 from lis.errors import LisError
 from lis.services import capacity, devices, duty
 from lis.services.capacity import Order
 
-PLAN = """
-title = "Winter"
-from = 2022-12-01
 
-[[shift]]
-role = "prepare"
-name = "day"
-start = "08:00"
-end = "16:00"
-people = 2
-breaks = [["12:00", "12:30"]]
-
-[[shift]]
-role = "prepare"
-name = "late"
-start = "16:00"
-end = "01:00"
-people = 1
-days = ["mon", "tue", "wed", "thu", "fri"]
-
-[[shift]]
-role = "review"
-name = "day"
-start = "08:00"
-end = "20:00"
-people = 1
-
-[[exception]]
-date = 2022-12-22
-role = "prepare"
-shift = "day"
-people = 1
-"""
-
-
-def set_plan(bench, text=PLAN):
+def set_plan(bench, text=WINTER):
     """Put a plan in force."""
     with bench.lab.database.write("mia") as unit:
         return duty.set_plan(unit, duty.read_plan(text))
@@ -73,13 +40,13 @@ def test_a_plan_is_set_shown_and_read_back(bench):
     """What was written by hand comes back word for word, and a later plan takes over on its first day."""
     set_plan(bench)
     found = shown(bench)
-    assert duty.read_plan(found["plan"]["toml"]) == duty.read_plan(PLAN)
+    assert duty.read_plan(found["plan"]["toml"]) == duty.read_plan(WINTER)
     assert [(row["role"], row["shift"], row["people"]) for row in found["planned_today"]] == [
         ("prepare", "day", 2),
         ("prepare", "late", 1),
         ("review", "day", 1),
     ]
-    set_plan(bench, PLAN.replace("2022-12-01", "2022-12-23").replace("people = 2", "people = 5"))
+    set_plan(bench, WINTER.replace("2022-12-01", "2022-12-23").replace("people = 2", "people = 5"))
     found = shown(bench)
     assert (found["plan"]["from"], [one["from"] for one in found["later"]]) == ("2022-12-01", ["2022-12-23"])
     bench.clock.advance(timedelta(days=2))
@@ -167,9 +134,9 @@ def test_an_instrument_out_of_service_is_missing_until_it_is_back(bench):
 )
 def test_a_wrong_plan_is_refused_with_key_and_reason(change, key):
     """Whoever wrote the plan reads which key is wrong and what to write instead."""
-    assert change[0] in PLAN
+    assert change[0] in WINTER
     with pytest.raises(LisError) as refused:
-        duty.read_plan(PLAN.replace(*change))
+        duty.read_plan(WINTER.replace(*change))
     assert (refused.value.code, refused.value.details["key"]) == ("DUTY_PLAN", key)
     assert refused.value.details["reason"]
 
@@ -195,7 +162,7 @@ def test_senseless_absences_are_refused(bench):
 
 def test_at_night_nothing_is_foreseen_before_people_come(bench):
     """Tubes received after the last shift are foreseen after the first preparation of the morning, not in the night."""
-    set_plan(bench, PLAN.replace('end = "01:00"', 'end = "20:00"').replace("people = 1", "people = 2"))
+    set_plan(bench, WINTER.replace('end = "01:00"', 'end = "20:00"').replace("people = 1", "people = 2"))
     bench.clock.advance(timedelta(hours=1))
     codes = bench.singles(4)
     number = laboratory.foretold(bench.lab, Order(replications=20), "anna")

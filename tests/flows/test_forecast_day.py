@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from duty_plans import BENCH_AND_DESK
+
 from lis import laboratory, queries
 from lis.services import capacity, duty, plates, reports
 from lis.services.capacity import Order
 from lis.tube import TubeState
 
-PLAN = """
-from = 2022-12-01
-[[shift]]
-role = "prepare"
-name = "day"
-start = "08:00"
-end = "24:00"
-people = 2
-[[shift]]
-role = "review"
-name = "day"
-start = "08:00"
-end = "24:00"
-people = 1
-"""
 RUN, PREPARE, REVIEW = timedelta(minutes=95), timedelta(minutes=30), timedelta(minutes=10)
 POSITIVE = {"ORF1ab": 22.0, "N": 22.0}
 ORDER = Order(replications=20)
@@ -52,7 +39,7 @@ def one_plate(bench, codes, positive=()):
 def test_a_day_is_foretold_as_it_goes(bench):
     """Forecasts at every hour of a planned day, each better founded than the last; all are scored by what happened."""
     with bench.lab.database.write("mia") as unit:
-        duty.set_plan(unit, duty.read_plan(PLAN))
+        duty.set_plan(unit, duty.read_plan(BENCH_AND_DESK))
     bench.clock.advance(timedelta(hours=-11, days=1))  # 9 in the morning in Shanghai
     asked, backlog = [], []
     for n in range(4):

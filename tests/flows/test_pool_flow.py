@@ -12,7 +12,7 @@ from lis import events as e
 from lis import ledger, queries, rulebook
 from lis.clock import FixedClock
 from lis.errors import LisError
-from lis.laboratory import report_view
+from lis.laboratory.papers import report_view
 from lis.printing import as_json
 from lis.services import pools, receiving, reports, storage
 from lis.tube import TubeState

@@ -7,11 +7,15 @@ from datetime import timedelta
 import pytest
 
 from lis import auth, queries
-from lis.auth import PERMISSIONS, Identity, Role
+from lis.auth import PERMISSIONS, Identity, Role, passwords
 from lis.db import Database
 from lis.errors import Forbidden, LisError, NotSignedIn
 
 GOOD = "a long enough secret"
+
+IN_FORCE = passwords._hasher
+"""What hashes when no test makes it cheap."""
+pytestmark = pytest.mark.usefixtures("quick_hashes")
 
 
 def refused(database: Database, code: str, act, *values: object, **named: object) -> None:
@@ -48,6 +52,13 @@ def test_an_account_needs_a_name_a_role_and_a_password_nobody_guesses(database: 
     assert GOOD not in row["password"]
     assert auth.verify(row["password"], GOOD)
     assert not auth.verify(row["password"], GOOD + "x")
+
+
+def test_a_stolen_hash_costs_whoever_guesses():
+    """What is stored outside of tests is argon2id at the price that RFC 9106 asks of it, salted anew each time."""
+    one, two = (IN_FORCE().hash(GOOD) for _ in range(2))
+    assert one.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert one != two
 
 
 def test_a_sign_in_ends_and_can_be_revoked(database: Database):

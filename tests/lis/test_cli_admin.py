@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from test_cli_surface import called
+from command_line import called
 
 from instruments.bridge import new_keypair
 from lis import auth, barcodes, config, laboratory, queries

@@ -7,7 +7,7 @@ import queue
 from pathlib import Path
 
 import pytest
-from test_cli_surface import called
+from command_line import called
 
 from instruments import wire
 from instruments.bridge import new_keypair

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bench import Bench
-from test_cli_surface import called
+from command_line import called
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from bench import Bench
-from test_cli_surface import called
+from command_line import called
 
 from lis.web.metrics import create
 

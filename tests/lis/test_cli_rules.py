@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import called
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_cli_surface import called
 
 from retest import AssayRules
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -10,10 +12,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from test_cli_surface import ROOT, called
+from bench import Bench
+from command_line import called
+from test_cli_surface import ROOT
+
+from lis import config, laboratory, queries
+from lis.db import Database
 
 
 def free_port() -> int:
@@ -24,12 +34,36 @@ def free_port() -> int:
         return port
 
 
-def test_it_serves_web_and_bridge_until_it_is_told_to_stop(tmp_path: Path):
-    """It names the bridge's address and key, answers over HTTP, ends on SIGTERM, and can be started again at once."""
-    port, bridge = free_port(), free_port()
-    settings = {"LIS_BRIDGE": f"tcp://127.0.0.1:{bridge}", "LIS_DATA": str(tmp_path / "data")}
-    keys = []
-    for _ in range(2):
+@dataclass
+class Life:
+    """What was seen of a server between two starts.
+
+    Attributes:
+        keys: the public key that each start told.
+        answers: HTTP status of each health check.
+        ends: exit status and stderr of each run.
+        forecast: the forecast that was stored while the second ran, if any was.
+    """
+
+    data: Path
+    keys: list[str] = field(default_factory=list)
+    answers: list[int | None] = field(default_factory=list)
+    ends: list[tuple[int, str]] = field(default_factory=list)
+    forecast: Any = None
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """A server started on a new folder, told to stop, and started again at once, where a tube waits now."""
+    seen, port, bridge = Life(tmp_path_factory.mktemp("serve") / "data"), free_port(), free_port()
+    settings = {
+        "LIS_BRIDGE": f"tcp://127.0.0.1:{bridge}",
+        "LIS_DATA": str(seen.data),
+        "LIS_FORECAST_MINUTES": "0.01",
+    }
+    for again in (False, True):
+        if again:
+            a_tube_waits(seen.data)
         process = subprocess.Popen(
             [sys.executable, "-c", "from lis.cli import main; main()", "serve", "--port", str(port)],
             cwd=ROOT,
@@ -41,24 +75,65 @@ def test_it_serves_web_and_bridge_until_it_is_told_to_stop(tmp_path: Path):
             try:
                 said = process.stderr.readline()
                 assert said.startswith(f"bridge on tcp://127.0.0.1:{bridge}, public key "), said
-                keys.append(said.split()[-1])
-                answer = None
-                while answer is None and process.poll() is None:
-                    try:
-                        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=20) as found:
-                            answer = found.status
-                    except urllib.error.URLError as error:
-                        if not isinstance(error.reason, ConnectionRefusedError):
-                            raise
-                        time.sleep(0.05)
-                assert answer == 200
+                seen.keys.append(said.split()[-1])
+                seen.answers.append(health(port, process))
+                seen.forecast = first_forecast(seen.data, process) if again else None
                 process.send_signal(signal.SIGTERM)
                 rest = process.communicate(timeout=60)[1]
             finally:
                 process.kill()
-        assert process.returncode in {0, -signal.SIGTERM}
-        assert "Traceback" not in rest
-    assert keys[0] == keys[1]
+        seen.ends.append((process.returncode, rest))
+    return seen
+
+
+def health(port: int, process: subprocess.Popen[str]) -> int | None:
+    """The status of the health check, once the server answers."""
+    while process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=20) as found:
+                return found.status
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionRefusedError):
+                raise
+            time.sleep(0.05)
+    return None
+
+
+def a_tube_waits(data: Path) -> None:
+    """Register a sealed tube while the server is down."""
+    with laboratory.open_laboratory(config.load(data)) as lab:
+        one = Bench(lab, None)
+        one.clock = lab.database.clock
+        one.register(one.order(barcode=one.code(), sampled_at=datetime.now(UTC)))
+
+
+def first_forecast(data: Path, process: subprocess.Popen[str]) -> Any:
+    """The newest forecast, once there is one."""
+    with contextlib.closing(Database(f"sqlite:///{data / 'lis.db'}")) as database:
+        while process.poll() is None:
+            with database.read() as conn:
+                row = queries.forecast_row(conn)
+            if row is not None:
+                return row
+            time.sleep(0.1)
+    return None
+
+
+def test_it_serves_web_and_bridge_until_it_is_told_to_stop(life: Life):
+    """It names the bridge's address and key, answers over HTTP, ends on SIGTERM, and can be started again at once."""
+    assert life.answers == [200, 200]
+    assert {status for status, _ in life.ends} <= {0, -signal.SIGTERM}
+    assert "Traceback" not in "".join(rest for _, rest in life.ends)
+    assert life.keys[0] == life.keys[1]
+
+
+def test_the_server_makes_forecasts_by_itself(life: Life, capsys: pytest.CaptureFixture[str]):
+    """While the real server runs and a tube waits, a forecast is stored, made by a process of low priority."""
+    assert life.forecast is not None, life.ends
+    assert (life.forecast["made_by"], life.forecast["backlog"]) == ("forecast", 1)
+    status, out, _ = called(capsys, "doctor", "--json", "--data", str(life.data))
+    [finding] = [one for one in json.loads(out)["checks"] if one["check"] == "forecasts"]
+    assert finding["sentence"].startswith("The last forecast is 0 min old"), status
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from command_line import called
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,18 +31,6 @@ def run(*arguments: str, stdin: bytes = b"", **more: str) -> subprocess.Complete
         input=stdin,
         **more,
     )
-
-
-def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr of the program in this process."""
-    capsys.readouterr()
-    try:
-        cli.main(list(arguments))
-        status = 0
-    except SystemExit as leave:
-        status = leave.code if isinstance(leave.code, int) else 0 if leave.code is None else 1
-    out, err = capsys.readouterr()
-    return status, out, err
 
 
 def commands() -> list[tuple[str, ...]]:

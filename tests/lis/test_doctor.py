@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 from bench import Bench
-from test_cli_surface import called
+from command_line import called
 
 from instruments.bridge import new_keypair
 from lis import config, db, queries

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import threading
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
 from bench import Bench
-from test_cli_surface import ROOT, called
 
-from lis import config, laboratory, queries
-from lis.db import Database
+from lis import laboratory, queries
 from lis.errors import LisError
 from lis.services import capacity
 from lis.services.capacity import Order
@@ -69,41 +61,3 @@ def test_a_laboratory_that_wants_none_has_no_forecaster(make_bench):
     bench = make_bench(forecast_minutes=0.0)
     with by_itself(bench.lab):
         assert not [one for one in threading.enumerate() if one.name == "forecasts"]
-
-
-def test_the_server_makes_forecasts_by_itself(tmp_path: Path, sqlite_template: Path, capsys):
-    """While the real server runs and a tube waits, a forecast is stored, made by a process of low priority."""
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "lis.db").write_bytes(sqlite_template.read_bytes())
-    with laboratory.open_laboratory(config.load(data)) as lab:
-        one = Bench(lab, None)
-        one.clock = lab.database.clock
-        code = one.code()
-        one.register(one.order(barcode=code, sampled_at=datetime.now(UTC)))
-    settings = {"LIS_BRIDGE": "tcp://127.0.0.1:*", "LIS_FORECAST_MINUTES": "0.01", "LIS_DATA": str(data)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from lis.cli import main; main()", "serve", "--port", "0"],
-        cwd=ROOT,
-        env={**os.environ, **settings},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    database, row = Database(f"sqlite:///{data / 'lis.db'}"), None
-    looking = threading.Event()
-    with process:
-        try:
-            while row is None and process.poll() is None:
-                looking.wait(0.2)
-                with database.read() as conn:
-                    row = queries.forecast_row(conn)
-            process.send_signal(signal.SIGTERM)
-            said = process.communicate(timeout=60)[1]
-        finally:
-            process.kill()
-            database.close()
-    assert row is not None, said
-    assert (row["made_by"], row["backlog"], "Traceback" in said) == ("forecast", 1, False)
-    status, out, _ = called(capsys, "doctor", "--json", "--data", str(data))
-    [finding] = [one for one in json.loads(out)["checks"] if one["check"] == "forecasts"]
-    assert finding["sentence"].startswith("The last forecast is 0 min old"), status

@@ -14,9 +14,10 @@ from pypdf import PdfReader
 from web_bench import bench as web_bench
 from web_bench import receive, run_file, upload
 
-from lis import laboratory, ledger
+from lis import ledger
 from lis.clock import FixedClock
 from lis.errors import Refused
+from lis.laboratory import papers
 from lis.services import plates, transfers
 from lis.services.plates import PlateOrder, WellOrder
 from lis.web.maps import SHAPES, SIGNS, draw_plate
@@ -217,4 +218,4 @@ def test_the_proposal_says_why_each_tube_is_on_the_plate(served):
 def test_the_sheet_of_an_unknown_plate_is_refused(embedded: Bench):
     """Without a plate there is no sheet."""
     with pytest.raises(Exception, match="not known"):
-        laboratory.plate_sheet_pdf(embedded.lab, "P00000018", "zh")
+        papers.plate_sheet_pdf(embedded.lab, "P00000018", "zh")

@@ -13,7 +13,7 @@ from bench import Bench
 from pypdf import PdfReader
 
 from lis.errors import Invalid, LisError, NotFound, Refused
-from lis.laboratory import pool_sheet_pdf
+from lis.laboratory.papers import pool_sheet_pdf
 from lis.printing import PoolBlock, PoolSheetView, as_pool_sheet
 from lis.services import plates, pools, receiving
 from lis.services.pools import AliquotResult, AliquotScan, Formed, Sheet

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from bench import Bench, person
 
-from lis import auth, laboratory, ledger, printing, queries
+from lis import auth, ledger, printing, queries
 from lis import events as e
 from lis.errors import LisError
+from lis.laboratory import papers
 from lis.services import amendments, pools, reports
 from lis.tube import TubeState
 
@@ -179,7 +180,7 @@ def test_every_report_can_be_printed_and_verified(bench: Bench):
         wrong = bench.reports(negative)[0]["report_id"]
         amended = amendments.amend(unit, bench.lab.rules, wrong, "inconclusive", "typing error").report_id
     numbers = [bench.reports(code)[0]["report_id"] for code in (positive, mixed, members[0])]
-    views = [laboratory.report_view(bench.lab, number) for number in (*numbers, amended)]
+    views = [papers.report_view(bench.lab, number) for number in (*numbers, amended)]
     assert [view.mode for view in views] == ["single", "mixed", "pool", "single"]
     assert dict(views[0].targets)["N"] == 25.0
     assert [view.targets for view in views[1:3]] == [(), ()]
@@ -189,7 +190,7 @@ def test_every_report_can_be_printed_and_verified(bench: Bench):
         assert printing.as_pdf(view, "both").startswith(b"%PDF")
         assert printing.as_json(view)["report_id"] == view.report_id
     with pytest.raises(LisError, match="REPORT_UNKNOWN"):
-        laboratory.report_view(bench.lab, "R1")
+        papers.report_view(bench.lab, "R1")
 
 
 def test_why_a_tube_is_held_can_be_asked(bench: Bench):
@@ -303,7 +304,7 @@ def test_a_report_bears_the_names_its_signers_had(bench: Bench):
     with bench.lab.database.write("root") as unit:
         queries.update_row(unit.conn, "account", {"name": "rosa"}, full_name="somebody else")
     [report] = bench.reports(code)
-    view = laboratory.report_view(bench.lab, report["report_id"])
+    view = papers.report_view(bench.lab, report["report_id"])
     assert view.signed_by == ("rosa", "ruth")
     assert view.signed_names == ("林 Rosa, MD", "王芳")
     document = printing.as_json(view)
@@ -312,5 +313,5 @@ def test_a_report_bears_the_names_its_signers_had(bench: Bench):
         amendments.amend(unit, bench.lab.rules, report["report_id"], "negative", "swapped")
     with bench.lab.database.write("ruth") as unit:
         later = amendments.amend(unit, bench.lab.rules, report["report_id"], "negative").report_id
-    assert laboratory.report_view(bench.lab, later).signed_names == ("somebody else", "王芳")
+    assert papers.report_view(bench.lab, later).signed_names == ("somebody else", "王芳")
     assert bench.check().ok

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 
 from lis import barcodes, ledger, queries
 from lis.errors import Conflict, Invalid, LisError, NotFound, Refused
+from lis.events import TubeKind
 from lis.services import plating, pools, racks, receiving, storage, undoing
 from lis.services.racks import Cell, CellState
 from lis.services.receiving import Scan
-from lis.services.storage import Act, StoreScan
+from lis.services.storage import Act
 from lis.tube import TubeState
 from lis.web.words import error_zh
 
 
 def handle(
-    bench: Bench, act: Act, *scans: StoreScan, actor: str = "anna", reason: str = ""
+    bench: Bench, act: Act, *scans: Scan, actor: str = "anna", reason: str = ""
 ) -> list[storage.Handled]:
     """Scans at the store; every answer has words in both languages."""
     with bench.lab.database.write(actor) as unit:
@@ -54,18 +55,18 @@ def refused(act, code: str) -> None:
 def test_a_tube_at_work_is_put_away_and_taken_out_without_changing_its_state(bench: Bench):
     """A received tube lies in the store and is still to be plated; its place is taken until it is fetched."""
     first, second = bench.singles(2)
-    assert outcomes(handle(bench, Act.STORE, StoreScan(first, "F1", "A1"))) == [("stored", "STORED")]
+    assert outcomes(handle(bench, Act.STORE, Scan(first, "F1", "A1"))) == [("stored", "STORED")]
     assert bench.tube(first).state is TubeState.RECEIVED
     assert bench.tube(first).stored_at == bench.clock.now()
-    taken = handle(bench, Act.STORE, StoreScan(second, "F1", "A1"), StoreScan(first, "F1", "A1"))
+    taken = handle(bench, Act.STORE, Scan(second, "F1", "A1"), Scan(first, "F1", "A1"))
     assert outcomes(taken) == [("refused", "PLACE_TAKEN"), ("repeat", "ALREADY_STORED")]
     assert taken[0].details["who"] == first
-    assert outcomes(handle(bench, Act.STORE, StoreScan(first, "F2", "B1"), StoreScan(second, "F1", "A1"))) == [
+    assert outcomes(handle(bench, Act.STORE, Scan(first, "F2", "B1"), Scan(second, "F1", "A1"))) == [
         ("stored", "STORED"), ("stored", "STORED"),
     ]  # fmt: skip
     with bench.lab.database.read() as conn:
         assert [(one.rack, one.position) for one in queries.in_store(conn)] == [("F1", "A1"), ("F2", "B1")]
-    found = handle(bench, Act.FETCH, StoreScan(first), StoreScan(first), StoreScan(bench.singles()[0]))
+    found = handle(bench, Act.FETCH, Scan(first), Scan(first), Scan(bench.singles()[0]))
     assert outcomes(found) == [
         ("fetched", "FETCHED"),
         ("repeat", "ALREADY_FETCHED"),
@@ -80,14 +81,14 @@ def test_every_scan_at_the_store_has_its_own_answer(bench: Bench):
     """Unknown, malformed, too early, without a rack, without a reason: each is told apart; the good one is recorded."""
     (good,) = bench.singles()
     sealed = bench.register(bench.order())[0]
-    found = handle(bench, Act.STORE, StoreScan(bench.code(), "F", "1"), StoreScan("7", "F", "2"),
-                   StoreScan(sealed, "F", "3"), StoreScan(good), StoreScan(good, "F", "4"))  # fmt: skip
+    found = handle(bench, Act.STORE, Scan(bench.code(), "F", "1"), Scan("7", "F", "2"),
+                   Scan(sealed, "F", "3"), Scan(good), Scan(good, "F", "4"))  # fmt: skip
     assert outcomes(found) == [
         ("refused", "TUBE_UNKNOWN"), ("refused", "BARCODE_SHAPE"), ("refused", "ILLEGAL_MOVE"),
         ("refused", "RACK"), ("stored", "STORED"),
     ]  # fmt: skip
-    refused(lambda: handle(bench, Act.DISCARD, StoreScan(good)), "REASON")
-    assert outcomes(handle(bench, Act.DISCARD, StoreScan(good), reason="x")) == [("refused", "ILLEGAL_MOVE")]
+    refused(lambda: handle(bench, Act.DISCARD, Scan(good)), "REASON")
+    assert outcomes(handle(bench, Act.DISCARD, Scan(good), reason="x")) == [("refused", "ILLEGAL_MOVE")]
 
 
 def test_handling_does_not_start_retention_anew(bench: Bench):
@@ -96,14 +97,14 @@ def test_handling_does_not_start_retention_anew(bench: Bench):
     bench.scan(Scan(code, "R1", "A1"))
     with bench.lab.database.write("bo") as unit:
         receiving.reject(unit, bench.lab.rules, code, "nobody knows it")
-    handle(bench, Act.STORE, StoreScan(code, "F", "1"))
-    early = handle(bench, Act.DISCARD, StoreScan(code), actor="bo", reason="old")
+    handle(bench, Act.STORE, Scan(code, "F", "1"))
+    early = handle(bench, Act.DISCARD, Scan(code), actor="bo", reason="old")
     assert outcomes(early) == [("refused", "KEEP_LONGER")]
     bench.clock.moment += timedelta(hours=71)
-    handle(bench, Act.FETCH, StoreScan(code))
-    handle(bench, Act.STORE, StoreScan(code, "F", "2"))
+    handle(bench, Act.FETCH, Scan(code))
+    handle(bench, Act.STORE, Scan(code, "F", "2"))
     bench.clock.moment += timedelta(hours=2)
-    twice = handle(bench, Act.DISCARD, StoreScan(code), StoreScan(code), actor="bo", reason="old")
+    twice = handle(bench, Act.DISCARD, Scan(code), Scan(code), actor="bo", reason="old")
     assert outcomes(twice) == [("discarded", "DISCARDED"), ("repeat", "ALREADY_DISCARDED")]
     assert (bench.tube(code).rack, bench.tube(code).stored_at) == ("", None)
     assert bench.check().ok
@@ -113,12 +114,12 @@ def test_handling_does_not_start_retention_anew(bench: Bench):
 def test_what_was_taken_out_by_mistake_goes_back_to_its_place(bench: Bench, place: str):
     """Fetching is undone by a new event that puts the tube where it lay, unless another tube lies there."""
     first, second = bench.singles(2)
-    handle(bench, Act.STORE, StoreScan(first, "F", place))
-    handle(bench, Act.FETCH, StoreScan(first))
+    handle(bench, Act.STORE, Scan(first, "F", place))
+    handle(bench, Act.FETCH, Scan(first))
     assert undo(bench, first, "Fetched") == "Stored"
     assert (bench.tube(first).rack, bench.tube(first).position) == ("F", place)
-    handle(bench, Act.FETCH, StoreScan(first))
-    handle(bench, Act.STORE, StoreScan(second, "F", place))
+    handle(bench, Act.FETCH, Scan(first))
+    handle(bench, Act.STORE, Scan(second, "F", place))
     if place:
         refused(lambda: undo(bench, first, "Fetched"), "PLACE_TAKEN")
     assert undo(bench, second, "Stored") == "Fetched"
@@ -175,11 +176,11 @@ def test_a_tube_begun_as_the_wrong_kind_is_begun_anew_while_it_is_empty(bench: B
     empty = receiving.TubeData(code)
     bench.register(empty)
     refused(lambda: bench.register(empty), "TUBE_IN_USE")
-    bench.register(receiving.TubeData(code, receiving.TubeKind.MIXED, 10))
+    bench.register(receiving.TubeData(code, TubeKind.MIXED, 10))
     assert bench.tube(code).capacity == 10
     bench.register(single)
     assert (bench.tube(code).capacity, bench.tube(code).persons) == (1, 1)
-    refused(lambda: bench.register(receiving.TubeData(code, receiving.TubeKind.MIXED, 5)), "TUBE_IN_USE")
+    refused(lambda: bench.register(receiving.TubeData(code, TubeKind.MIXED, 5)), "TUBE_IN_USE")
     assert bench.check().ok
 
 
@@ -330,7 +331,7 @@ def test_looking_at_a_rack_records_nothing(bench: Bench):
         found = receiving.foresee(
             unit, bench.lab.rules, [Scan(code, "R1", "A1"), Scan(bench.code(), "R1", "A2")]
         )
-        stored = storage.foresee(unit, [StoreScan(lying, "F", "A1"), StoreScan(code, "F", "A2")])
+        stored = storage.foresee(unit, [Scan(lying, "F", "A1"), Scan(code, "F", "A2")])
     assert [one.outcome for one in found] == ["received", "held"]
     assert [one.outcome for one in stored] == ["stored", "refused"]
     assert bench.count() == before

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from bench import Bench
-from test_cli_surface import called
+from command_line import called
 from web_bench import add_accounts
 
 from lis import auth, config, laboratory, queries

@@ -7,24 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from test_cli_surface import called
+from command_line import called
+from duty_plans import WEEK
 from web_bench import bench, receive
 
 from lis.cli.rota import print_plan
 from sim import load
 from sim.rota import Proposal
 from sim.run import Study
-
-PLAN = """
-title = "Week"
-from = 2022-12-01
-[[shift]]
-role = "prepare"
-name = "day"
-start = "08:00"
-end = "24:00"
-people = 2
-"""
 
 
 @pytest.fixture
@@ -38,17 +28,17 @@ def served(tmp_path: Path, sqlite_template: Path, clock):
 def test_duty_over_http(served, clock):
     """A manager sets the plan, a technician says who is missing and what is broken; the same key does it once."""
     anna, mia = served.person("anna"), served.person("cai")
-    refused = anna.post("/api/v1/duty/plan", {"text": PLAN})
+    refused = anna.post("/api/v1/duty/plan", {"text": WEEK})
     assert (refused.status_code, refused.json()["code"]) == (403, "ROLE")
-    wrong = mia.post("/api/v1/duty/plan", {"text": PLAN.replace("people = 2", "people = -2")})
+    wrong = mia.post("/api/v1/duty/plan", {"text": WEEK.replace("people = 2", "people = -2")})
     assert (wrong.status_code, wrong.json()["code"], wrong.json()["key"]) == (
         422,
         "DUTY_PLAN",
         "shift.day.people",
     )
     key = {"Idempotency-Key": "plan-1"}
-    first = mia.post("/api/v1/duty/plan", {"text": PLAN}, **key)
-    again = mia.post("/api/v1/duty/plan", {"text": PLAN}, **key)
+    first = mia.post("/api/v1/duty/plan", {"text": WEEK}, **key)
+    again = mia.post("/api/v1/duty/plan", {"text": WEEK}, **key)
     assert (first.status_code, first.json()) == (201, again.json())
     until = (clock.now() + timedelta(hours=3)).isoformat()
     body = {"role": "prepare", "people": 1, "until": until, "reason": "flu"}
@@ -77,11 +67,11 @@ def test_duty_at_the_command_line(tmp_path: Path, sqlite_template: Path, capsys)
     (tmp_path / "lis.db").write_bytes(sqlite_template.read_bytes())
     data = ("--data", str(tmp_path))
     file = tmp_path / "plan.toml"
-    file.write_text(PLAN.replace("08:00", "8 o'clock"), encoding="utf-8")
+    file.write_text(WEEK.replace("08:00", "8 o'clock"), encoding="utf-8")
     status, out, err = called(capsys, "duty", "set", str(file), *data)
     assert (status, out, err.split(":")[1].strip()) == (1, "", "DUTY_PLAN")
     assert "shift.day.start" in err
-    file.write_text(PLAN, encoding="utf-8")
+    file.write_text(WEEK, encoding="utf-8")
     assert "nothing was set" in called(capsys, "duty", "set", "--check", str(file), *data)[1]
     status, out, _ = called(capsys, "duty", "set", str(file), "--json", *data)
     assert (status, json.loads(out)["shifts"]) == (0, 1)
