@@ -1308,10 +1308,21 @@ def main(argv: Iterable[str] | None = None) -> int:
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    options = parser.parse_intermixed_args(list(arguments))
+    options = parser.parse_intermixed_args(_keyed(arguments))
     if options.words and options.config is None:
         options.config = CONFIG_FILE
     return options
+
+
+def _keyed(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with a key that begins with a dash (one in 83 does) tied to the option it belongs to."""
+    tied: list[str] = []
+    for argument in arguments:
+        if tied and tied[-1] == "--server-key" and len(argument) == 40:
+            tied[-1] += f"={argument}"
+        else:
+            tied.append(argument)
+    return tied
 
 
 def _failed(code: str, sentence: str) -> int:

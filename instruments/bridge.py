@@ -14,7 +14,6 @@ import tempfile
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -33,9 +32,10 @@ from instruments.flood import (
     cost_of,
     hang_up,
 )
-from instruments.intake import BridgeEvent, Intake, PartFolders, Receipt, Refused, Shipment
+from instruments.intake import BridgeEvent, Intake, PartFolders, Reads, Receipt, Refused, Shipment
+from instruments.limits import Limits
 from instruments.notices import HEARD, Notices
-from instruments.sockets import KeyPair, listen, new_keypair
+from instruments.sockets import KeyPair, listen, new_keypair, receive, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,53 +57,17 @@ LOG = logging.getLogger("instruments.bridge")
 _TURN_S = 0.002
 """For so long at most messages are taken before the answers to earlier ones go out."""
 
+SERVER = "server"
+"""Who an event is about that concerns no device."""
+
+_UNREADABLE = (
+    "the list of devices cannot be read: nothing is taken from any instrument until the database answers"
+)
 _FLOODING = "more came at once than any cycler sends; what is too much is passed over unread"
 _CUT_OFF = (
     "it sent on from {} after all it may send; its connection was shut down and its key is refused for "
     "{:.0f} s. Stop the program there, or revoke the device"
 )
-
-
-@dataclass(frozen=True)
-class Reads:
-    """Live fluorescence of one cycle and dye: 96 or 384 values in well order, NaN where not read.
-
-    ``plate`` is the barcode as the sender believes it; it may be empty.
-    """
-
-    device: str
-    run: str
-    cycle: int
-    dye: str
-    values: tuple[float, ...] = field(repr=False)
-    plate: str = ""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of a bridge.
-
-    Attributes:
-        spool: folder for the parts of large files, kept over a restart; None: a temporary one.
-        workers: handler calls that may run at once.
-        queue: parts of one device that may wait (and at most 16 MiB of them).
-        reads: live readings that may wait for a slow receiver.
-        file_bytes: largest file taken.
-        burst: points one key may spend at once: a message costs one, and one more for every 64 KiB.
-        a_second: points it gets back a second; the largest file costs about 1,200.
-        patience: points of what was passed over after which a key is cut off.
-        penalty_s: seconds for which it is refused then; twice as long each time, 15 minutes at most.
-    """
-
-    spool: Path | None = None
-    workers: int = 4
-    queue: int = 32
-    reads: int = 256
-    file_bytes: int = wire.MAX_FILE_BYTES
-    burst: float = 4_000.0
-    a_second: float = 400.0
-    patience: float = 600.0
-    penalty_s: float = 10.0
 
 
 class Bridge:
@@ -264,7 +228,7 @@ class Bridge:
         end = time.monotonic() + _TURN_S
         while time.monotonic() < end:
             try:
-                frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
+                frames = receive(self._router)
             except zmq.Again:
                 return
             self._notices.count("messages")
@@ -348,7 +312,8 @@ class Bridge:
             device = self._enrolled(key)
         except Exception:
             self._notices.count("enrolment_errors")
-            LOG.exception("the enrolment could not be read")
+            if self._notices.once("enrolment-unreadable", SERVER, _UNREADABLE, b""):
+                LOG.exception("the enrolment could not be read")
             sentence = "The bridge cannot read its list of devices now; keep the file and send it again."
             self._send(routing_id, wire.nack(message_id, wire.RETRYABLE, "enrolment-unreadable", sentence))
             return None
@@ -412,7 +377,7 @@ class Bridge:
         """Answer if the device is still there; a lost answer is asked for by the resend."""
         self._notices.count(f"sent_{message.type.lower()}_{message.header.get('status', '')}".rstrip("_"))
         try:
-            self._router.send_multipart([routing_id, *wire.encode(message)], zmq.NOBLOCK)
+            send(self._router, [routing_id, *wire.encode(message)])
         except zmq.ZMQError as error:
             self._notices.count("answers_lost")
             LOG.info("an answer found nobody: %s", error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from instruments import wire
 from instruments.disk import sync_folder
+from instruments.quiet import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,6 +50,21 @@ class Shipment:
     produced_at: datetime | None
     message_id: str
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Live fluorescence of one cycle and dye: 96 or 384 values in well order, NaN where not read.
+
+    ``plate`` is the barcode as the sender believes it; it may be empty.
+    """
+
+    device: str
+    run: str
+    cycle: int
+    dye: str
+    values: tuple[float, ...] = field(repr=False)
+    plate: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,6 +176,7 @@ class Intake:
         self._report = report
         self._max_file_bytes = max_file_bytes
         self._finished: dict[str, OrderedDict[str, Receipt]] = {}
+        self._quiet: Quiet[tuple[str, type[Exception]]] = Quiet()
 
     def take(self, device: str, message: wire.Message) -> wire.Message:
         """Answer one RUN_FILE message: ACK after the handler's commit, or NACK with the reason."""
@@ -183,7 +201,10 @@ class Intake:
             self._report(BridgeEvent("refused", device, f"{head.name}: {refusal}"))
             return wire.nack(message.message_id, wire.PERMANENT, refusal.code, refusal.sentence)
         except Exception as error:
-            LOG.exception("%s from %s could not be stored; it will be sent again", head.name, device)
+            # A database that is away for a night is asked every two seconds by every device.
+            traced = self._quiet.is_news((device, type(error)), time.monotonic())
+            words = "%s from %s could not be stored; it will be sent again: %s"
+            LOG.log(logging.ERROR, words, head.name, device, error, exc_info=traced)
             self._report(BridgeEvent("handler-failed", device, f"{head.name}: {error!r}"))
             sentence = f"{head.name} could not be stored; it is kept by the agent and sent again."
             return wire.nack(message.message_id, wire.RETRYABLE, "handler-failed", sentence)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 from instruments.desk import Outlet
 from instruments.dialects.talks import Answer, AstmTalk, Dialect, Hl7Talk, Talk, Transmission
 from instruments.intake import BridgeEvent, Receipt, Refused, Shipment
-from instruments.notices import Quiet
+from instruments.quiet import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,43 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, OrderedDict
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections import Counter
+from typing import TYPE_CHECKING
 
 from instruments.intake import BridgeEvent
+from instruments.quiet import Quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
 LOG = logging.getLogger("instruments.bridge")
-Same = TypeVar("Same", bound="Hashable")
 
-QUIET_AUDIT_S = 60.0
 HEARD = "heard"
 """The event that a device said anything at all: told once a minute, and worth no line of the log."""
-
-
-class Quiet(Generic[Same]):
-    """Whether something is news: a flood of the same complaint must not drown the audit."""
-
-    def __init__(self, seconds: float = QUIET_AUDIT_S, room: int = 1024) -> None:
-        """The same is news again after so many seconds; at most ``room`` complaints are remembered."""
-        self._seconds = seconds
-        self._room = room
-        self._guard = threading.Lock()
-        self._told: OrderedDict[Same, float] = OrderedDict()
-
-    def is_news(self, same: Same, now: float) -> bool:
-        """Whether ``same`` was not told for a while; it counts as told then."""
-        with self._guard:
-            before = self._told.get(same)
-            if before is not None and now - before < self._seconds:
-                return False
-            self._told[same] = now
-            self._told.move_to_end(same)
-            if len(self._told) > self._room:
-                self._told.popitem(last=False)
-        return True
 
 
 class Notices:
@@ -75,8 +51,10 @@ class Notices:
         """Report an event by its parts."""
         self.report(BridgeEvent(kind, device, detail, key))
 
-    def once(self, kind: str, device: str | None, detail: str, key: bytes, about: bytes = b"") -> None:
-        """Count every one, report the same about the same key at most once a minute."""
+    def once(self, kind: str, device: str | None, detail: str, key: bytes, about: bytes = b"") -> bool:
+        """Count every one, report the same about the same key at most once a minute; whether it was now."""
         self.count(kind)
-        if self._quiet.is_news((kind, key + about), time.monotonic()):
+        news = self._quiet.is_news((kind, key + about), time.monotonic())
+        if news:
             self.event(kind, device, detail, key)
+        return news

@@ -34,6 +34,10 @@ _IO_THREADS = 8
 """Connections are shared out among so many threads: who floods holds up those of its own thread alone."""
 
 
+_NOBLOCK, _MORE = int(zmq.NOBLOCK), int(zmq.SNDMORE)
+"""As plain numbers: as flags pyzmq makes new ones of them at every frame, a tenth of a message's time."""
+
+
 class KeyPair(NamedTuple):
     """A CURVE key pair, both keys as Z85 text in bytes (40 each)."""
 
@@ -68,3 +72,26 @@ def listen(opened: ExitStack, endpoint: str, keys: KeyPair) -> tuple[zmq.Socket[
     router.zap_domain = ZAP_DOMAIN
     router.bind(endpoint)
     return zap, router
+
+
+def receive(router: zmq.Socket[bytes]) -> list[zmq.Frame]:
+    """The frames of the next message.
+
+    Raises:
+        zmq.Again: none has come.
+    """
+    frames = [router.recv(_NOBLOCK, copy=False)]
+    while frames[-1].more:
+        frames.append(router.recv(_NOBLOCK, copy=False))
+    return frames
+
+
+def send(router: zmq.Socket[bytes], frames: list[bytes]) -> None:
+    """Send one message, without waiting.
+
+    Raises:
+        zmq.ZMQError: nobody is there, or takes no more.
+    """
+    for frame in frames[:-1]:
+        router.send(frame, _NOBLOCK | _MORE)
+    router.send(frames[-1], _NOBLOCK)

@@ -538,7 +538,7 @@ def _digest(*pieces: object) -> str:
 
 @lru_cache(maxsize=1024)
 def _key_of(head: FileHead) -> str:
-    return _digest(head.instrument, head.run, head.name, head.sha256, head.size, head.parts)
+    return _digest(*_same_of(head))
 
 
 @lru_cache(maxsize=1024)
@@ -600,6 +600,11 @@ def head_of(message: Message) -> FileHead:
     return FileHead(**{name: value for name, value in message.header.items() if name != "part"})
 
 
+def _same_of(head: FileHead) -> tuple[object, ...]:
+    """What a resend has in common with its first: the plate and the time may be told better later."""
+    return head.instrument, head.run, head.name, head.sha256, head.size, head.parts
+
+
 class PartsInMemory:
     """A :class:`PartStore` in memory."""
 
@@ -638,7 +643,7 @@ class Assembly:
             WireError: ``foreign-part`` for a part of another file, ``too-many-bytes`` when the parts
                 together exceed the announced size (everything held is then forgotten).
         """
-        if head_of(message).key != self.head.key:
+        if _same_of(head_of(message)) != _same_of(self.head):
             raise _error(message, "foreign-part", f"This part does not belong to {self.head.name}.")
         held = self._store.held()
         part = message.header["part"]

@@ -77,13 +77,21 @@ def open_sqlite(url: str, busy_seconds: float) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(conn: Connection) -> None:
         write = conn.get_execution_options().get("lis_write", False)
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        driver: Any = (
+            conn.connection.driver_connection
+        )  # a statement of SQLAlchemy's costs as much as a small act
+        driver.execute("BEGIN IMMEDIATE" if write else "BEGIN").close()
 
     return engine
 
 
 FIND_BY_KEY: Final = "-c enable_seqscan=off"
 """Plans are kept with a connection, and those made while a table was empty read all of it for ever after."""
+
+
+WRITER: Final = "nat-lis writer"
+READER: Final = "nat-lis reader"
+"""What PostgreSQL's list of sessions (``pg_stat_activity``) calls ours."""
 
 
 def open_postgresql(url: str, busy_seconds: float, *, writing: bool = False) -> Engine:
@@ -106,10 +114,14 @@ def open_postgresql(url: str, busy_seconds: float, *, writing: bool = False) -> 
             pool_size=1,
             max_overflow=4,
             pool_pre_ping=True,
-            connect_args={"options": f"{options} {FIND_BY_KEY}"},
+            connect_args={"options": f"{options} {FIND_BY_KEY}", "fallback_application_name": WRITER},
         )
     return create_engine(
-        url, pool_size=8, max_overflow=24, pool_pre_ping=True, connect_args={"options": options}
+        url,
+        pool_size=8,
+        max_overflow=24,
+        pool_pre_ping=True,
+        connect_args={"options": options, "fallback_application_name": READER},
     )
 
 

@@ -11,7 +11,17 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from lis.errors import Busy, Conflict, LisError, StorageFull
 
-FULL_WORDS: Final = ("database or disk is full", "no space left", "disk i/o error", "could not extend file")
+FULL_WORDS: Final = (
+    "database or disk is full",
+    "no space left",
+    "disk i/o error",
+    "could not extend file",
+    "input/output error",
+)
+DISK_STATES: Final = frozenset({"53100", "58030"})
+"""PostgreSQL's codes for a full and for a failing disk; its words depend on its language."""
+
+LOST_WORDS: Final = ("server closed", "terminating connection", "connection is lost")
 BUSY_WORDS: Final = (
     "locked",
     "busy",
@@ -51,14 +61,30 @@ def busy() -> Busy:
     )
 
 
+def _outcome_unknown() -> Busy:
+    return Busy(
+        "OUTCOME_UNKNOWN",
+        "The database went away before it confirmed. It is not known whether this was recorded: look it up, "
+        "and repeat it if it is missing.",
+    )
+
+
+def _committing(error: Exception) -> bool:
+    """Whether it was the commit that failed, which is no statement; connections that fail say so."""
+    return isinstance(error, DBAPIError) and error.statement is None
+
+
 def _as_lis_error(error: Exception) -> LisError:
     text = str(error).lower()
-    if any(words in text for words in FULL_WORDS):
+    state = getattr(getattr(error, "orig", error), "sqlstate", None)
+    if state in DISK_STATES or any(words in text for words in FULL_WORDS):
         return StorageFull(
             "STORAGE_FULL",
             "The disk of the server is full or failing. Nothing was written; "
             "keep the tubes and call the administrator.",
         )
+    if _committing(error) and any(words in text for words in LOST_WORDS):
+        return _outcome_unknown()
     if any(words in text for words in BUSY_WORDS):
         return busy()
     return LisError("DATABASE_ERROR", f"The database refused: {_first_line(error)}. Nothing was written.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
+from lis.db import Prepared
 from lis.queries.common import PAGE, Row, all_rows, one_row
 from lis.schema import account, chain, device, device_act, enrolment, file
 
@@ -32,11 +33,20 @@ def cyclers(conn: Connection) -> list[tuple[str, str]]:
     return [*found, *((name, "") for name in conn.execute(named).scalars())]
 
 
+_OF_KEY: Final = Prepared(
+    select(device.c.name).where(
+        device.c.public_key == bindparam("key"),
+        device.c.revoked_at.is_(None),
+        device.c.key_until.is_(None) | (device.c.key_until > bindparam("now")),
+    )
+)
+"""The bridge asks it about every device that speaks, every two seconds."""
+
+
 def device_of_key(conn: Connection, public_key: str, now: datetime) -> str | None:
     """The device enrolled under a public key, unless it was revoked or the key has ended."""
-    alive = device.c.revoked_at.is_(None) & (device.c.key_until.is_(None) | (device.c.key_until > now))
-    found = select(device.c.name).where(device.c.public_key == public_key, alive)
-    return conn.execute(found).scalar_one_or_none()
+    found = _OF_KEY.record(conn, key=public_key, now=now)
+    return found["name"] if found else None
 
 
 def key_was_enrolled(conn: Connection, public_key: str) -> bool:

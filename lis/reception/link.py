@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import zmq
@@ -23,23 +22,22 @@ import zmq
 from instruments.bridge import (
     Bridge,
     BridgeEvent,
-    KeyPair,
     Limits,
     Reads,
     Receipt,
     Refused,
     Shipment,
-    new_keypair,
 )
 from instruments.door import Applicant, Door
 from instruments.listener import Listeners, Station
 from instruments.notices import HEARD
-from lis import config, errors, laboratory, queries
+from lis import errors, laboratory, queries
 from lis.clock import to_text
 from lis.errors import Invalid, LisError, StorageFull
 from lis.laboratory import Laboratory
 from lis.reception.ahead import Ahead
 from lis.reception.commits import GroupCommit
+from lis.reception.keys import bridge_keys
 from lis.services import devices, inbox, results
 from lis.services.inbox import Delivery
 from lis.services.results import Ingested
@@ -69,16 +67,6 @@ OWING = ""
 
 MANY = 1000
 """How many keys, words and alarms are remembered."""
-
-
-def bridge_keys(folder: Path) -> KeyPair:
-    """The bridge's own key pair, made on first use in ``folder/bridge.key`` (mode 0600)."""
-    path = folder / "bridge.key"
-    if not path.exists():
-        pair = new_keypair()
-        config.keep_secret(path, f"{pair.public.decode()}\n{pair.secret.decode()}\n")
-    public, _, secret = path.read_text(encoding="ascii").strip().partition("\n")
-    return KeyPair(public.encode(), secret.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +103,7 @@ class Reception:
         self._said: dict[BridgeEvent, float] = {}
         self._owed: dict[tuple[str, str], str] = {}
         self._kept: queue.Queue[str | None] = queue.Queue()
+        self._due: set[str] = set()
         self._line: deque[str | None] = deque()
         self._ahead = Ahead(lab)
         self._stop = threading.Event()
@@ -148,7 +137,7 @@ class Reception:
     def __enter__(self) -> Self:
         """Listen, and read what the last server left."""
         for file_id in self._waiting():
-            self._kept.put(file_id)
+            self._to_read(file_id)
         self._listen()
         try:
             self.bridge.start()
@@ -249,9 +238,25 @@ class Reception:
             stored = self._commits.keep(delivery)
         except Invalid as error:
             raise Refused(error.code, error.sentence) from error
-        if stored.status == "stored":
-            self._kept.put(stored.file_id)
+        if stored.status == "stored" or self._overlooked(stored.file_id):
+            self._to_read(stored.file_id)
         return Receipt(stored.status, stored.first_stored_at)
+
+    def _to_read(self, file_id: str) -> None:
+        self._due.add(file_id)
+        self._kept.put(file_id)
+
+    def _overlooked(self, file_id: str) -> bool:
+        """Whether a file that came before is unread and in nobody's line.
+
+        A database that dies between its commit and its answer leaves such a file: when it came first
+        nobody could say that it was stored.
+        """
+        if file_id in self._due:
+            return False
+        with self.lab.database.read() as conn:
+            status = queries.status_of_file(conn, file_id)
+        return status is not None and status["state"] == "waiting"
 
     def _keep_message(self, shipment: Shipment) -> Receipt:
         """Commit a message of a device without a key, unless the device was revoked."""
@@ -305,6 +310,7 @@ class Reception:
             log.exception("file %s could not be read; it is kept and waits for a person", file_id[:12])
             self._set_aside(file_id)
         else:
+            self._due.discard(file_id)
             self._on_done(done)
 
     def _again(self, file_id: str, error: LisError) -> None:
@@ -328,6 +334,8 @@ class Reception:
         except LisError as error:
             log.warning("file %s waits: %s", file_id[:12], error.sentence)
             self._again(file_id, error)
+        else:
+            self._due.discard(file_id)
 
     def _show(self, reads: Reads) -> None:
         """Keep live readings and tell the screens; what belongs to no running plate is named once a run."""

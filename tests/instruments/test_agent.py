@@ -474,6 +474,17 @@ def test_the_command_makes_keys_and_refuses_nonsense(tmp_path, capsys, folder):
     assert "error: agent-start" in capsys.readouterr().err
 
 
+def test_a_key_of_the_bridge_may_begin_with_a_dash(tmp_path, capsys, folder):
+    """One key in 83 looks like an option; it is taken as the key that it is."""
+    key = tmp_path / "agent.key"
+    assert agent.main(["--new-key", "--key-file", str(key)]) == 0
+    for begin in ("-t", "--", "-7"):
+        arguments = ["--server-key", begin + "0" * 38, "--folder", str(folder)]
+        arguments += ["--endpoint", "nonsense", "--instrument", "i", "--key-file", str(key)]
+        assert agent.main([*arguments, "--outbox", str(tmp_path / "o.db")]) == 1  # and not 2, for usage
+        assert "error: agent-start" in capsys.readouterr().err
+
+
 def test_two_files_are_enough_for_the_old_pc(tmp_path):
     """agent.py beside wire.py runs with nothing of the package around it."""
     for name in ("agent.py", "wire.py"):

@@ -284,13 +284,16 @@ def test_an_enrolment_that_cannot_be_read_lets_nobody_in_and_loses_nothing(house
     real, house.enrolled = house.enrolled, None
     answer = device.ask(part())
     assert (answer.header["status"], answer.header["code"]) == ("retryable", "enrolment-unreadable")
+    assert device.ask(part()).header["code"] == "enrolment-unreadable"
+    assert house.wait_for("enrolment-unreadable")
     late = house.device(LC480)
     late.send(wire.ping())
     assert late.answer(SILENCE_MS) is None
     house.enrolled = real
     assert late.answer().type == "PONG"
     assert device.ask(part()).header["status"] == "stored"
-    assert "could not be read" in caplog.text
+    assert caplog.text.count("the enrolment could not be read") == 1  # told once, not at every message
+    assert [event.device for event in house.events if event.kind == "enrolment-unreadable"] == ["server"]
 
 
 # ---------------------------------------------------------------------------- trouble

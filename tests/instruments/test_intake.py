@@ -135,6 +135,15 @@ def test_a_failing_handler_is_asked_again_with_the_parts_it_has(intake, store, e
     assert intake.take("qs5-1", messages[0]).header["complete"]
 
 
+def test_a_night_without_a_database_does_not_fill_the_log(intake, store, caplog):
+    """Every attempt has its line; where in the program it failed is told once a minute and device."""
+    store.trouble = OSError("the database is away")
+    for _ in range(50):
+        intake.take("qs5-1", parts(part_bytes=100)[0])
+    assert caplog.text.count("will be sent again") == 50
+    assert caplog.text.count("Traceback") == 1
+
+
 def test_a_refusal_is_final_and_forgets_the_parts(tmp_path, intake, store, events):
     """Refused becomes a permanent NACK with its code and sentence, is audited, and frees the disk."""
     store.trouble = Refused("unreadable", "No format knows this file.")

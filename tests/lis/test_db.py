@@ -189,6 +189,37 @@ def test_an_error_of_the_database_is_told_in_words(database: Database):
     assert WORD in error.value.sentence.lower()
 
 
+@pytest.mark.parametrize("state", ["53100", "58030"])
+def test_postgresql_tells_by_its_codes_that_its_disk_refuses(cluster, state: str):
+    """A full disk and a failed sync are one trouble for people, whatever words they come in."""
+    database = Database(cluster.url("postgres"))
+    refusal = f"DO $$ BEGIN RAISE EXCEPTION 'could not fdatasync file' USING ERRCODE = '{state}'; END $$"
+    with pytest.raises(StorageFull), database.read() as conn:
+        conn.exec_driver_sql(refusal)
+    database.close()
+
+
+def test_a_commit_whose_answer_never_came_is_called_unknown(cluster, clock: FixedClock):
+    """PostgreSQL ends the session while it commits: nobody says that nothing was written; a new session works."""
+    name = cluster.lend()
+    database = Database(cluster.url(name), clock)
+
+    def cut(conn) -> None:
+        (pid,) = conn.exec_driver_sql("SELECT pg_backend_pid()").one()
+        cluster.master.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+
+    event.listen(database._writing, "commit", cut)
+    with pytest.raises(Busy) as error:
+        write_alarm(database)
+    event.remove(database._writing, "commit", cut)
+    assert error.value.code == "OUTCOME_UNKNOWN"
+    assert WORD not in error.value.sentence.lower()
+    write_alarm(database)
+    assert alarms(database) == ["x"]
+    database.close()
+    cluster.give_back(name)
+
+
 def test_evidence_is_append_only(bench: Bench):
     """Events, files, readings, reports, rules, control values, exports, lots, notes and acts on devices refuse UPDATE and DELETE, whoever asks by SQL."""
     bench.cycle(bench.singles())

@@ -126,6 +126,18 @@ def test_a_file_waits_for_the_database_and_is_read_then(
     assert state_of(embedded, run.sha256)[0] == "read"
 
 
+def test_a_file_whose_commit_was_never_confirmed_is_read_when_it_comes_again(
+    link: Reception, embedded: Bench, run: Shipment, read: queue.Queue[Ingested]
+):
+    """A database that dies between commit and answer has the file, nobody knows: the resend is a duplicate, and read."""
+    with embedded.lab.database.write("bridge") as unit:  # what the lost answer was about
+        inbox.accept(unit, Delivery(run.device, run.run, run.name, run.data, run.plate))
+    assert link._keep(run).status == "duplicate"
+    assert read.get(timeout=60).state == "read"
+    assert link._keep(run).status == "duplicate"
+    assert link._kept.empty()
+
+
 def test_a_file_on_which_the_program_fails_waits_for_a_person(
     link: Reception,
     embedded: Bench,

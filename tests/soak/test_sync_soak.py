@@ -1,16 +1,12 @@
 """kill -9 at every sync of the disk: agent, server at its first start, server at work.
 
-PostgreSQL's own syncs are not among them. Whoever kills one of its backends makes the postmaster end all others
-and recover; an attempt to do so under strace left the database busy, and it is not known whether that was strace
-holding on to the dead child or a connection of ours. The postmaster is killed in ``test_crash_soak.py`` and its
-disk loses power in ``test_power_soak.py``; a full or failing disk under PostgreSQL is not tried anywhere.
+The flushes of PostgreSQL's own processes are enumerated in ``test_database_sync_soak.py``.
 
 Started by hand: ``pytest -m soak -n 0 -s tests/soak/test_sync_soak.py``. Needs strace and the right to trace.
 """
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sys
 from collections.abc import Iterator
@@ -20,14 +16,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from streaming import PLATES, Part, Sheet, Stream, traced
+from flushes import SYNCS, arrived, died, flawless, killing
+from streaming import PLATES, Stream, traced
 
 pytestmark = [
     pytest.mark.soak,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
 ]
-SYNCS = ("fdatasync", "fsync")
 BIG = 1_200_000
 """Bytes of a file that travels in three parts, each synced on the server before it is answered."""
 
@@ -38,33 +34,6 @@ def stream(tmp_path: Path) -> Iterator[Stream]:
     made = Stream(tmp_path, tmp_path / "data", "", tmp_path, 0, light=True)
     yield made
     made.close()
-
-
-def killing(call: str, number: int) -> tuple[str, str, str, str]:
-    """What strace is told: the call at whose entry the process dies."""
-    return "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"
-
-
-def died(part: Part) -> bool:
-    """Whether it was killed."""
-    return part.process is not None and part.process.poll() is not None
-
-
-def arrived(stream: Stream, sheet: Sheet) -> bool:
-    """Whether a sheet is acknowledged, kept byte for byte, and read."""
-    if not stream.told(sheet):
-        return False
-    assert stream.kept().get(sheet.name) == hashlib.sha256(sheet.data).hexdigest()
-    read = stream.rows(f"SELECT 1 FROM run WHERE plate_id = '{sheet.code}'")
-    return bool(read)
-
-
-def flawless(stream: Stream, used: int) -> None:
-    """The end of the series: what was not used is sent too, and the figures are all 0."""
-    for sheet in stream.sheets[used:]:
-        stream.write(sheet)
-    stream.until(lambda: all(arrived(stream, sheet) for sheet in stream.sheets), "all plates read")
-    assert stream.verdict() == dict.fromkeys(stream.verdict(), 0)
 
 
 def test_the_agent_dies_at_each_of_its_syncs(stream: Stream):
