@@ -114,7 +114,7 @@ def test_rules_that_are_off_are_listed_and_can_be_switched_on(release, content):
 
 def test_a_positive_is_not_doubted_because_its_targets_rise(release):
     """Rising curves are the result of a positive: it waits for a person because of its result alone."""
-    rising = replace(GOOD, call=Call.positive, result="positive", curves=("sigmoid", "sigmoid"))
+    rising = structs.replace(GOOD, call=Call.positive, result="positive", curves=("sigmoid", "sigmoid"))
     assert [blocked.rule for blocked in auto_verify(rising, release)] == ["negative-only"]
 
 
