@@ -218,16 +218,21 @@ def keep(lab: Laboratory, delivery: Delivery) -> Stored:
 
 
 def process(
-    lab: Laboratory, file_id: str, actor: str, parsed: Parsed | None = None
+    lab: Laboratory, file_id: str, actor: str, parsed: Parsed | None = None, *, explain: bool = False
 ) -> tuple[Ingested, Issued, tuple[Held, ...]]:
     """Read a kept file, decide its tubes, release what the rules release. Safe to repeat.
 
-    ``parsed`` is the file where somebody read it before; it is read here if not.
+    Args:
+        lab: the laboratory.
+        file_id: of the kept file.
+        actor: who is recorded with what follows.
+        parsed: the file where somebody read it before; it is read here if not.
+        explain: see `settle`.
     """
     with _uncollected():
         found = parsed or parse(lab, *_kept(lab, file_id))
         with lab.database.write(actor) as unit:
-            return settle(unit, lab.rules, file_id, found)
+            return settle(unit, lab.rules, file_id, found, explain=explain)
 
 
 def _kept(lab: Laboratory, file_id: str) -> tuple[str, bytes]:
@@ -251,13 +256,19 @@ def _uncollected() -> Iterator[None]:
 
 
 def settle(
-    unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed
+    unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed, *, explain: bool = True
 ) -> tuple[Ingested, Issued, tuple[Held, ...]]:
-    """Decide the tubes of a kept and parsed file and release what the rules release, in one transaction."""
+    """Decide the tubes of a kept and parsed file and release what the rules release, in one transaction.
+
+    Where every result waits for a person anyway, what else holds each tube is gathered only for somebody
+    who asked (``explain``): whoever reviews it asks again, hours later.
+    """
     ingested = results.ingest(unit, rules, file_id, parsed)
     if ingested.state != "read":
         return ingested, Issued({}), ()
     pools.settle_pools(unit, rules, ingested.pools, ingested.undecided)
+    if not (rules.auto_release or explain):
+        return ingested, Issued({}), ()
     members = queries.pool_members(unit.conn, ingested.pools)
     concerned = {*ingested.tubes, *(tube for many in members.values() for tube in many)}
     known = {} if ingested.pools else ingested.after  # the decoding of pools moves tubes again
@@ -271,7 +282,7 @@ def handle(lab: Laboratory, delivery: Delivery, parsed: Parsed | None = None) ->
     ``parsed`` is the file where somebody read it before.
     """
     stored = keep(lab, delivery)
-    return Handled(stored, *process(lab, stored.file_id, delivery.device, parsed))
+    return Handled(stored, *process(lab, stored.file_id, delivery.device, parsed, explain=True))
 
 
 def catch_up(lab: Laboratory, actor: str = "restart") -> list[Ingested]:
