@@ -53,11 +53,9 @@ from lis.web import (
 from lis.web.border import Border
 from lis.web.playing import Simulations
 from lis.web.sessions import Sessions
+from lis.web.views import PACKED_FROM
 
 HERE = Path(__file__).parent
-
-PACKED_FROM: Final = 500
-"""Bytes from which on scripts and styles are packed. Pages are not: their size could tell what they hold."""
 
 TITLE = "nat-lis"
 SUMMARY = "Laboratory information system for nucleic-acid testing, tube by tube. Times are UTC."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,17 @@ from lis.web.maps import COLOURS, SIGNS
 from lis.web.words import LANGUAGES, error_zh, for_scripts, label, reason_text, say
 
 LANGUAGE_COOKIE: Final = "lis_language"
+
+PACKED_FROM: Final = 500
+"""Bytes from which on pages, scripts and styles are packed.
+
+A page may be packed although it holds a secret, the token against forged requests: to guess it from sizes, a
+stranger's page must make this browser ask for ours with text of its choice, and cookies that are strictly of
+this site are not sent then.
+"""
+
+QUICK: Final = 4
+"""Level of packing: a map of 384 wells shrinks to a tenth in two milliseconds."""
 
 
 @lru_cache(maxsize=1)
@@ -179,8 +191,12 @@ def page(
         "script_words": for_scripts(language),
         **values,
     }
-    body = environment().get_template(name).render(context)
-    return HTMLResponse(body, status, {"Cache-Control": "no-store"})
+    body = environment().get_template(name).render(context).encode()
+    headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+    if len(body) >= PACKED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+        body = gzip.compress(body, QUICK, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return HTMLResponse(body, status, headers)
 
 
 def error_values(error: LisError, language: str, sentence_zh: str) -> dict[str, Any]:

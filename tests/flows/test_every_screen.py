@@ -29,9 +29,6 @@ CONTROLS = [{"well": well, "control": kind} for well, kind in (("A12", "NTC"), (
 WIRE = 100_000
 """Bytes that a page may weigh on the wire with its styles and scripts, charts aside."""
 
-DRAWN = {"/plating?template=384-quadrants": 200_000}
-"""Pages that hold a drawing of 384 wells, every one with a name of its own for people with aids."""
-
 NO_PAGES = {
     "/api/v1/docs": "Swagger UI, as its makers ship it",
     "/pooling/advice": "a part that the pooling page fetches",
@@ -312,7 +309,7 @@ def test_no_page_weighs_more_than_a_slow_line_carries(served, pages):
             if one.endswith(".js"):
                 imported = re.findall(r'import[^"]*"\./([^"]+)"', person.get(one).text)
                 wanted += [f"/static/{name}" for name in imported]
-        if total > DRAWN.get(path, WIRE):
+        if total > WIRE:
             heavy[path] = total
     assert not heavy
 
