@@ -14,7 +14,7 @@ from lis.services import transfers
 from lis.web.commands import Asked
 from lis.web.maps import draw_plate
 from lis.web.pages_review import plate_content
-from lis.web.views import language_of, page
+from lis.web.views import language_of, written
 
 router = APIRouter(prefix="/api/v1", tags=["plates"])
 
@@ -34,8 +34,8 @@ def plate_svg(request: Request, plate_id: str, asked: Asked) -> Response:
         if row is None:
             raise NotFound("PLATE_UNKNOWN", f"Plate {plate_id[:40]} is not known here. Check the code.")
         drawing = draw_plate(row["size"], *plate_content(conn, plate_id), language_of(request))
-    drawn = page(request, "plate_map.html", asked.identity, drawing=drawing, links=False)
-    return _file(bytes(drawn.body), "image/svg+xml", f"{plate_id}.svg")
+    drawn = written(request, "plate_map.html", asked.identity, drawing=drawing, links=False)
+    return _file(drawn, "image/svg+xml", f"{plate_id}.svg")
 
 
 @router.get("/plates/{plate_id}/sheet.pdf")

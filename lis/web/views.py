@@ -172,7 +172,17 @@ def language_of(request: Request) -> str:
 def page(
     request: Request, name: str, identity: Identity | None = None, /, *, status: int = 200, **values: Any
 ) -> HTMLResponse:
-    """A rendered page in the language of the person who asked."""
+    """A rendered page in the language of the person who asked, packed where the browser can unpack it."""
+    body = written(request, name, identity, **values).encode()
+    headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+    if len(body) >= PACKED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+        body = gzip.compress(body, QUICK, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return HTMLResponse(body, status, headers)
+
+
+def written(request: Request, name: str, identity: Identity | None, /, **values: Any) -> str:
+    """The text of a template in the language of the person who asked."""
     lab: Laboratory = request.app.state.lab
     language = language_of(request)
     settings = lab.settings
@@ -191,12 +201,7 @@ def page(
         "script_words": for_scripts(language),
         **values,
     }
-    body = environment().get_template(name).render(context).encode()
-    headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
-    if len(body) >= PACKED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
-        body = gzip.compress(body, QUICK, mtime=0)
-        headers["Content-Encoding"] = "gzip"
-    return HTMLResponse(body, status, headers)
+    return environment().get_template(name).render(context)
 
 
 def error_values(error: LisError, language: str, sentence_zh: str) -> dict[str, Any]:

@@ -140,7 +140,8 @@ def test_a_running_simulation_is_cancelled_and_a_stopping_server_ends_the_rest(t
     with pytest.raises(Refused):
         simulations.page(running.id, "zh")
     assert simulations.cancel(running.id).state == "cancelled"
-    process.join(20)
+    while running.id in simulations._working:  # whoever started it has waited for its end
+        pause.wait(0.02)
     assert not process.is_alive()
     simulations.close()
     assert simulations.job(waiting.id).state == "cancelled"
