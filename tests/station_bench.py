@@ -160,9 +160,10 @@ def scan(page: Any, *codes: str) -> None:
 
 
 def settled(page: Any, count: int) -> None:
-    """Wait until nothing is pending and ``count`` scans have a fate."""
+    """Wait until nothing is pending, also not yet shown as such, and ``count`` scans have a fate."""
     page.wait_for_function(
         """([count, names]) => document.getElementById("count-pending").textContent === "0" &&
+        !Object.keys(localStorage).some((name) => name.startsWith("lis.scan.")) &&
         names.reduce((sum, name) => sum + Number(document.getElementById("count-" + name)?.textContent ?? 0), 0) >= count""",
         arg=[count, COUNTED],
         timeout=30_000,

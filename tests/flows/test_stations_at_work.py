@@ -96,19 +96,28 @@ def test_a_mixed_tube_is_filled_and_sealed_without_a_mouse(served, browser, lang
         scan(page, other)  # another tube is never ignored
         shows(page, "refused", first)
         page.keyboard.press("Escape")
-        scan(page, first)  # the same tube again seals it; it is not full
+        late = []
+        page.route("**/persons", lambda route: late.append(route))  # noqa: PLW0108 - Playwright wants a function
+        type_person(page, "周四", f"E{base}000004")
+        scan(page, first)  # the same tube again seals it; it is not full, and a reason is asked for
+        until(page, "document.activeElement.id === 'seal-reason'")
+        late[0].continue_()  # the answer about the last person comes now, and the question stays
+        page.unroute("**/persons")
+        until(page, "document.querySelectorAll('#places i.on').length === 3")
         page.keyboard.insert_text("排队结束")
         page.keyboard.press("Enter")
+        shows(page, "received", first)
+        until(page, "document.getElementById('open-tube').hidden")
         settled(page, 6)
         found = tube(served, first)
-        assert (found.state, found.persons, found.capacity) == ("sealed", 2, 5)
+        assert (found.state, found.persons, found.capacity) == ("sealed", 3, 5)
         assert history(served, first) == [
-            "Registered", "PersonBound", "PersonBound", "PersonBound", "PersonUnbound", "Sealed",
+            "Registered", "PersonBound", "PersonBound", "PersonBound", "PersonUnbound", "PersonBound", "Sealed",
         ]  # fmt: skip
         page.keyboard.press("F9")  # closed too early: it is open again, with those who are in it
         shows(page, "undone", first)
-        until(page, "document.querySelectorAll('#people tbody tr').length === 2")
-        assert page.inner_text("#tube-count") == "2/5"
+        until(page, "document.querySelectorAll('#people tbody tr').length === 3")
+        assert page.inner_text("#tube-count") == "3/5"
         scan(page, first)
         page.keyboard.insert_text("排队结束")
         page.keyboard.press("Enter")

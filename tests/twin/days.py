@@ -12,7 +12,7 @@ from scheduler.shifts import pieces
 from sim import load, simulate
 from sim.calibrate import Passage, Past, Run
 from sim.crew import absences, days_out
-from sim.duty import Duty, Turn
+from sim.duty import Duty, Machines, Turn, Wear
 from sim.habits import Attendance
 from sim.lab import DRAIN_DAYS
 from sim.now import IN_REVIEW, ON_PLATE, WAITING, InWork, State
@@ -121,7 +121,15 @@ class Day:
 
     def out(self, now):
         """Cyclers out of service at a minute: (since, expected back)."""
-        bench = self.scenario.laboratory.stations[self.scenario.laboratory.reads_at]
+        return self._out(self.scenario.laboratory.stations[self.scenario.laboratory.reads_at], now)
+
+    def machines(self, now):
+        """The machines before the cycler, and what is out of service among them, as a duty plan names them."""
+        benches = {bench.name: bench for bench in self.scenario.laboratory.stations}
+        own = benches["extraction"]
+        return [Machines("extractor", own.servers, Wear(tuple(self._out(own, now)), own.down))]
+
+    def _out(self, bench, now):
         rng = stream(self.seed, self.number, f"duty {bench.name}")
         found = days_out(bench.servers, bench.down, 1 + DRAIN_DAYS, rng) if bench.down else []
         return [(day, day + DAY) for own in found for day in own if day <= now < day + DAY]

@@ -38,7 +38,7 @@ function show() {
   at("next-person").textContent = say("next_person", { n: n + 1 });
   at("seal").disabled = n === 0;
   at("seal").classList.toggle("main", full);
-  if (n < open.places || !n) at("seal-why").hidden = true;
+  if (full || !n) at("seal-why").hidden = true; // else a question that was asked stays: answers come late
   station.ready(full ? say("now_seal") : say("now_person", { n: n + 1, of: open.places }), full ? say("now_seal_do") : say("now_person_do"), "idle", true);
 }
 
@@ -46,6 +46,7 @@ function begin(code) {
   const [kind, places] = preset().value.split(":");
   const order = { barcode: code, kind, places: Number(places), tier: at("tier").value, site: at("site").value.trim() };
   open = { code, kind, places: Number(places), bound: 0, sent: 0 };
+  at("seal-why").hidden = true;
   clearPeople();
   const kept = station.enqueue({ path: "/api/v1/tubes", body: order, code, place: "", info: "start" });
   if (!kept) open = null;
@@ -96,6 +97,7 @@ function bind() {
   const code = open.code;
   const order = { path: `/api/v1/tubes/${code}/persons`, body, code, place, info: "bind", private: true };
   open.sent += 1;
+  at("seal-why").hidden = true; // it goes on
   if (!station.enqueue(order)) open.sent -= 1;
   else {
     person(station.waiting().at(-1)?.id ?? "", name, masked(number));
@@ -117,6 +119,7 @@ function seal() {
   }
   if (station.enqueue({ path: `/api/v1/tubes/${open.code}/seal`, body: { reason }, code: open.code, place: `${n}/${open.places}`, info: "seal" })) {
     at("seal-reason").value = "";
+    at("seal-why").hidden = true;
     open = null;
     show();
     station.focus();
