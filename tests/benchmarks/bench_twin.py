@@ -45,7 +45,7 @@ def scored(kind, share, learn=6, held=12):
     for day in days(scenario, range(100, 100 + held), SEED):
         now = float(np.quantile(day.done, share))
         state = day.state(now)
-        known = learned.attended(day.duties(now), day.out(now)) if planned else learned
+        known = learned.attended(day.duties(now), day.out(now), day.machines(now)) if planned else learned
         made = forecast(known.model, state, 200)
         tubes = [int(name) for name in state.names]
         foreseen = made.quantiles(0.025, 0.1, 0.5, 0.9, 0.975)
