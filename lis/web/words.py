@@ -73,6 +73,12 @@ def error_zh(code: str, details: Mapping[str, str]) -> str:
     return found[0].format_map(named)
 
 
+def fault_zh(code: str) -> str:
+    """What is wrong with a scenario, in Chinese, where the refusal itself has only English words."""
+    faults = table()["scenario_fault"]
+    return (faults.get(code) or faults["OTHER"])[0]
+
+
 def outcome_zh(result: ScanResult) -> str:
     """What became of a scan, in Chinese."""
     tube = result.tube
