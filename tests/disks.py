@@ -13,22 +13,27 @@ import pytest
 SMALL = 6 * 2**20
 
 
-@pytest.fixture(name="small_disk")
-def small_disk_fixture(tmp_path: Path) -> Iterator[Path]:
-    """A file system of six megabytes; only the system's administrator can make one."""
-    folder = tmp_path / "disk"
+def mount_small(folder: Path, size: int) -> None:
+    """Make a folder that is an empty file system of so many bytes; only the system's administrator can."""
     folder.mkdir()
     mount = shutil.which("mount")
     if mount is None:
         pytest.skip("no mount on this machine: a full disk cannot be made")
     made = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", f"size={SMALL}", "nat-lis-test", folder],
+        [mount, "-t", "tmpfs", "-o", f"size={size}", "nat-lis-test", folder],
         capture_output=True,
         text=True,
         check=False,
     )
     if made.returncode:
         pytest.skip(f"a full disk cannot be made here: {made.stderr.strip()}")
+
+
+@pytest.fixture(name="small_disk")
+def small_disk_fixture(tmp_path: Path) -> Iterator[Path]:
+    """A file system of six megabytes."""
+    folder = tmp_path / "disk"
+    mount_small(folder, SMALL)
     yield folder
     subprocess.run(["umount", folder], check=True)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from disks import mount_small
 from streaming import Stream, traced
 
 from lis.errors import LisError
@@ -31,11 +32,7 @@ def tmpfs(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 
     def make(name: str, megabytes: int, home: Path = tmp_path) -> Path:
         folder = home / name
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "nat-lis-soak", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"a full disk cannot be made here: {done.stderr.strip()}")
+        mount_small(folder, megabytes * 2**20)
         made.append(folder)
         return folder
 
