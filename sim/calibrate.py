@@ -1,8 +1,8 @@
 """What a laboratory's own past says about its times and shares, and how well it says it.
 
-Times are kept as they were (empirical distributions); work in progress goes on with what is left of them
-(`sim.now.left_of`). Every parameter names its source: `events`, or `reference` where there was too little
-to learn from; whoever reads the forecast sees which is which.
+Times are kept as they were (empirical distributions, smoothed: `sim.service.smooth`); work in progress goes
+on with what is left of them (`sim.now.left_of`). Every parameter names its source: `events`, or `reference`
+where there was too little to learn from; whoever reads the forecast sees which is which.
 """
 
 from collections import Counter
@@ -188,8 +188,8 @@ def reference(fill: FillRules | None = None) -> Model:
     return made if fill is None else replace(made, fill=fill)
 
 
-def _observed(minutes: Floats) -> Service:
-    return Service("observed", values=tuple(minutes.tolist()))
+def _measured(minutes: Floats) -> Service:
+    return Service("smoothed", values=tuple(minutes.tolist()))
 
 
 def calibrate(past: Past, base: Model) -> Calibration:
@@ -271,7 +271,7 @@ def _review(past: Past, step: Step, fits: list[Fit]) -> Step:
         if other
     ]
     blocks = tuple(
-        _observed(part[-MOST_TIMES:]) if other else service for part, other in zip(parts, differ, strict=True)
+        _measured(part[-MOST_TIMES:]) if other else service for part, other in zip(parts, differ, strict=True)
     )
     return replace(step, service=service, hours=hours, blocks=blocks if any(differ) else ())
 
@@ -300,7 +300,7 @@ def _timed(name: str, minutes: Iterable[float], instead: Service, fits: list[Fit
     early, late = seen[: seen.size // 2], seen[seen.size // 2 :]
     distance, limit = ks_distance(early, late), ks_limit(early.size, late.size)
     fits.append(Fit(name, "events", int(seen.size), *_tenths(seen), distance, limit))
-    return _observed(seen)
+    return _measured(seen)
 
 
 def _tenths(values: Floats) -> tuple[float, float, float]:

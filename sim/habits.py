@@ -124,7 +124,7 @@ def repair(seen: Attendance) -> Service:
     """Minutes until a machine is back."""
     if len(seen.repairs) < LEAST_REPAIRS:
         return A_DAY_OUT
-    return Service("observed", values=seen.repairs)
+    return Service("smoothed", values=seen.repairs)
 
 
 def parts_of_day(read: Floats, minutes: Floats) -> list[Floats]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scheduler import FillRules
 from sim.duty import Duty, Machines, Wear
 from sim.refusal import ScenarioError
-from sim.service import Service
+from sim.service import Service, smooth
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -261,32 +261,50 @@ def _filled(value: Any, like: NDArray[Any]) -> NDArray[Any]:
     return np.full(like.shape, found) if not found.ndim else found
 
 
-SEEN = 2000
+DRAWN = 2000
 """Values that stand for a distribution where what is left of it is asked."""
 
 
-def seen_of(service: Service, rng: np.random.Generator) -> Floats:
-    """Values of a distribution, ascending: those that were observed, or drawn ones."""
-    values = np.asarray(service.values) if service.kind == "observed" else service.draw(SEEN, rng)
-    return np.sort(values.astype(np.float64))
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Values that stand for the minutes of a work.
+
+    Attributes:
+        values: ascending.
+        measured: they are all that is known, not drawn from a distribution that is.
+    """
+
+    values: Floats
+    measured: bool = False
+
+    @classmethod
+    def of(cls, service: Service, rng: np.random.Generator) -> "Seen":
+        """Those that were measured, or drawn ones."""
+        values = np.asarray(service.values) if service.values else service.draw(DRAWN, rng)
+        return cls(np.sort(values.astype(np.float64)), measured=service.kind == "smoothed")
 
 
-def left_of(seen: Floats, elapsed: Floats, uniform: Floats) -> Floats:
+def left_of(seen: Seen, elapsed: Floats, uniform: Floats) -> Floats:
     """Minutes left of works that have lasted `elapsed` minutes: the distribution beyond that point.
 
     Oakley, Onggo & Worthington (HCMS 2020, 10.1007/s10729-019-09485-1) start simulations from a live
     state in this way. Work that lasts longer than (nearly) everything seen before has lost its
-    distribution: what is left is then taken as exponential with a tenth of the mean.
+    distribution: what is left is then taken as exponential with a tenth of the mean. Of measured values
+    the gaps count as well as the values (`sim.service.smooth`).
 
     Args:
-        seen: values of the distribution, ascending.
+        seen: what stands for the distribution.
         elapsed: of each work.
         uniform: a number between 0 and 1 for each work.
     """
+    values = seen.values
     done = np.maximum(elapsed, 0.0)
-    first = np.where(done > 0, np.searchsorted(seen, done, side="right"), 0)
-    longer = seen.size - first
-    place = np.minimum(first + (uniform * longer).astype(np.int64), seen.size - 1)
-    tail = -max(0.1 * float(seen.mean()), 1.0) * np.log1p(-uniform)
-    left: Floats = np.where(longer < max(3, seen.size // 100), tail, seen[place] - done)
+    first = np.where(done > 0, np.searchsorted(values, done, side="right"), 0)
+    longer = values.size - first
+    tail = -max(0.1 * float(values.mean()), 1.0) * np.log1p(-uniform)
+    if seen.measured:
+        known: Floats = smooth(values, uniform, first, done) - done
+        return np.where(longer == 0, tail, known)
+    place = np.minimum(first + (uniform * longer).astype(np.int64), values.size - 1)
+    left: Floats = np.where(longer < max(3, values.size // 100), tail, values[place] - done)
     return left

@@ -21,9 +21,9 @@ from sim.now import (
     Floats,
     Ints,
     Model,
+    Seen,
     State,
     Step,
-    seen_of,
 )
 from sim.ranks import FIFO, Firsts, Ranked
 from sim.servers import NEVER
@@ -92,7 +92,7 @@ class Start:
         members: of each pool; `owed`: tubes that are owed a report.
         horizon: minutes for which unannounced tubes are foreseen.
         lanes: assays.
-        seen, travels: values that stand for the minutes of each step, and of the way here, ascending.
+        seen, travels: what stands for the minutes of each step, and of the way here.
         on: places of the tubes on each plate; `plates` as the stations want them.
         reviewed: places of tubes that were read and wait for their report.
         told: what the curves of running plates let the rules do.
@@ -112,8 +112,8 @@ class Start:
     owed: int
     horizon: float
     lanes: int
-    seen: list[Floats]
-    travels: Floats
+    seen: list[Seen]
+    travels: Seen
     on: list[Ints]
     plates: list[OnPlate]
     reviewed: Ints
@@ -160,8 +160,8 @@ class Start:
             owed=int((state.kind != POOL).sum()),
             horizon=horizon(model, state),
             lanes=lanes,
-            seen=[seen_of(step.service, stream(seed, 0, f"seen {step.name}")) for step in model.steps],
-            travels=seen_of(model.travel, stream(seed, 0, "seen travel")),
+            seen=[Seen.of(step.service, stream(seed, 0, f"seen {step.name}")) for step in model.steps],
+            travels=Seen.of(model.travel, stream(seed, 0, "seen travel")),
             on=on,
             plates=[_on_plate(state, tubes) for tubes in on],
             reviewed=np.flatnonzero(state.where == IN_REVIEW),

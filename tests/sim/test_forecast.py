@@ -22,6 +22,7 @@ from sim.now import (
     Course,
     InWork,
     Model,
+    Seen,
     State,
     Step,
     Tide,
@@ -90,14 +91,44 @@ def test_work_in_hand_goes_on_with_what_is_left_of_it():
 
 def test_what_has_lasted_longer_than_anything_goes_on_a_little():
     """Remaining times are those beyond the elapsed ones; beyond all of them a tenth of the mean is left."""
-    seen = np.arange(1.0, 101.0)
+    seen = Seen(np.arange(1.0, 101.0))
     chance = np.random.default_rng(1).random(5000)
     left = left_of(seen, np.full(5000, 90.0), chance)
     assert set(left) == set(range(1, 11))
-    assert set(left_of(seen, np.zeros(5000), chance)) == set(seen)
-    late = left_of(seen, np.full(5000, 150.0), chance)
-    assert late.min() >= 0
-    assert late.mean() == pytest.approx(5.05, rel=0.1)
+    assert set(left_of(seen, np.zeros(5000), chance)) == set(seen.values)
+    for known in (seen, replace(seen, measured=True)):
+        late = left_of(known, np.full(5000, 150.0), chance)
+        assert late.min() >= 0
+        assert late.mean() == pytest.approx(5.05, rel=0.1)
+
+
+def test_measured_times_leave_room_between_and_beyond_them():
+    """Work that 10 measured times outlast ends before, between and beyond them, each of the 11 gaps as often."""
+    seen = Seen(np.arange(1.0, 101.0), measured=True)
+    left = left_of(seen, np.full(50_000, 90.5), np.random.default_rng(1).random(50_000))
+    gaps = np.bincount(np.minimum(left + 0.5, 10.0).astype(int), minlength=11)
+    assert left.min() >= 0
+    assert gaps / left.size == pytest.approx([1 / 11] * 11, rel=0.1)
+
+
+@given(
+    st.sampled_from(["uniform", "lognormal", "exponential"]),
+    st.integers(min_value=2, max_value=60),
+    st.integers(min_value=0, max_value=2**32 - 1),
+)
+@settings(max_examples=25)
+def test_a_band_of_smoothed_times_holds_the_next_one_as_often_as_it_says(kind, size, seed):
+    """Whatever they are drawn from, and however few they are: measured times foretell between which of them the next one falls."""
+    rng = np.random.default_rng(seed)
+    drawn = Service(kind, mean=20.0, sd=8.0, low=5.0, high=30.0)
+    rounds = np.sort(drawn.draw(4000 * size, rng).reshape(4000, size), axis=1)
+    following = drawn.draw(4000, rng)
+    foretold = [Service("smoothed", values=tuple(one)).draw(1, rng)[0] for one in rounds[:2000].tolist()]
+    for place in (0, size // 2, size - 1):
+        share = (place + 1) / (size + 1)
+        spread = 5 * np.sqrt(share * (1 - share))
+        assert abs((following < rounds[:, place]).mean() - share) < spread / np.sqrt(4000)
+        assert abs((foretold < rounds[:2000, place]).mean() - share) < spread / np.sqrt(2000)
 
 
 def test_the_closing_rules_of_the_bench_hold():
