@@ -14,6 +14,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -55,7 +56,10 @@ def read_and_judge(
 
 
 class Apart:
-    """A process that reads files for one thread of this one. :meth:`close` it.
+    """A process that reads files for threads of this one, in the order in which they ask. :meth:`close` it.
+
+    While it reads one file the next may be on its way already: it never waits for this process to
+    look at what it answered.
 
     Args:
         mappings: the laboratory's own table descriptions.
@@ -72,6 +76,10 @@ class Apart:
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would open one
         )
         self._first: tuple[Any, ...] | None = (tuple(mappings), zone)
+        self._asking = threading.Lock()
+        self._turn = threading.Condition()
+        self._asked = self._answered = 0
+        self.dead = False
 
     @property
     def pid(self) -> int:
@@ -85,23 +93,48 @@ class Apart:
             InstrumentError: as :func:`read_and_judge`.
             Died: there is no answer.
         """
-        given: Any = self._process.stdin
-        taken: Any = self._process.stdout
         try:
-            if self._first is not None:
-                _send(given, self._first)
-                self._first = None
-            _send(given, (name, data))
-            answer = _receive(taken)
+            answer = self._answer(self._ask(name, data))
         except (OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise Died(str(error)) from error
         if answer is None:
             raise Died("no answer")
         return _unpacked(*answer)
 
+    def _ask(self, name: str, data: bytes) -> int:
+        """Send a file; its place in the row."""
+        given: Any = self._process.stdin
+        with self._asking:
+            if self._first is not None:
+                _send(given, self._first)
+                self._first = None
+            _send(given, (name, data))
+            self._asked += 1
+            return self._asked
+
+    def _answer(self, place: int) -> tuple[Any, ...] | None:
+        """The answer of that place: answers come in the order of the questions. None if none comes."""
+        taken: Any = self._process.stdout
+        with self._turn:
+            self._turn.wait_for(lambda: self.dead or self._answered == place - 1)
+        if self.dead:
+            return None
+        answer = None
+        try:
+            answer = _receive(taken)
+        finally:
+            with self._turn:
+                self.dead = answer is None
+                self._answered = place
+                self._turn.notify_all()
+        return answer
+
     def close(self) -> None:
-        """End the process, also in the middle of a file."""
+        """End the process, also in the middle of a file; who waits for an answer is told that none comes."""
         self._process.kill()
+        with self._turn:
+            self.dead = True
+            self._turn.notify_all()
         for stream in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):  # what was not sent any more
                 stream.close()  # type: ignore[union-attr]  # both were asked for

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
+import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +32,9 @@ BACKLOG: Final = 4
 MOST_PROCESSES: Final = 3
 """One writer settles a plate about as fast as one process parses it; more than a few only wait."""
 
+AT_ONCE: Final = 2
+"""Files a process has at once: it reads one, and the next is there when it ends."""
+
 LIVES: Final = 2
 """Processes that one file may cost before it is parsed here."""
 
@@ -44,7 +46,7 @@ def processes() -> int:
 
 
 class Ahead:
-    """The files that are being parsed before their turn: one more than there are processes.
+    """The files that are being parsed before their turn: one more than the processes hold.
 
     Nothing is started before files wait in line. For one thread; :meth:`close` it.
 
@@ -57,8 +59,8 @@ class Ahead:
         self._lab = lab
         self._count = processes() if count is None else count
         self._threads: ThreadPoolExecutor | None = None
-        self._free: queue.SimpleQueue[Apart] = queue.SimpleQueue()
-        self._all: set[Apart] = set()
+        self._hands = threading.Lock()
+        self._busy: dict[Apart, int] = {}
         self._parsing: dict[str, Future[Parsed | None]] = {}
 
     @property
@@ -68,13 +70,14 @@ class Ahead:
 
     def look(self, line: Iterable[str]) -> None:
         """Have the first files of the line parsed, if it is long enough."""
-        waiting = list(islice(line, max(BACKLOG, self._count + 1)))
+        most = self._count * AT_ONCE + 1
+        waiting = list(islice(line, max(BACKLOG, most)))
         if not self._count or (self._threads is None and len(waiting) < BACKLOG):
             return
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._count, "parsing")
+            self._threads = ThreadPoolExecutor(self._count * AT_ONCE, "parsing")
         for file_id in waiting:
-            if len(self._parsing) > self._count:
+            if len(self._parsing) >= most:
                 return
             if file_id not in self._parsing:
                 self._parsing[file_id] = self._threads.submit(self._parse, file_id)
@@ -101,10 +104,12 @@ class Ahead:
         self._end_all()
         threads.shutdown(wait=True)
         self._end_all()  # one may have been started meanwhile
-        self._free, self._all = queue.SimpleQueue(), set()
+        self._busy.clear()
 
     def _end_all(self) -> None:
-        for one in list(self._all):
+        with self._hands:
+            running = list(self._busy)
+        for one in running:
             one.close()
 
     def _parse(self, file_id: str) -> Parsed | None:
@@ -113,24 +118,37 @@ class Ahead:
         for _ in range(LIVES):
             if row is None or self._threads is None:  # nobody waits for it any more
                 break
-            one = self._process()
+            one = self._taken()
             try:
                 judged = one.read_and_judge(row["name"], row["content"])
             except Died as death:
                 log.warning("a process died while it read file %s: %s", file_id[:12], death)
-                self._all.discard(one)
-                one.close()
-                continue
+                self._given_up(one)
             except InstrumentError as error:
-                self._free.put(one)
+                self._given_back(one)
                 return Parsed.failed(error)
-            self._free.put(one)
-            return Parsed(judged[0], curves=judged[1]) if judged else None
+            else:
+                self._given_back(one)
+                return Parsed(judged[0], curves=judged[1]) if judged else None
         return None
 
-    def _process(self) -> Apart:
-        with suppress(queue.Empty):
-            return self._free.get_nowait()
-        one = Apart(self._lab.rules.tables, self._lab.zone)
-        self._all.add(one)
-        return one
+    def _taken(self) -> Apart:
+        """A new process while there are too few, else the one that has least to do."""
+        with self._hands:
+            if len(self._busy) < self._count:
+                one = Apart(self._lab.rules.tables, self._lab.zone)
+                self._busy[one] = 0
+            else:
+                one = min(self._busy, key=lambda each: self._busy[each])
+            self._busy[one] += 1
+            return one
+
+    def _given_back(self, one: Apart) -> None:
+        with self._hands:
+            if one in self._busy:
+                self._busy[one] -= 1
+
+    def _given_up(self, one: Apart) -> None:
+        with self._hands:
+            self._busy.pop(one, None)
+        one.close()

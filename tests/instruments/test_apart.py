@@ -1,8 +1,10 @@
 """A process that reads files: it answers what is read here, and its death costs nobody a file."""
 
 import os
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,6 +88,31 @@ def test_a_killed_process_is_noticed_and_can_be_closed():
     one.close()
     with pytest.raises(Died):
         one.read_and_judge("run.txt", DATA)
+
+
+def test_two_who_ask_at_once_get_their_own_answers(reader):
+    """However threads come in between, each has the readings of the file that it sent."""
+    plates = [f"P-{number}" for number in range(24)]
+    files = [DATA.replace(b"P-1", plate.encode()) for plate in plates]
+    assert len(set(files)) == len(files)
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda data: reader.read_and_judge("run.txt", data), files))
+    assert [run for run, _ in answers] == [
+        replace(read_and_judge("run.txt", data, (OWN,), zone=ZONE)[0], curves=()) for data in files
+    ]
+
+
+def test_who_waits_behind_a_file_in_a_process_that_dies_is_told():
+    """Two files are with a process that is killed: both who wait are told, nobody waits for ever."""
+    one = Apart((), None)
+    os.kill(one.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(2) as threads:
+        waiting = [threads.submit(one.read_and_judge, "run.txt", DATA) for _ in range(2)]
+        os.kill(one.pid, signal.SIGKILL)
+        for asked in waiting:
+            with pytest.raises(Died):
+                asked.result(timeout=60)
+    one.close()
 
 
 def test_it_ends_when_nobody_can_ask_any_more():
