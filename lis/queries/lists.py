@@ -143,11 +143,14 @@ class Danger(NamedTuple):
 
 
 def endangered(
-    conn: Connection, forecast_id: int | None, now: datetime, least: float, sieve: Sieve, limit: int
+    conn: Connection, forecast_id: int | None, now: datetime, least: float, sieve: Sieve, limit: int | None
 ) -> list[Danger]:
-    """Tubes past their promise, then those whose foreseen risk is at least ``least``, worst first."""
+    """Tubes past their promise, then those whose foreseen risk is at least ``least``, worst first.
+
+    At most ``limit`` of them; all of them if it is None.
+    """
     found: dict[str, Danger] = {}
-    waiting = (tube.c.state.in_(UNREPORTED), tube.c.kind != TubeKind.POOL.value, *sieve.conditions())
+    waiting = _awaited(sieve)
     late = select(*_TUBE).where(*waiting, tube.c.promised_at < now).order_by(tube.c.promised_at)
     for row in conn.execute(late.limit(limit)):
         found[row.tube_id] = Danger(as_tube(row), None, None)
@@ -161,6 +164,32 @@ def endangered(
         for row in conn.execute(foreseen.limit(limit)):
             found[row.tube_id] = Danger(as_tube(row[: len(_TUBE)]), row.risk, row.p50)
     return sorted(found.values(), key=lambda one: _danger(one, now))[:limit]
+
+
+def endangered_count(
+    conn: Connection, forecast_id: int | None, now: datetime, least: float, sieve: Sieve
+) -> int:
+    """How many tubes :func:`endangered` would list without a limit.
+
+    The late ones are counted in one index; of the others only those are looked up that the forecast fears.
+    """
+    late = select(func.count()).where(*_awaited(sieve), tube.c.promised_at < now)
+    found = int(conn.execute(late).scalar_one())
+    if forecast_id is None:
+        return found
+    in_time = or_(tube.c.promised_at.is_(None), tube.c.promised_at >= now)
+    feared = (
+        select(func.count())
+        .select_from(forecast_tube.join(tube, forecast_tube.c.tube_id == tube.c.tube_id))
+        .where(forecast_tube.c.forecast_id == forecast_id, forecast_tube.c.risk >= least)
+        .where(*_awaited(sieve), in_time)
+    )
+    return found + int(conn.execute(feared).scalar_one())
+
+
+def _awaited(sieve: Sieve) -> tuple[ColumnElement[bool], ...]:
+    """Somebody waits for the tube's result; a pool is awaited through its members."""
+    return tube.c.state.in_(UNREPORTED), tube.c.kind != TubeKind.POOL.value, *sieve.conditions()
 
 
 def _danger(one: Danger, now: datetime) -> tuple[bool, float, str, str]:

@@ -175,16 +175,27 @@ def _picked(caller: Caller, conn: Connection, wanted: Filters, language: str) ->
         yield {"number": number, **tube_cells(tube, language)}
 
 
-def endangered(caller: Caller, conn: Connection, wanted: Filters) -> list[queries.Danger]:
-    """Tubes that are late or about to be, as the newest forecast sees them."""
+def endangered(
+    caller: Caller, conn: Connection, wanted: Filters, limit: int | None = MOST
+) -> list[queries.Danger]:
+    """Tubes that are late or about to be, as the newest forecast sees them; all of them without a limit."""
     now = caller.lab.database.clock.now()
-    newest = queries.forecast_row(conn)
-    number = newest["forecast_id"] if newest else None
-    return queries.endangered(conn, number, now, RISK, wanted.sieve(now), MOST)
+    return queries.endangered(conn, _newest(conn), now, RISK, wanted.sieve(now), limit)
+
+
+def endangered_count(caller: Caller, conn: Connection, wanted: Filters) -> int:
+    """How many tubes are late or about to be, however many."""
+    now = caller.lab.database.clock.now()
+    return queries.endangered_count(conn, _newest(conn), now, RISK, wanted.sieve(now))
+
+
+def _newest(conn: Connection) -> int | None:
+    found = queries.forecast_row(conn)
+    return found["forecast_id"] if found else None
 
 
 def _endangered(caller: Caller, conn: Connection, wanted: Filters, language: str) -> Iterator[Cells]:
-    for one in endangered(caller, conn, wanted):
+    for one in endangered(caller, conn, wanted, None):
         yield tube_cells(one.tube, language) | {"risk": one.risk, "expected_at": one.p50}
 
 

@@ -114,7 +114,7 @@ def _counts(caller: Caller, conn: Connection) -> dict[str, int]:
         "hold": standing(TubeState.ON_HOLD_UNKNOWN, TubeState.ON_HOLD_DAMAGED),
         "quarantine": depths["quarantined"],
         "qc": len(_unanswered(caller, conn)),
-        "late": len(listing.endangered(caller, conn, listing.Filters())),
+        "late": listing.endangered_count(caller, conn, listing.Filters()),
         "lots": queries.lots_near_end(conn, now + lots.NEAR),
         "actions": queries.open_actions(conn),
         "alarms": depths["alarms"] + (caller.lab.database.trouble is not None),
@@ -182,10 +182,9 @@ def _rows(
         runs = listing.failed_runs(caller, conn)
         return {"rows": runs[:limit], "total": Counted(len(runs)), "next": ""}
     if name == "late":
-        tubes = listing.endangered(caller, conn, wanted)
         return {
-            "rows": tubes[:limit],
-            "total": Counted(len(tubes), len(tubes) == listing.MOST),
+            "rows": listing.endangered(caller, conn, wanted)[:limit],
+            "total": Counted(listing.endangered_count(caller, conn, wanted)),
             "next": "",
             "forecast": queries.forecast_row(conn),
         }

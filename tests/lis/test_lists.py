@@ -8,13 +8,19 @@ from bench import Bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moments import NOON
+from sqlalchemy import select
 
-from lis import laboratory, queries
+from lis import laboratory, queries, schema
+from lis.auth import Identity, Role
 from lis.clock import to_text
 from lis.queries import Place, Sieve
 from lis.services.capacity import Order
 from lis.services.receiving import Scan
 from lis.tube import TubeState
+from lis.web import listing
+from lis.web.commands import Caller
+from lis.web.listing import Filters
+from lis.web.pages_lists import _counts, _rows
 from lis.web.views import environment
 
 POSITIVE = {"ORF1ab": 25.0, "N": 25.0}
@@ -122,6 +128,32 @@ def test_late_tubes_come_first_then_those_the_forecast_fears(bench: Bench):
     assert found[0].risk == 1.0
     assert none == []
     assert calm not in [one.tube.tube_id for one in found if (one.risk or 0) < 0.2]
+
+
+def test_every_tube_about_to_be_late_is_counted_however_many(bench: Bench):
+    """1,200 late tubes, one of them foreseen too, and one that is feared are 1,202 on tile, list and export alike."""
+    now = bench.clock.now()
+    late, soon, calm = (
+        bench.singles(1, tier="fever", sampled_at=now - timedelta(hours=hours))[0] for hours in (7, 5.9, 0)
+    )
+    number = laboratory.foretold(bench.lab, Order(replications=3), "rosa")
+    caller = Caller(bench.lab, Identity("rosa", "Rosa", Role.MANAGER))
+    with bench.lab.database.write("rosa") as unit:
+        (row,) = unit.conn.execute(select(schema.tube).where(schema.tube.c.tube_id == late)).mappings()
+        many = [{**row, "tube_id": f"MANY{n:08d}"} for n in range(1200)]
+        unit.conn.execute(schema.tube.insert(), many)
+    with bench.lab.database.read() as conn:
+        risk = {one["tube_id"]: one["risk"] for one in queries.forecast_tubes(conn, number)}
+        least = {
+            wanted: queries.endangered_count(conn, number, now, wanted, Sieve()) for wanted in (0.0, 1.1)
+        }
+        whole = listing.endangered(caller, conn, Filters(), None)
+        page = _rows(caller, conn, "late", Filters(), 8, None)
+        sifted = _rows(caller, conn, "late", Filters(q="MANY0000000"), 8, None)
+        assert _counts(caller, conn)["late"] == len(whole) == 1201 + (risk[soon] >= 0.2) + (risk[calm] >= 0.2)
+    assert least == {0.0: 1203, 1.1: 1201}
+    assert (len(page["rows"]), page["total"]) == (8, (len(whole), False))
+    assert sifted["total"] == (10, False)
 
 
 def test_the_pick_list_is_the_most_urgent_in_order_of_the_walk(bench: Bench):
