@@ -14,7 +14,7 @@ from disks import small_disk_fixture  # noqa: F401 - fixture
 from hypothesis import HealthCheck, settings
 from moments import NOON
 from postgres import Cluster, running
-from screens import browser_fixture  # noqa: F401 - fixture
+from screens import browser_fixture, keep_pictures  # noqa: F401 - fixture
 from statements import share
 from web_bench import quick_hashes_fixture  # noqa: F401 - fixture
 
@@ -90,6 +90,11 @@ def database(database_url: str, clock: FixedClock):
     opened = Database(database_url, clock)
     yield opened
     opened.close()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Pictures of screens are kept without being asked where that is what a test is run for."""
+    keep_pictures(item)
 
 
 def pytest_collection_finish() -> None:

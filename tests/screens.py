@@ -1,6 +1,7 @@
 """A real browser for the tests that need one: a signed-in page, its faults kept, pictures of what it shows.
 
-``SCREENS=folder pytest -m screens`` keeps a picture of every page that a test shows to :func:`picture`.
+Tests marked ``screens`` keep what they show to :func:`picture` below ``build/screens``, in a folder for each
+of their files; ``SCREENS=folder`` says another place, and then every browser test keeps its pictures there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from PIL import Image
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 """The browser without a window of its own costs a third of the processor time of a whole one."""
+
+BUILT = Path(__file__).resolve().parents[1] / "build" / "screens"
+"""Where pictures are kept unless somebody says where."""
+
+_own: list[Path] = []
+"""The folder of the test that runs, if it keeps its pictures without being asked."""
 
 BENCH = {"width": 1366, "height": 768}
 """The screen of an old bench computer."""
@@ -62,12 +69,23 @@ def screen(browser: Any, served: Any, who: Any, language: str = "en", **context:
         opened.close()
 
 
+def keep_pictures(item: pytest.Item) -> None:
+    """Say before a test whether it keeps its pictures: it does if it is marked ``screens``."""
+    _own[:] = [BUILT / item.path.stem] if item.get_closest_marker("screens") else []
+
+
+def kept_in() -> Path | None:
+    """Where the test that runs keeps its pictures; None if nobody wants them."""
+    asked = os.environ.get("SCREENS")
+    return Path(asked) if asked else next(iter(_own), None)
+
+
 def picture(page: Any, name: str, *, whole: bool = True) -> None:
     """Keep a picture of the page (of what is in sight, unless ``whole``) as ``name``.png, if pictures are wanted.
 
     Screens have few colours: a palette of 96 makes a third of the bytes of it.
     """
-    if folder := os.environ.get("SCREENS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
+    if folder := kept_in():
+        folder.mkdir(parents=True, exist_ok=True)
         shot = Image.open(io.BytesIO(page.screenshot(full_page=whole)))
-        shot.convert("RGB").quantize(96).save(Path(folder) / f"{name}.png", optimize=True)
+        shot.convert("RGB").quantize(96).save(folder / f"{name}.png", optimize=True)
