@@ -13,7 +13,7 @@
     ├── Forbidden           403     this role may not do that
     │   └── NotSignedIn     401     no or expired credentials
     ├── Busy                503     the database is locked or away: nothing was written, try again
-    │   └── StorageFull     507     the disk is full: nothing was written
+    │   └── StorageFull     507     the disk is full: nothing was written; or it failed at COMMIT: not known
     └── Damaged             500     the log does not verify
 
 A sentence is written for a technician at the bench: "Tube T-17 is released; a retest is not possible
@@ -96,13 +96,20 @@ class NotSignedIn(Forbidden):
 
 
 class Busy(LisError):
-    """The database is locked or away. Nothing was written; the same request may be sent again."""
+    """The database is locked or away. Nothing was written; the same request may be sent again.
+
+    ``OUTCOME_UNKNOWN``: it went away before it confirmed; the same request sent again is done once at most.
+    """
 
     status = 503
 
 
 class StorageFull(Busy):
-    """The disk is full. Nothing was written."""
+    """The disk is full. Nothing was written.
+
+    ``COMMIT_FAILED``: it failed at COMMIT. It is not known whether this was kept; the same request sent again
+    under the same key tells.
+    """
 
     status = 507
 

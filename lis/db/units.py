@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from lis import schema
 from lis.clock import Clock, SystemClock, from_text
 from lis.db.engines import open_postgresql, open_sqlite, sqlite_module
-from lis.db.refusals import busy, translated
+from lis.db.refusals import DISK_TROUBLE, busy, translated
 from lis.db.statements import Prepared
 from lis.errors import LisError, StorageFull
 
@@ -132,25 +132,28 @@ class Database:
 
         Raises:
             Busy: another writer held the database too long; nothing was written.
-            StorageFull: no space left; nothing was written.
+            StorageFull: no space left; nothing was written. ``COMMIT_FAILED``: the disk failed while it was
+                being kept, and nobody knows whether it was.
             Conflict: a row with the same identity exists; nothing was written.
         """
-        troubled = self.trouble is not None
+        troubled, done = self.trouble is not None, False
+        told = translated(self.dbapi, lambda: done)
         try:
-            with translated(self.dbapi), self._queued(), self._writing.connect() as conn, conn.begin():
+            with told, self._queued(), self._writing.connect() as conn, conn.begin():
                 before = self._changes(conn) if troubled else 0
                 yield self._unit(conn, actor)
                 wrote = not troubled or self._changes(conn) > before
-        except StorageFull as error:
-            self._refused(error)
+                done = True
+        except StorageFull:
+            self._refused()
             raise
         if wrote:
             self.trouble = None
         self._after_commit()
 
-    def _refused(self, error: StorageFull) -> None:
+    def _refused(self) -> None:
         since = self.trouble.since if self.trouble else self.clock.now()
-        self.trouble = Trouble(since, error.code, error.sentence)
+        self.trouble = Trouble(since, "STORAGE_FULL", DISK_TROUBLE)
 
     def _changes(self, conn: Connection) -> int:
         """Grows when something was really written: a commit of nothing needs no disk and proves nothing."""
@@ -206,7 +209,7 @@ class Database:
                 "the write-ahead log could not be moved into the database; the next commit tries again"
             )
             if isinstance(error, StorageFull):
-                self._refused(error)
+                self._refused()
             with self._turn:
                 self._commits = -1
 

@@ -316,7 +316,7 @@ class Reception:
     def _again(self, file_id: str, error: LisError) -> None:
         if isinstance(error, StorageFull):
             self._owe(
-                error.code, "server", f"A run file could not be read into the database. {error.sentence}"
+                "STORAGE_FULL", "server", f"A run file could not be read into the database. {error.sentence}"
             )
         if not self._stop.wait(RETRY_SECONDS):
             self._kept.put(file_id)

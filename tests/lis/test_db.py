@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import resource
 import sqlite3
 import sys
 import threading
@@ -218,6 +220,52 @@ def test_a_commit_whose_answer_never_came_is_called_unknown(cluster, clock: Fixe
     assert alarms(database) == ["x"]
     database.close()
     cluster.give_back(name)
+
+
+@contextlib.contextmanager
+def failing_at_commit(database: Database):
+    """Every statement succeeds and every COMMIT of an alarm fails as a disk makes it fail."""
+    if database.dialect == "sqlite":  # pages wait in memory for COMMIT, which may write none of them here
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+        yield
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        return
+    refuse = "RAISE EXCEPTION 'could not fdatasync file' USING ERRCODE = '58030'"
+    on_alarm = "AFTER INSERT ON alarm DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION no_sync()"
+    with database.engine.begin() as conn:
+        conn.exec_driver_sql(
+            f"CREATE FUNCTION no_sync() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {refuse}; END$$"
+        )
+        conn.exec_driver_sql(f"CREATE CONSTRAINT TRIGGER no_sync {on_alarm}")
+    yield
+    with database.engine.begin() as conn:
+        conn.exec_driver_sql("DROP TRIGGER no_sync ON alarm")
+        conn.exec_driver_sql("DROP FUNCTION no_sync")
+
+
+def test_a_commit_that_the_disk_failed_is_called_unknown(database: Database):
+    """Whether it was kept is not known then, and nobody says otherwise; the disk's trouble stands until a write succeeds."""
+    write_alarm(database, "before")
+    with failing_at_commit(database), pytest.raises(StorageFull) as error:
+        write_alarm(database, "lost")
+    assert error.value.code == "COMMIT_FAILED"
+    assert "not known" in error.value.sentence
+    assert WORD not in error.value.sentence.lower()
+    assert database.trouble is not None
+    assert database.trouble.code == "STORAGE_FULL"
+    assert WORD not in database.trouble.sentence.lower()
+    write_alarm(database, "after")
+    assert database.trouble is None
+    assert alarms(database)[-1] == "after"
+
+
+def test_a_statement_that_the_disk_failed_wrote_nothing(database: Database):
+    """A failure before COMMIT undoes the act, and the sentence says so."""
+    with pytest.raises(StorageFull) as error, database.write("anna"):
+        raise database.dbapi.OperationalError("disk I/O error")
+    assert error.value.code == "STORAGE_FULL"
+    assert WORD in error.value.sentence.lower()
 
 
 def test_evidence_is_append_only(bench: Bench):
