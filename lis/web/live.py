@@ -13,6 +13,7 @@ import threading
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
@@ -21,7 +22,6 @@ from lis.services import results
 from lis.web.commands import Asked
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
@@ -35,6 +35,13 @@ STREAM_SECONDS: Final = 600.0
 """After this the browser asks anew, so that a session that ended meanwhile hears nothing more."""
 
 WAITING: Final = 100
+
+EARLY: Final = 10
+"""Cycles in which nothing but the strongest specimens rises yet."""
+
+BACKGROUND_SHARE: Final = 0.25
+NOISES: Final = 100
+"""Of the background, and of the SD of a reading: how high the scale of live curves is at least."""
 
 router = APIRouter(prefix="/api/v1", tags=["live"])
 
@@ -152,6 +159,7 @@ def live_json(asked: Caller, conn: Connection, plate_id: str) -> dict[str, Any]:
         "cycle": live.cycle,
         "seen_at": live.seen_at,
         "curves": {dye: _drawn(stack) for dye, stack in live.curves.items()},
+        "spans": {dye: span_of(stack) for dye, stack in live.curves.items()},
         "planning_only": True,
         **(foresight_json(foreseen) if foreseen else {}),
     }
@@ -170,6 +178,26 @@ def foresight_json(foreseen: Foresight) -> dict[str, Any]:
         "failing": foreseen.failing,
         "expected_wells": sum(one.count for one in foreseen.expected),
     }
+
+
+def span_of(stack: NDArray[np.float64]) -> float:
+    """The least height of a dye's scale, in units of its signal: noise alone never fills the screen.
+
+    A scale that fits the values makes mountains of noise while nothing has risen yet. A probe that works
+    lifts its signal to a multiple of its background, so a quarter of the background is little for a rise and
+    much for noise. Cyclers that take the background off themselves leave none to go by; there the noise is
+    measured between neighbouring cycles before anything rises: a hundred of it is ten times the lowest
+    threshold that the calling of curves would ever set.
+
+    Args:
+        stack: wells x cycles as measured; NaN where a value did not come.
+    """
+    early = stack[:, :EARLY]
+    values, steps = (part[np.isfinite(part)] for part in (early, np.diff(early, axis=1)))
+    level = abs(float(np.median(values))) if values.size else 0.0
+    # of normal noise half of all differences are below 0.954 of its SD
+    noise = float(np.median(np.abs(steps))) / 0.954 if steps.size else 0.0
+    return float(f"{max(BACKGROUND_SHARE * level, NOISES * noise):.3g}")
 
 
 def _drawn(stack: NDArray[np.float64]) -> list[list[float | None] | None]:

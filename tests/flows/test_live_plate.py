@@ -19,7 +19,7 @@ from lis.errors import Refused
 from lis.reception import Reception
 from lis.services import results
 from lis.services.capacity import Order
-from lis.web.live import News
+from lis.web.live import News, _drawn, span_of
 from lis.web.serving import serving
 from scheduler import Expected
 
@@ -174,6 +174,30 @@ def test_a_gap_is_drawn_as_a_gap(embedded: Bench):
     assert stack[0].tolist()[::2] == [10.0, 30.0]
     assert np.isnan(stack[0][1])
     assert np.isnan(stack[well_index("A6", 96)]).all()
+
+
+@pytest.mark.parametrize("background", [True, False], ids=["raw", "background taken off"])
+def test_noise_never_fills_the_scale_of_live_curves(embedded: Bench, background: bool):
+    """From the second cycle on a flat well stays within a tenth of the height, and at cycle 30 a rising one fills it."""
+    codes = embedded.singles(3)
+    plate = embedded.plate(codes)
+    virus = [target.name for target in embedded.assay_of(plate).targets if not target.is_control]
+    show(embedded, plate, 30, {codes[0]: dict.fromkeys(virus, 22.0)})
+    with embedded.lab.database.write("bridge") as unit:
+        stack = results.live_curves(unit, plate).curves["FAM"]
+        wells = {row["tube_id"]: well_index(row["well"], 96) for row in queries.wells(unit.conn, plate)}
+    if not background:
+        stack = stack - np.mean(stack[:, 2:8], axis=1, keepdims=True)
+    rising, flat = (wells[code] for code in codes[:2])
+    for cycle in (2, 3, 5, 10, 30):
+        own = _drawn(stack[:, :cycle])
+        height = max(span_of(stack[:, :cycle]), *(max(one) for one in own if one is not None))
+        assert np.ptp(own[flat]) < height / 10, cycle
+        if cycle < 11:
+            assert np.ptp(own[rising]) < height / 10, cycle
+    assert np.ptp(own[rising]) > 0.6 * height
+    nothing = np.full((96, 4), np.nan)
+    assert span_of(nothing) == 0.0
 
 
 def test_the_screen_hears_of_every_cycle_and_of_the_file(embedded: Bench):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zxingcpp
 from moments import NOON
@@ -11,6 +12,7 @@ from screens import picture, screen
 from web_bench import bench, receive
 
 from lis.clock import FixedClock
+from lis.services import results
 
 pytestmark = pytest.mark.browser
 
@@ -109,6 +111,40 @@ def test_a_plate_is_loaded_by_two_scans_and_another_plate_stops(browser, served)
             page.keyboard.press("Enter")
         assert "检测中" in page.inner_text("h1")
     assert served.person("anna").get(f"/api/v1/plates/{plate}").json()["instrument"] == "qs5-1"
+
+
+@pytest.mark.screens
+def test_a_running_plate_looks_flat_until_something_rises(browser, served):
+    """Drawn after 3, 10 and 30 cycles: noise stays a tenth of the height at most, one positive well climbs."""
+    cai, places = served.person("cai"), range(8)
+    wells = [
+        {"well": f"A{n + 1}", "tube": code} for n, code in enumerate(receive(cai, *range(60, 68), rack="R9"))
+    ]
+    controls = [{"well": f"H{n}", "control": kind} for n, kind in ((10, "NTC"), (11, "EC"), (12, "PC"))]
+    made = cai.ok("/api/v1/plates", {"wells": wells + controls})["plate_id"]
+    cai.ok(f"/api/v1/plates/{made}/load", {"barcode": made, "instrument": "synthetic cycler"})
+    rng = np.random.default_rng(7)
+    signal = rng.normal(1.0, 0.004, (8, 30)) + np.outer(
+        np.arange(8) == 2, 1.5 / (1 + np.exp((25.0 - np.arange(1, 31)) / 1.6))
+    )
+    done = 0
+    for cycles in (3, 10, 30):
+        with served.lab.database.write("bridge") as unit:
+            for cycle in range(done + 1, cycles + 1):
+                values = [float(signal[n, cycle - 1]) if n in places else float("nan") for n in range(96)]
+                results.keep_reads(unit, "synthetic cycler", "run-1", made, (cycle, "FAM", tuple(values)))
+        done = cycles
+        for language in ("zh", "en"):
+            with screen(browser, served, cai, language) as page:
+                page.goto(f"{served.url}/plates/{made}")
+                page.wait_for_selector("#live .curves polyline", state="attached")
+                heights = page.eval_on_selector_all(
+                    "#live .curves polyline",
+                    "many => many.map(one => [one.dataset.well, one.getBBox().height])",
+                )
+                picture(page, f"plate-live-{cycles}-{language}")
+        tall = {well for well, height in heights if height > 30}
+        assert tall == ({"A3"} if cycles == 30 else set()), heights
 
 
 @pytest.mark.screens

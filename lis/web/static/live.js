@@ -48,13 +48,15 @@ function draw() {
   const curves = shown.curves[dye] ?? [];
   const cycles = shown.cycles ?? shown.cycle;
   const values = curves.flatMap((one) => one ?? []).filter((one) => one !== null);
-  const most = Math.max(...values, 1e-9) * 1.05;
-  const floor = log ? most / 1e4 : Math.min(0, ...values);
+  // Noise alone never fills the screen: the server says how high the scale is at least.
+  const span = shown.spans[dye] ?? 0;
+  const most = Math.max(Math.max(...values, 1e-9) * 1.05, span);
+  const floor = log ? Math.max(most / 1e4, span / 50) : Math.min(0, ...values);
   const x = (cycle) => LEFT + ((cycle - 1) / Math.max(cycles - 1, 1)) * (WIDTH - LEFT - 8);
   const share = (value) => log ? Math.log(Math.max(value, floor) / floor) / Math.log(most / floor) : (value - floor) / (most - floor);
   const y = (value) => HEIGHT - BOTTOM - share(value) * (HEIGHT - BOTTOM - TOP);
   svg.replaceChildren();
-  const ticks = log ? [0, 1, 2, 3].map((n) => most / 10 ** n) : Array.from({ length: 5 }, (_, n) => n * niceStep(most)).filter((one) => one <= most);
+  const ticks = log ? [0, 1, 2, 3].map((n) => most / 10 ** n).filter((one) => one >= floor) : Array.from({ length: 5 }, (_, n) => n * niceStep(most)).filter((one) => one <= most);
   for (const tick of ticks) {
     svg.append(make("line", { x1: LEFT, x2: WIDTH - 8, y1: y(tick), y2: y(tick), class: "grid" }));
     svg.append(make("text", { x: LEFT - 5, y: y(tick) + 4, class: "tick y" }, Number(tick.toPrecision(2)).toString()));
