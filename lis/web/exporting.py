@@ -16,7 +16,8 @@ from starlette.responses import Response, StreamingResponse
 from lis import queries
 from lis.errors import NotFound
 from lis.web.commands import Asked, Caller
-from lis.web.listing import LISTINGS, Cells, Filtered, Filters, heading
+from lis.web.linelists import LISTINGS, Cells, heading
+from lis.web.listing import Filtered, Filters
 from lis.web.views import language_of
 
 router = APIRouter(prefix="/exports", tags=["exports"])

@@ -19,7 +19,8 @@ from lis.services import callbacks, disclosure, lots
 from lis.tube import TubeState
 from lis.web import listing
 from lis.web.commands import Asked
-from lis.web.listing import LISTINGS, Filtered
+from lis.web.linelists import LISTINGS
+from lis.web.listing import Filtered
 from lis.web.pages import ROWS, Seen
 from lis.web.pages_bench import instruments
 from lis.web.payloads import Code, Payload, Words, masked_name, person_json

@@ -17,7 +17,7 @@ from web_bench import Bench, Person, bench, people, plate, receive, run_file, tu
 from lis import queries
 from lis.clock import FixedClock
 from lis.web.exporting import FORMULA, plain
-from lis.web.listing import LISTINGS
+from lis.web.linelists import LISTINGS
 
 SITE = "=HYPERLINK(A1)"
 
