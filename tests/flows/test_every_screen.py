@@ -183,6 +183,7 @@ def settle(page: Any) -> None:
     for wanted, there in {
         "svg.curves": ".curves polyline",
         "#advice": "#advice table, #advice .empty",
+        "#verdict": "#verdict.good, #verdict.bad, #verdict .good, #verdict .bad",
     }.items():
         if page.query_selector(wanted):
             page.wait_for_selector(there, state="attached")

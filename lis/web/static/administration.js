@@ -1,7 +1,7 @@
 // Screens about accounts: passwords that can be shown and are judged in words, secrets that are shown once,
 // persons that are shown in clear for a reason.
 
-import { chinese, post, say } from "./common.js";
+import { post, say } from "./common.js";
 
 const TONES = { length: "bad", common: "bad", name: "bad", fair: "soon", good: "good", strong: "good" };
 const words = () => ({ length: say("strength_length"), common: say("strength_common"), name: say("strength_name"), fair: say("strength_fair"), good: say("strength_good"), strong: say("strength_strong") });
@@ -77,7 +77,7 @@ function unmasked(form, data) {
 document.addEventListener("lis:done", (event) => {
   const form = event.target, data = event.detail;
   if (form.dataset.result === "password") once(form, say("once_password", { name: data.name }), data.password, say("once_password_do"));
-  if (form.dataset.result === "code") once(form, say("once_code", { name: data.device }), data.code, say("once_code_do", { until: new Date(data.expires_at).toLocaleString(chinese ? "zh-CN" : "en-GB"), bridge: data.bridge }));
+  if (form.dataset.result === "code") once(form, say("once_code", { name: data.device }), data.code, say("once_code_do", { until: new Date(data.expires_at).toLocaleString("sv-SE", { timeZone: form.dataset.zone }), bridge: data.bridge }));
   if (form.dataset.result === "verified") verified(form, data);
   if (form.dataset.result === "unmasked") unmasked(form, data);
 });
