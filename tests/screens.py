@@ -46,8 +46,7 @@ def browser_fixture() -> Iterator[Any]:
 @contextlib.contextmanager
 def screen(browser: Any, served: Any, who: Any, language: str = "en", **context: Any) -> Iterator[Any]:
     """A page of somebody signed in; at its end no script may have failed and no other host been asked."""
-    speaks = {"zh": "zh-CN", "en": "en-GB"}[language]  # fields for dates speak the language of the browser
-    opened = browser.new_context(**{"viewport": BENCH, "locale": speaks} | context)
+    opened = browser.new_context(**{"viewport": BENCH} | context)
     opened.add_cookies(
         [
             {"name": "lis", "value": who.token, "url": served.url},

@@ -86,6 +86,13 @@ def test_a_scenario_is_checked_while_it_is_written_and_played(browser, served):
         tab.click("#play")
         tab.wait_for_selector(".study .js-plotly-plot", timeout=60_000)
         assert "Scenarios side by side" in tab.inner_text(".study")
+        assert tab.eval_on_selector(".study .main-svg", "one => getComputedStyle(one).position") == "absolute"
+        moved = tab.eval_on_selector_all(
+            ".study .chart > svg text",
+            """many => many.filter(one => getComputedStyle(one).textAnchor !== one.getAttribute('text-anchor')
+                && one.hasAttribute('text-anchor')).map(one => one.textContent)""",
+        )
+        assert moved == []  # no rule of another page pulls the words of a drawing aside
         picture(tab, "simulation-en")
         with tab.expect_download() as saved:
             tab.click("text=Save as a page")
