@@ -23,7 +23,7 @@ LANGUAGES: Final[tuple[Language, ...]] = ("zh", "en")
 ONLY_CHINESE: Final = ("error", "scenario_fault")
 """Sections of refusals, which bring their own English."""
 
-_HEADER: Final = r"""# Every word on the screens of nat-lis. A message is named section.key; blanks in {braces}
+_HEADER: Final = r"""# Every word on the screens of nat-lis. A message is named section.key; blanks in braces
 # are filled in by the program and stay as they are. Notes show the other language.
 msgid ""
 msgstr ""

@@ -17,6 +17,7 @@ def wordings(language: str) -> dict[str, dict[str, str]]:
     return worded(catalogue(language))
 
 
+@cache
 def table() -> dict[str, dict[str, tuple[str, str]]]:
     """Section -> key -> (Chinese, English), for whoever compares them; a wording that lacks is empty."""
     zh, en = (wordings(language) for language in LANGUAGES)
