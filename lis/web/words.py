@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from lis.services.receiving import ScanResult
-from lis.web.catalogues import LANGUAGES, catalogue, worded
+from lis.web.catalogues import catalogue, worded
 from retest import REASONS
 
 
@@ -20,7 +20,7 @@ def wordings(language: str) -> dict[str, dict[str, str]]:
 @cache
 def table() -> dict[str, dict[str, tuple[str, str]]]:
     """Section -> key -> (Chinese, English), for whoever compares them; a wording that lacks is empty."""
-    zh, en = (wordings(language) for language in LANGUAGES)
+    zh, en = wordings("zh"), wordings("en")
     return {
         section: {
             key: (zh.get(section, {}).get(key, ""), en.get(section, {}).get(key, ""))
