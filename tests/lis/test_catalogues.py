@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from babel.messages.pofile import PoFileError, read_po
@@ -77,6 +78,25 @@ def test_the_normal_form_has_one_order_and_a_place_for_what_is_missing():
     assert again["zh"].get("a.guess").fuzzy
     assert "旧的" not in forms["zh"].decode()
     assert catalogues.normal_forms(again) == forms
+
+
+def test_one_command_gives_a_new_word_its_place_in_the_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A word added to the Chinese file alone gets an empty entry in the English one, at the same place."""
+    monkeypatch.setattr(catalogues, "file_of", lambda language: tmp_path / f"{language}.po")
+    shared = 'msgid "a.last"\nmsgstr "x"\n'
+    (tmp_path / "zh.po").write_text(f'msgid "a.new"\nmsgstr "新"\n\n{shared}', encoding="utf-8")
+    (tmp_path / "en.po").write_text(shared, encoding="utf-8")
+    catalogues.main()
+    assert '#. 新\nmsgid "a.new"\nmsgstr ""\n\n#. x\nmsgid "a.last"' in (tmp_path / "en.po").read_text(
+        "utf-8"
+    )
+    written = (tmp_path / "zh.po").read_bytes()
+    catalogues.main()
+    assert (tmp_path / "zh.po").read_bytes() == written
+    with pytest.raises(FileNotFoundError):
+        catalogues.catalogue("fr")
 
 
 def test_a_line_that_is_no_catalogue_is_named():
