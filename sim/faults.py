@@ -1,4 +1,4 @@
-"""What is told of a refused scenario, plan or study: the sentences of `faults.toml`, in English and in Chinese.
+"""What is told of a refused scenario, plan or study: the sentences of `faults.toml`, in both languages.
 
 Both languages have the same blanks; they are filled with what was written and with what to write instead:
 `phrase("at-least", value=0, least=1)`. Keys, kinds and other words of the file stay as they are written.

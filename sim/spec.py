@@ -172,18 +172,22 @@ class Laboratory:
         return next(number for number, station in enumerate(self.stations) if station.reads)
 
 
-def shipped(package: str, folder: str, name: str) -> str:
-    """Text of a rule file that comes with the policies.
+def shipped(package: str, folder: str, name: str, but: tuple[str, ...] = ()) -> str:
+    """Text of a rule file that comes with the policies; those that begin like `but` are others.
 
     Raises:
         ScenarioError: `UNKNOWN_RULES`, naming those there are.
     """
     place = files(package).joinpath(folder)
-    known = sorted(one.name.removesuffix(".toml") for one in place.iterdir() if one.name.endswith(".toml"))
+    found = (one.name.removesuffix(".toml") for one in place.iterdir() if one.name.endswith(".toml"))
+    known = sorted(one for one in found if not one.startswith(but))
     if name not in known:
         raise refused("UNKNOWN_RULES", phrase("no-rules", name=name, known=listed(known)))
     return place.joinpath(f"{name}.toml").read_text("utf-8")
 
+
+NO_POLICIES = ("discharge-", "release")
+"""How the files beside the policies are named that are none: rules of discharge and of release."""
 
 _PLAIN = {"days", "auto_release", "control_failure", "invalid", "volume_spread", "pool_every"} | {
     "target_hours",
@@ -232,7 +236,7 @@ def _rules(assay: str, policy: str) -> CaseRules:
     with within("laboratory.assay"):
         own = AssayRules.from_toml(shipped("retest", "assays", assay), assay)
     with within("laboratory.policy"):
-        return CaseRules(own, Policy.from_toml(shipped("retest", "policies", policy)))
+        return CaseRules(own, Policy.from_toml(shipped("retest", "policies", policy, NO_POLICIES)))
 
 
 def _staff(number: int, facts: Any) -> Staff:
