@@ -143,6 +143,10 @@ def test_a_refused_scenario_is_explained_in_chinese_too(small):
     assert answer["reason"] not in answer["detail_zh"]
     assert answer["reason_zh"] == "现为 -1，须不小于 1。"
     assert answer["reason_zh"] in answer["detail_zh"]
+    answer = small.person("cai").post(PATH, {"scenario": "name = 'x'\n[engine\n"}).json()
+    assert answer["detail_zh"].startswith(
+        "情景无法运行：情景不是有效的 TOML：第 2 行第 8 列，表名后缺少方括号。"
+    )
 
 
 def test_what_fails_while_it_is_played_is_told_in_the_language_of_the_page(small, tmp_path):

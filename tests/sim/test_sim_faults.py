@@ -74,7 +74,14 @@ NAMES = {
     "file",
     "at",
 }
-NAMES |= {"minute", "out", "true", "false", "pcr", *["lis", "device", "add", "pip", "install", "nat", "cluster", "workers"]}
+NAMES |= {
+    "minute",
+    "out",
+    "true",
+    "false",
+    "pcr",
+    *["lis", "device", "add", "pip", "install", "nat", "cluster", "workers"],
+}
 CHOICES = re.compile("(?:可用|可用的键|之一|现有)：[^。；]*")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 WORD = re.compile("[A-Za-z]{2,}")
