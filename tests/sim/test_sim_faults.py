@@ -16,6 +16,7 @@ import pooling
 import scheduler
 import sim
 from pooling import PoolRules
+from retest import AssayRules
 from scheduler import FillRules, Rota, Shift
 from sim import Scenario, ScenarioError, load, plan, replicate, shipped_scenarios, simulate
 from sim.arrivals import SHAPES, Arrival
@@ -25,6 +26,7 @@ from sim.faults import _TOML, _faults
 from sim.fifo import fifo_rostered
 from sim.forecast import forecast
 from sim.html import page
+from sim.refusal import within
 from sim.rota import Search, propose
 from sim.scenario import MODES, Chemistry, Injections, Quantiles, Stream
 from sim.service import NEEDS, Service
@@ -356,3 +358,13 @@ def test_a_refusal_comes_back_whole_from_another_process():
         "this is -2; write 1 or more, or name `staff` instead.",
         "现为 -2，须不小于 1，或改写 `staff`。",
     )
+
+
+def test_a_broken_rule_file_is_named_in_both_languages():
+    """A rule file that comes with the program and is wrong is told by its name, place and code."""
+    with pytest.raises(ScenarioError) as error, within("laboratory.assay"):
+        AssayRules.from_toml("id = 3", "own")
+    found = error.value
+    assert found.key == "laboratory.assay"
+    assert found.zh.startswith("规则文件 own, line 1")
+    assert f"（{found.code}）" in found.zh
