@@ -96,13 +96,18 @@ class PoolRules:
             raise PoolDesignError(
                 "BAD_RULES",
                 f"Pools need 2 <= min_n <= size <= max_n, not {self.min_n}, {self.size}, {self.max_n}.",
+                f"混检须 2 <= min_n <= size <= max_n，现为 {self.min_n}、{self.size}、{self.max_n}。",
             )
         if self.aliquot_ul <= 0 or self.reserve_ul < 0:
             raise PoolDesignError(
-                "BAD_RULES", "The aliquot must be above 0 microlitres and the reserve not below 0."
+                "BAD_RULES",
+                "The aliquot must be above 0 microlitres and the reserve not below 0.",
+                "分取体积须大于 0 微升，留样体积不能小于 0。",
             )
         if self.max_wait < timedelta(0) or self.lead < timedelta(0):
-            raise PoolDesignError("BAD_RULES", "Waiting time and lead time cannot be negative.")
+            raise PoolDesignError(
+                "BAD_RULES", "Waiting time and lead time cannot be negative.", "max_wait 与 lead 不能为负。"
+            )
         if self.prevalence is not None:
             check_prevalence(self.prevalence)
 

@@ -15,11 +15,12 @@ class PoolDesignError(ValueError):
 
     Attributes:
         code: machine code of the error.
+        zh: the sentence in Chinese, of rules that people write in a scenario; else empty.
     """
 
-    def __init__(self, code: str, sentence: str) -> None:
+    def __init__(self, code: str, sentence: str, zh: str = "") -> None:
         super().__init__(sentence)
-        self.code = code
+        self.code, self.zh = code, zh
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,18 +54,28 @@ class Closing:
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise ScheduleError(
-                "BAD_RULES", f"A policy is one of {', '.join(POLICIES)}, not {self.policy!r}."
+                "BAD_RULES",
+                f"A policy is one of {', '.join(POLICIES)}, not {self.policy!r}.",
+                f"关板策略现为 {self.policy!r}，须为以下之一：{'、'.join(POLICIES)}。",
             )
         if self.min_fill < 1 or self.max_wait_minutes < 0 or self.minutes_to_report < 0:
             raise ScheduleError(
-                "BAD_RULES", "Minimum fill starts at 1; waiting and working times are not negative."
+                "BAD_RULES",
+                "Minimum fill starts at 1; waiting and working times are not negative.",
+                "min_fill 须不小于 1；等待和操作的分钟数不能为负。",
             )
         if self.empty_well_minutes <= 0 or self.late_weight < 0:
-            raise ScheduleError("BAD_RULES", "An empty well costs more than nothing, lateness not less.")
+            raise ScheduleError(
+                "BAD_RULES",
+                "An empty well costs more than nothing, lateness not less.",
+                "empty_well_minutes 须大于 0，late_weight 不能为负。",
+            )
         rising = all(a < b for a, b in pairwise((-1e-9, *self.waves, DAY)))
         if (self.policy == "waves") != bool(self.waves) or not rising:
             raise ScheduleError(
-                "BAD_RULES", "Waves are rising minutes of the day, given for the policy waves alone."
+                "BAD_RULES",
+                "Waves are rising minutes of the day, given for the policy waves alone.",
+                "waves 须为当日递增的分钟，且只用于策略 waves。",
             )
 
 

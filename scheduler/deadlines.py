@@ -90,7 +90,11 @@ class TierRules:
             if entry.id == tier:
                 return entry
         known = ", ".join(entry.id for entry in self.tiers)
-        raise ScheduleError("UNKNOWN_TIER", f"Tier {tier!r} is not in the rules. Use one of: {known}.")
+        raise ScheduleError(
+            "UNKNOWN_TIER",
+            f"Tier {tier!r} is not in the rules. Use one of: {known}.",
+            f"没有时效等级 {tier!r}，可用：{known.replace(', ', '、')}。",
+        )
 
 
 def _tier(entry: Mapping[str, Any]) -> Tier:

@@ -44,9 +44,17 @@ class FillRules:
 
     def __post_init__(self) -> None:
         if self.order not in ("column", "row"):
-            raise ScheduleError("BAD_RULES", f"Fill order is column or row, not {self.order!r}.")
+            raise ScheduleError(
+                "BAD_RULES",
+                f"Fill order is column or row, not {self.order!r}.",
+                f"加样顺序现为 {self.order!r}，须为 column（按列）或 row（按行）。",
+            )
         if self.steps not in ("mixed", "separate"):
-            raise ScheduleError("BAD_RULES", f"Steps are mixed or separate, not {self.steps!r}.")
+            raise ScheduleError(
+                "BAD_RULES",
+                f"Steps are mixed or separate, not {self.steps!r}.",
+                f"steps 现为 {self.steps!r}，须为 mixed 或 separate。",
+            )
         _ = self.closing
 
     @property

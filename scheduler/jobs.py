@@ -10,11 +10,13 @@ class ScheduleError(ValueError):
 
     Attributes:
         code: machine code of the error.
+        zh: the sentence in Chinese; empty where only a programmer or a file that comes with the program can
+            be the cause.
     """
 
-    def __init__(self, code: str, sentence: str) -> None:
+    def __init__(self, code: str, sentence: str, zh: str = "") -> None:
         super().__init__(sentence)
-        self.code = code
+        self.code, self.zh = code, zh
 
 
 class Stage(StrEnum):

@@ -42,10 +42,13 @@ class Shift:
             raise ScheduleError(
                 "BAD_SHIFT",
                 f"Shift {self.name!r}: it starts between 0 and 1440 and ends within a day after that.",
+                f"班次 {self.name!r}：开始须不小于 0 且小于 1440，结束须晚于开始且不超过一天。",
             )
         if self.people < 0 or not set(self.days) <= set(range(7)):
             raise ScheduleError(
-                "BAD_SHIFT", f"Shift {self.name!r}: people are not negative, days are 0 to 6."
+                "BAD_SHIFT",
+                f"Shift {self.name!r}: people are not negative, days are 0 to 6.",
+                f"班次 {self.name!r}：人数不能为负，星期为 0 到 6。",
             )
         reached = 0.0
         for begin, finish in self.breaks:
@@ -53,6 +56,7 @@ class Shift:
                 raise ScheduleError(
                     "BAD_SHIFT",
                     f"Shift {self.name!r}: breaks follow each other inside the shift, not {self.breaks}.",
+                    f"班次 {self.name!r}：休息须按先后写、互不重叠且在班次之内，现为 {self.breaks}。",
                 )
             reached = finish
 
@@ -77,13 +81,23 @@ class Rota:
     def __post_init__(self) -> None:
         if self.ending not in ENDINGS:
             raise ScheduleError(
-                "BAD_ROTA", f"The ending is one of {', '.join(ENDINGS)}, not {self.ending!r}."
+                "BAD_ROTA",
+                f"The ending is one of {', '.join(ENDINGS)}, not {self.ending!r}.",
+                f"ending 现为 {self.ending!r}，须为以下之一：{'、'.join(ENDINGS)}。",
             )
         if not self.shifts or self.spell < 0 or self.rest <= 0:
-            raise ScheduleError("BAD_ROTA", "A rota has a shift; spells are not negative, rests above 0.")
+            raise ScheduleError(
+                "BAD_ROTA",
+                "A rota has a shift; spells are not negative, rests above 0.",
+                "至少须有一个班次；spell 不能为负，rest 须大于 0。",
+            )
         names = [shift.name for shift in self.shifts]
         if len(set(names)) < len(names):
-            raise ScheduleError("BAD_ROTA", f"Every shift has a name of its own: {', '.join(names)}.")
+            raise ScheduleError(
+                "BAD_ROTA",
+                f"Every shift has a name of its own: {', '.join(names)}.",
+                f"班次名称须各不相同，现有：{'、'.join(names)}。",
+            )
         week = sorted(
             (day * DAY + shift.start, day * DAY + shift.end, shift.name)
             for shift in self.shifts
@@ -96,6 +110,8 @@ class Rota:
                     "SHIFT_OVERLAP",
                     f"Shifts {first!r} and {second!r} overlap. End the first before the second starts, "
                     "or write one shift of more people.",
+                    f"班次 {first!r} 与 {second!r} 重叠。请让前一班在后一班开始前结束，"
+                    "或写成一个人数更多的班次。",
                 )
 
     @property

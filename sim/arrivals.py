@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.refusal import ScenarioError
+from sim.faults import listed, phrase
+from sim.refusal import refused
 
 SHAPES = ("uniform", "curve", "waves", "past")
 
@@ -37,28 +38,28 @@ class Arrival:
         short = len(self.weights) < needs or (needs > 0 and sum(self.weights) == 0)
         past = self.shape == "past"
         for wrong, key, what in (
-            (self.shape not in SHAPES, "shape", f"this is {self.shape!r}; write one of {', '.join(SHAPES)}."),
-            (min(self.weights, default=0) < 0, "weights", "weights are not negative; write 0 or more."),
-            (self.spread < 0, "spread", "minutes are not negative; write 0 or more."),
-            (past and not self.minutes, "minutes", "past arrivals are missing; write them, or a `file`."),
+            (self.shape not in SHAPES, "shape", phrase("choice", value=self.shape, known=listed(SHAPES))),
+            (min(self.weights, default=0) < 0, "weights", phrase("weights-negative")),
+            (self.spread < 0, "spread", phrase("minutes-negative")),
+            (past and not self.minutes, "minutes", phrase("past-missing")),
             (
                 past and not all(0 <= minute < 1440 for minute in self.minutes),
                 "minutes",
-                "past arrivals are minutes of the day; write 0 up to 1440.",
+                phrase("past-minutes"),
             ),
             (
                 short,
                 "weights",
-                f"arrivals as {self.shape} need {needs} or more weights, not all 0; add them.",
+                phrase("weights-few", shape=self.shape, needs=needs),
             ),
             (
                 self.shape == "waves" and len(self.minutes) != len(self.weights),
                 "minutes",
-                "every wave needs a minute and a weight; write as many minutes as weights.",
+                phrase("waves-uneven"),
             ),
         ):
             if wrong:
-                raise ScenarioError("BAD_ARRIVAL", what, key)
+                raise refused("BAD_ARRIVAL", what, key)
 
 
 def arrival_minutes(
@@ -105,9 +106,7 @@ def past_minutes(name: str, folder: Path | None) -> list[float]:
     """Minutes of the day from the column `minute` of a CSV file, or from the times of its column `at`."""
     path = (folder or Path()) / name
     if folder is None or not path.is_file():
-        raise ScenarioError(
-            "NO_FILE", f"there is no file {name} beside the scenario; write one that is there."
-        )
+        raise refused("NO_FILE", phrase("no-arrival-file", name=name))
     found = []
     with path.open(encoding="utf-8", newline="") as text:
         for number, row in enumerate(csv.DictReader(text), start=2):
@@ -118,8 +117,5 @@ def past_minutes(name: str, folder: Path | None) -> list[float]:
                     clock = datetime.fromisoformat(row["at"])
                     found.append(clock.hour * 60 + clock.minute + clock.second / 60)
             except (KeyError, ValueError, TypeError):
-                raise ScenarioError(
-                    "BAD_ARRIVAL",
-                    f"{name}: line {number} has no `minute` and no time `at`; write one of these columns.",
-                ) from None
+                raise refused("BAD_ARRIVAL", phrase("arrival-line", name=name, number=number)) from None
     return found

@@ -28,8 +28,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from scheduler.shifts import Rota, Shift, windows
 from sim.engine import Items, Lots, Station, at_times, run_dry
+from sim.faults import Both, listed, phrase
 from sim.fifo import fifo, fifo_rostered
-from sim.refusal import ScenarioError, check_keys, check_types, entries, joined, made, named, typed, within
+from sim.refusal import (
+    ScenarioError,
+    check_keys,
+    check_types,
+    entries,
+    joined,
+    made,
+    named,
+    refused,
+    typed,
+    within,
+)
 from sim.report import Report, StationLog
 from sim.servers import Always, Rostered
 from sim.service import Service, Times, stream
@@ -63,16 +75,12 @@ class Link:
 
     def __post_init__(self) -> None:
         if self.servers < 1:
-            raise ScenarioError("BAD_STATION", f"this is {self.servers}; write 1 or more.", "servers")
+            raise refused("BAD_STATION", phrase("at-least", value=self.servers, least=1), "servers")
         if self.batch is not None and not 1 <= self.batch[0] <= self.batch[1]:
-            raise ScenarioError(
-                "BAD_STATION", f"this is {list(self.batch)}; write [least, most], from 1 up.", "batch"
-            )
+            raise refused("BAD_STATION", phrase("least-most", value=list(self.batch)), "batch")
         shares = self.then.values()
         if min(shares, default=0) < 0 or sum(shares) > 1 + 1e-9:
-            raise ScenarioError(
-                "BAD_STATION", "write shares that are not negative and add up to 1 at most.", "then"
-            )
+            raise refused("BAD_STATION", phrase("then-shares"), "then")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,48 +106,42 @@ class Chain:
     def __post_init__(self) -> None:
         names = [link.name for link in self.chain]
         if not names or len(set(names)) < len(names) or OUT in names:
-            raise ScenarioError(
-                "BAD_CHAIN",
-                'write one station or more, each with a name of its own, none called "out".',
-                "chain",
-            )
+            raise refused("BAD_CHAIN", phrase("chain-names"), "chain")
         for number, link in enumerate(self.chain):
             unknown = sorted(set(link.then) - set(names) - {OUT})
             if unknown:
                 place = joined(named("chain", {"name": link.name}, number), "then", unknown[0])
-                raise ScenarioError(
-                    "UNKNOWN_STATION",
-                    f"there is no such station; write one of {', '.join(names)}, {OUT}.",
-                    place,
+                raise refused(
+                    "UNKNOWN_STATION", phrase("no-such-station", known=listed([*names, OUT])), place
                 )
         self._check_arrivals()
         for wrong, key, what in (
-            (self.items < 1, "items", f"this is {self.items}; write 1 or more."),
-            (not 0 <= self.warmup < self.items, "warmup", "write 0 or more, and fewer than `items`."),
+            (self.items < 1, "items", phrase("at-least", value=self.items, least=1)),
+            (not 0 <= self.warmup < self.items, "warmup", phrase("warmup-few")),
             (
                 bool(self.warmup) and self.continuing,
                 "warmup",
-                "of a chain that is continuing it is found; leave out one of the two.",
+                phrase("warmup-found"),
             ),
-            (self.solve not in ("direct", "events"), "solve", 'write "direct" or "events".'),
+            (self.solve not in ("direct", "events"), "solve", phrase("solve")),
         ):
             if wrong:
-                raise ScenarioError("BAD_CHAIN", what, key)
+                raise refused("BAD_CHAIN", what, key)
 
     def _check_arrivals(self) -> None:
         kind = self.arrivals.get("kind")
         if kind not in ARRIVALS or set(self.arrivals) - {"kind"} != set(ARRIVALS[kind]):
-            kinds = "; ".join(" with ".join([name, *more]) for name, more in ARRIVALS.items())
-            raise ScenarioError(
-                "BAD_ARRIVAL", f"write one of these kinds with its values: {kinds}.", "arrivals"
+            kinds = Both(
+                "; ".join(" with ".join([name, *more]) for name, more in ARRIVALS.items()),
+                "；".join(
+                    f"{name}（{'、'.join(more)}）" if more else name for name, more in ARRIVALS.items()
+                ),
             )
+            raise refused("BAD_ARRIVAL", phrase("arrival-kinds", kinds=kinds), "arrivals")
         for key in ("rate", "minutes"):
             if key in self.arrivals and typed(float, f"arrivals.{key}", self.arrivals[key]) <= 0:
-                raise ScenarioError(
-                    "NEGATIVE_RATE",
-                    f"this is {self.arrivals[key]}; write a number above 0.",
-                    f"arrivals.{key}",
-                )
+                what = phrase("above-zero", value=self.arrivals[key])
+                raise refused("NEGATIVE_RATE", what, f"arrivals.{key}")
 
     @classmethod
     def read(cls, facts: Mapping[str, Any]) -> "Chain":
@@ -179,7 +181,7 @@ def _link(facts: Any, number: int) -> Link:
         if batch is not None and (
             len(typed(list, "batch", batch)) != 2 or not all(type(n) is int for n in batch)
         ):
-            raise ScenarioError("BAD_STATION", "write [least, most], two whole numbers.", "batch")
+            raise refused("BAD_STATION", phrase("pair-wanted"), "batch")
         for name, share in typed(dict, "then", facts.get("then", {})).items():
             typed(float, joined("then", name), share)
         with within("service"):
@@ -210,7 +212,7 @@ def _shift(facts: Any, number: int) -> Shift:
         check_keys(facts, {"start", "end", "people"}, Shift.__dataclass_fields__)
         pauses = typed(list, "breaks", facts.get("breaks", []))
         if not all(isinstance(pause, list) and len(pause) == 2 for pause in pauses):
-            raise ScenarioError("BAD_TYPE", "write [[start, end], ...] in minutes of the shift.", "breaks")
+            raise refused("BAD_TYPE", phrase("breaks"), "breaks")
         breaks = tuple((typed(float, "breaks", a), typed(float, "breaks", b)) for a, b in pauses)
         found: Shift = made(Shift, {"name": f"shift {number}", **facts, "breaks": breaks})
     return found
@@ -240,9 +242,7 @@ def run_chain(name: str, chain: Chain, seed: int, replication: int = 0, draws: A
     arrivals, services = given_draws(draws)
     unknown = sorted(set(services) - {link.name for link in chain.chain})
     if unknown:
-        raise ScenarioError(
-            "UNKNOWN_STATION", f"draws name stations the chain does not have: {', '.join(unknown)}."
-        )
+        raise refused("UNKNOWN_STATION", phrase("draws-stations", unknown=listed(unknown)))
     times = {
         link.name: Times(
             link.name, link.service, stream(seed, replication, link.name), services.get(link.name)
@@ -350,7 +350,7 @@ class _Net:
             at_times(self.env, at.tolist(), lambda number: enter(numbers[number]))
         stuck = run_dry(self.env, self.stations)
         if stuck:
-            raise ScenarioError("NEVER_ENDS", f"Work is left at {', '.join(stuck)} and nobody can take it.")
+            raise refused("NEVER_ENDS", phrase("work-left", stations=listed(stuck)))
         return self.left
 
     def _enter(self, place: int) -> Callable[[Any], None]:

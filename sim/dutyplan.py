@@ -13,7 +13,8 @@ from typing import Any, Final
 from scheduler import Rota, Shift
 from scheduler.shifts import pieces
 from sim.duty import MACHINE_KINDS, Turn, Window
-from sim.refusal import ScenarioError, check_keys, entries, named, shown, typed, within
+from sim.faults import listed, phrase, toml_fault
+from sim.refusal import check_keys, entries, named, refused, shown, typed, within
 
 ROLES: Final = ("reception", "prepare", "review")
 """Stations at which people are planned: tubes are received, plates prepared, results reviewed."""
@@ -122,26 +123,17 @@ def plan_from_toml(text: str) -> DutyPlan:
     try:
         facts = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(
-            "BAD_TOML", f"The plan is not valid TOML: {error}.", zh=f"不是有效的 TOML：{error}。"
-        ) from error
+        raise refused("BAD_TOML", phrase("toml-plan", error=toml_fault(error))) from error
     check_keys(facts, {"from", "shift"}, {"title", "exception", "machine"})
     shifts: list[PlannedShift] = []
     for number, entry in enumerate(entries(facts, "shift"), start=1):
         with within(named("shift", entry, number)):
             made = _shift(entry)
             if any((one.role, one.name) == (made.role, made.name) for one in shifts):
-                raise ScenarioError(
-                    "BAD_DUTY",
-                    f"{made.role} has a shift of this name; rename one.",
-                    "name",
-                    "该岗位已有同名班次，请改名。",
-                )
+                raise refused("BAD_DUTY", phrase("duty-shift-twice", role=made.role), "name")
             shifts.append(made)
     if not shifts:
-        raise ScenarioError(
-            "BAD_DUTY", "a plan has a shift; write [[shift]].", "shift", "至少须有一个 [[shift]]。"
-        )
+        raise refused("BAD_DUTY", phrase("duty-no-shift"), "shift")
     exceptions = [
         _exception(entry, number, shifts) for number, entry in enumerate(entries(facts, "exception"), start=1)
     ]
@@ -157,17 +149,10 @@ def _machines(rows: Sequence[Any]) -> list[Machine]:
             check_keys(entry, {"name", "kind"}, set())
             name, kind = _name(entry["name"]), typed(str, "kind", entry["kind"])
             if kind not in MACHINE_KINDS:
-                raise ScenarioError(
-                    "BAD_DUTY",
-                    f"this is {shown(kind)}; write one of: {', '.join(MACHINE_KINDS)}. "
-                    "Cyclers are enrolled (lis device add), not planned.",
-                    "kind",
-                    f"须为 {'、'.join(MACHINE_KINDS)} 之一；扩增仪请登记为设备，不写入排班表。",
-                )
+                what = phrase("duty-machine", value=shown(kind), known=listed(MACHINE_KINDS))
+                raise refused("BAD_DUTY", what, "kind")
             if any(one.name == name for one in found):
-                raise ScenarioError(
-                    "BAD_DUTY", "another machine has this name; rename one.", "name", "已有同名设备，请改名。"
-                )
+                raise refused("BAD_DUTY", phrase("duty-machine-twice"), "name")
             found.append(Machine(name, kind))
     return found
 
@@ -198,42 +183,36 @@ def _exception(facts: Any, number: int, shifts: Sequence[PlannedShift]) -> Speci
         )
         known = [one.name for one in shifts if one.role == made.role]
         if made.shift not in known:
-            names = ", ".join(known) or "none"
-            what = f"{made.role} has no such shift; write one of: {names}."
-            raise ScenarioError("BAD_DUTY", what, "shift", f"该岗位没有此班次，现有：{names}。")
+            what = phrase("duty-shift-unknown", role=made.role, known=listed(known))
+            raise refused("BAD_DUTY", what, "shift")
     return made
 
 
 def _role(value: Any) -> str:
     role = typed(str, "role", value)
     if role not in ROLES:
-        what = f"this is {shown(value)}; write one of: {', '.join(ROLES)}."
-        raise ScenarioError("BAD_DUTY", what, "role", f"须为 {'、'.join(ROLES)} 之一。")
+        raise refused("BAD_DUTY", phrase("choice-listed", value=shown(value), known=listed(ROLES)), "role")
     return str(role)
 
 
 def _name(value: Any) -> str:
     name = typed(str, "name", value).strip()
     if not 1 <= len(name) <= 40 or not name.isprintable():
-        raise ScenarioError(
-            "BAD_DUTY", "write a name of 1 to 40 characters.", "name", "名称须为 1 到 40 个字符。"
-        )
+        raise refused("BAD_DUTY", phrase("duty-name"), "name")
     return str(name)
 
 
 def _people(value: Any) -> int:
     people = typed(int, "people", value)
     if not 0 <= people <= MOST_PEOPLE:
-        what = f"this is {people}; write 0 to {MOST_PEOPLE}."
-        raise ScenarioError("BAD_DUTY", what, "people", f"人数须为 0 到 {MOST_PEOPLE}。")
+        raise refused("BAD_DUTY", phrase("duty-people", value=people, most=MOST_PEOPLE), "people")
     return int(people)
 
 
 def _minutes(key: str, value: Any, least: int) -> int:
     minutes = typed(int, key, value)
     if not least <= minutes <= DAY:
-        what = f"this is {minutes}; write minutes, {least} to {DAY}."
-        raise ScenarioError("BAD_DUTY", what, key, f"分钟数须为 {least} 到 {DAY}。")
+        raise refused("BAD_DUTY", phrase("duty-minutes", value=minutes, least=least, most=DAY), key)
     return int(minutes)
 
 
@@ -241,29 +220,25 @@ def _clock(key: str, value: Any) -> int:
     found = CLOCK.fullmatch(value) if isinstance(value, str) else None
     minutes = 60 * int(found[1]) + int(found[2]) if found else DAY + 1
     if minutes > DAY or (key == "start" and minutes == DAY):
-        what = f'this is {shown(value)}; write a time such as "08:00".'
-        raise ScenarioError("BAD_DUTY", what, key, '时间须写成 "08:00"。')
+        raise refused("BAD_DUTY", phrase("duty-clock", value=shown(value)), key)
     return minutes
 
 
 def _date(key: str, value: Any) -> dt.date:
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         return value
-    what = "write a date without quotes, such as 2026-12-01."
-    raise ScenarioError("BAD_DUTY", what, key, "日期不加引号，如 2026-12-01。")
+    raise refused("BAD_DUTY", phrase("duty-date"), key)
 
 
 def _days(value: Any) -> tuple[int, ...]:
     if not isinstance(value, list) or not value or not all(one in WEEK for one in value):
-        what = f'write days such as ["mon", "sat"], of {", ".join(WEEK)}.'
-        raise ScenarioError("BAD_DUTY", what, "days", f'星期须写成 ["mon", "sat"]，可用：{"、".join(WEEK)}。')
+        raise refused("BAD_DUTY", phrase("duty-days", known=listed(WEEK)), "days")
     return tuple(sorted({WEEK.index(one) for one in value}))
 
 
 def _breaks(value: Any, start: int) -> tuple[tuple[int, int], ...]:
     if not isinstance(value, list) or not all(isinstance(one, list) and len(one) == 2 for one in value):
-        what = 'write [["12:00", "12:30"], ...].'
-        raise ScenarioError("BAD_DUTY", what, "breaks", '休息须写成 [["12:00", "12:30"], ...]。')
+        raise refused("BAD_DUTY", phrase("duty-breaks"), "breaks")
     return tuple(((_clock("breaks", a) - start) % DAY, (_clock("breaks", b) - start) % DAY) for a, b in value)
 
 

@@ -12,7 +12,8 @@ from heapq import heapify, heapreplace
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.refusal import ScenarioError
+from sim.faults import phrase
+from sim.refusal import refused
 
 Minutes = NDArray[np.float64]
 PORTION = 20_000
@@ -79,7 +80,7 @@ def fifo_rostered(
         while True:
             ready, server = free[0] if free else (float("inf"), 0)
             if ready == float("inf"):
-                raise ScenarioError("NEVER_ENDS", "Tubes are left and nobody is on duty any more.")
+                raise refused("NEVER_ENDS", phrase("nobody-on-duty"))
             start = ready if ready >= at else on(server, at)
             if start <= ready or start == at:
                 break

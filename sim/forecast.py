@@ -16,9 +16,10 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.faults import phrase
 from sim.now import POOL, Floats, Ints, Model, State
 from sim.playing import Played
-from sim.refusal import ScenarioError
+from sim.refusal import refused
 from sim.starting import Start
 
 LITTER = 10
@@ -87,7 +88,7 @@ def forecast(
         ScenarioError: `BAD_STUDY`: nothing to play, or nobody to play it.
     """
     if replications < 1 or workers < 1:
-        raise ScenarioError("BAD_STUDY", "Replications and workers start at 1.")
+        raise refused("BAD_STUDY", phrase("study-forecast"))
     # this process begins at once, the others after their start: it takes half as much again
     mine = replications if workers == 1 else int(np.ceil(replications * 1.5 / (workers + 0.5)))
     numbers: list[Ints] = [np.arange(mine)]

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim import drawings
+from sim.faults import phrase
 from sim.page_words import Language, Words
-from sim.refusal import ScenarioError
+from sim.refusal import refused
 from sim.statistics import interval
 from sim.study import Study, compare, document
 
@@ -81,7 +82,7 @@ def page(studies: Sequence[Study], *, language: Language = "zh", made_at: str = 
 def content(studies: Sequence[Study], *, language: Language = "zh", made_at: str = "") -> str:
     """What the page says, to be put into a page; raises what :func:`page` raises."""
     if not studies or len({study.seed for study in studies}) > 1:
-        raise ScenarioError("BAD_STUDY", "A page needs one study or more, all of one seed.")
+        raise refused("BAD_STUDY", phrase("study-page"))
     words = Words(language)
     body = [_head(studies, words, made_at)]
     if len(studies) > 1:

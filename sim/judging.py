@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, assert_never
 
 from retest import Call, Conclude, Decision, Material, Recollect, Retest, TestSingly
 from retest.void import priority_of_void, repeat_of_void
+from sim.faults import phrase
 from sim.filling import Plate
 from sim.recall import recall
-from sim.refusal import ScenarioError
+from sim.refusal import refused
 from sim.service import stream
 from sim.tube import Tube
 
@@ -20,7 +21,7 @@ def judge(floor: "Floor", tube: Tube, review: list[Tube]) -> None:
     """Add the finding, ask the policy, do what it says."""
     tube.past = (*tube.past, (tube.specimen, tube.code, tube.test))
     if len(tube.past) > MOST_TESTS:
-        raise ScenarioError("NEVER_ENDS", f"Tube {tube.tid} is tested again without end under these rules.")
+        raise refused("NEVER_ENDS", phrase("tested-without-end", tube=tube.tid))
     waited = int((floor.env.now - tube.received) // 60)
     decision = floor.verdicts.decide(tube.material, tube.past, tube.persons, tube.tier, tube.earlier, waited)
     if floor.record is not None:
@@ -75,7 +76,7 @@ def void(floor: "Floor", plate: Plate) -> None:
         floor.retests["run-failed"] += 1
         floor.queue(tube)
     if floor.counts["failed_plates"] + floor.counts["lost_runs"] > MOST_TESTS * (floor.size + 1):
-        raise ScenarioError("NEVER_ENDS", "Plates fail without end; lower control_failure or failure.")
+        raise refused("NEVER_ENDS", phrase("plates-fail"))
 
 
 def _resolve(floor: "Floor", pool: Tube, decision: Decision, review: list[Tube]) -> None:

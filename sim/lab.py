@@ -22,12 +22,13 @@ from sim.account import report
 from sim.chain import given_draws
 from sim.crew import crew
 from sim.engine import Lots, Station, run_dry
+from sim.faults import listed, phrase
 from sim.fifo import fifo, fifo_rostered
 from sim.filling import Filling, Plate
 from sim.judging import judge, void
 from sim.ranks import Firsts
 from sim.recall import received
-from sim.refusal import ScenarioError
+from sim.refusal import refused
 from sim.report import PlateLog, Report, StationLog
 from sim.scenario import DAY, Scenario
 from sim.servers import Always, Rostered
@@ -45,9 +46,7 @@ class Floor:
 
     def __init__(self, scenario: Scenario, seed: int, replication: int, draws: Any, *, record: bool) -> None:
         if scenario.laboratory is None:
-            raise ScenarioError(
-                "NO_LABORATORY", f"{scenario.name} has no stations; nothing can be simulated."
-            )
+            raise refused("NO_LABORATORY", phrase("not-simulated", name=scenario.name))
         self.scenario, self.lab = scenario, scenario.laboratory
         self.seed, self.replication = seed, replication
         self.env = simpy.Environment()
@@ -174,9 +173,8 @@ class Floor:
             if collecting:
                 gc.enable()
         if stuck or np.isnan(self.done).any():
-            raise ScenarioError(
-                "NEVER_ENDS", f"Work is left at {', '.join(stuck) or 'the bench'} and nobody can take it."
-            )
+            what = phrase("work-left", stations=listed(stuck)) if stuck else phrase("work-left-bench")
+            raise refused("NEVER_ENDS", what)
 
     def _passed(self, number: int, bench: Bench) -> Callable[[list[Plate]], None]:
         """What happens to plates when a station is done with them."""

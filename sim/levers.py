@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from scheduler import Rota
-from sim.refusal import ScenarioError
+from sim.faults import phrase
+from sim.refusal import refused
 from sim.scenario import Scenario
 from sim.spec import Laboratory
 
@@ -52,10 +53,7 @@ def laboratory_of(scenario: Scenario) -> Laboratory:
         ScenarioError: `NO_LABORATORY`.
     """
     if scenario.laboratory is None:
-        raise ScenarioError(
-            "NO_LABORATORY",
-            f"{scenario.name} has no stations; nothing can be planned. Add [[station]] tables.",
-        )
+        raise refused("NO_LABORATORY", phrase("not-planned", name=scenario.name))
     return scenario.laboratory
 
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sim.faults import phrase
 from sim.levers import (
     Custom,
     Levels,
@@ -27,7 +28,7 @@ from sim.levers import (
     levers,
     with_custom,
 )
-from sim.refusal import ScenarioError
+from sim.refusal import refused
 from sim.run import scaled
 from sim.scenario import Scenario
 from sim.search import Say, Search, Verdict
@@ -142,10 +143,7 @@ def plan(  # noqa: PLR0913 - the options of one search, by keyword
         ScenarioError: the scenario has no laboratory, or the target makes no sense.
     """
     if target_hours <= 0 or not 0 < percentile < 100 or replications < 2:
-        raise ScenarioError(
-            "BAD_TARGET",
-            "A target is hours above 0, a percentile between 0 and 100, and 2 or more replications.",
-        )
+        raise refused("BAD_TARGET", phrase("target"))
     scenario = halved(scenario)
     found = levers(laboratory_of(scenario))
     search = Search(scenario, target_hours, percentile, replications, seed, say, found, workers)

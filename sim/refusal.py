@@ -11,23 +11,11 @@ from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 from pooling import PoolDesignError
 from retest import RulesError
 from scheduler import ScheduleError
+from sim.faults import Phrase, listed, phrase
 
 BARE = re.compile(r"[A-Za-z0-9_-]+")
-WANTED = {
-    int: "a whole number, such as 4",
-    float: "a number, such as 12.5",
-    str: 'a text in quotes, such as "pcr"',
-    bool: "true or false",
-    list: "a list in brackets",
-    dict: "a table of keys and values",
-}
-WANTED_ZH = {
-    int: "整数，如 4",
-    float: "数字，如 12.5",
-    str: '带引号的文字，如 "pcr"',
-    bool: "true 或 false",
-    list: "方括号中的列表",
-    dict: "键值表",
+WANTED: Mapping[type, Phrase] = {
+    kind: phrase(f"want-{kind.__name__}") for kind in (int, float, str, bool, list, dict)
 }
 
 
@@ -38,7 +26,7 @@ class ScenarioError(ValueError):
         code: machine code of the error.
         key: path of the key that is wrong, such as `station.pcr.servers`; empty where there is none.
         reason: what is wrong and what to write instead.
-        zh: the same in Chinese; empty where nobody wrote it.
+        zh: the same in Chinese; empty where only a programmer can be the cause.
     """
 
     def __init__(self, code: str, reason: str, key: str = "", zh: str = "") -> None:
@@ -52,6 +40,11 @@ class ScenarioError(ValueError):
     def under(self, place: str) -> Self:
         """The same error, seen from the table around it."""
         return type(self)(self.code, self.reason, joined(place, self.key), self.zh)
+
+
+def refused(code: str, what: Phrase, key: str = "") -> ScenarioError:
+    """The error that says `what` in both languages."""
+    return ScenarioError(code, what.en, key, what.zh)
 
 
 def joined(*parts: str) -> str:
@@ -74,8 +67,12 @@ def within(place: str) -> Iterator[None]:
         yield
     except ScenarioError as error:
         raise error.under(place) from error
-    except (ScheduleError, RulesError, PoolDesignError) as error:
-        raise ScenarioError(error.code.upper().replace("-", "_"), str(error), place) from error
+    except (ScheduleError, PoolDesignError) as error:
+        raise ScenarioError(error.code, str(error), place, error.zh) from error
+    except RulesError as error:
+        code = error.code.upper().replace("-", "_")
+        zh = f"规则文件 {error.where} 不合规（{code}），请联系管理员。"
+        raise ScenarioError(code, str(error), place, zh) from error
 
 
 def check_keys(facts: Any, needed: Collection[str], allowed: Collection[str]) -> None:
@@ -85,17 +82,14 @@ def check_keys(facts: Any, needed: Collection[str], allowed: Collection[str]) ->
         ScenarioError: `BAD_TYPE` or `BAD_KEYS`.
     """
     if not isinstance(facts, Mapping):
-        raise ScenarioError(
-            "BAD_TYPE", f"this is {shown(facts)}; write a table of keys and values.", zh="须为键值表。"
-        )
+        raise refused("BAD_TYPE", phrase("no-table", value=shown(facts)))
     known = sorted({*needed, *allowed})
     for key in sorted(set(facts) - set(known)):
         near = get_close_matches(key, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"write one of: {', '.join(known)}."
-        near_zh = f"是否应为 {near[0]}？" if near else f"可用的键：{', '.join(known)}。"
-        raise ScenarioError("BAD_KEYS", f"there is no such key; {hint}", key, f"没有此键；{near_zh}")
+        what = phrase("key-near", near=near[0]) if near else phrase("key-unknown", known=listed(known))
+        raise refused("BAD_KEYS", what, key)
     for key in sorted(set(needed) - set(facts)):
-        raise ScenarioError("BAD_KEYS", "this key is missing; add it.", key, "缺少此键，请补上。")
+        raise refused("BAD_KEYS", phrase("key-missing"), key)
 
 
 def check_types(facts: Mapping[str, Any], kind: type) -> None:
@@ -109,15 +103,13 @@ def check_types(facts: Mapping[str, Any], kind: type) -> None:
         if key in hints:
             wanted = _wanted(value, hints[key])
             if wanted:
-                raise ScenarioError("BAD_TYPE", f"this is {shown(value)}; write {wanted}.", key)
+                raise refused("BAD_TYPE", phrase("wrong-type", value=shown(value), wanted=wanted), key)
 
 
 def typed(kind: type, key: str, value: Any) -> Any:
     """The value of one key, refused like those of a table when its type is wrong."""
     if not _fits(value, kind):
-        raise ScenarioError(
-            "BAD_TYPE", f"this is {shown(value)}; write {WANTED[kind]}.", key, f"须为{WANTED_ZH[kind]}。"
-        )
+        raise refused("BAD_TYPE", phrase("wrong-type", value=shown(value), wanted=WANTED[kind]), key)
     return value
 
 
@@ -125,7 +117,7 @@ def entries(facts: Mapping[str, Any], table: str) -> Sequence[Mapping[str, Any]]
     """The tables of an array `[[table]]`."""
     found = facts.get(table, ())
     if isinstance(found, Mapping) or not isinstance(found, Sequence) or isinstance(found, str):
-        raise ScenarioError("BAD_TYPE", f"this is one table or value; write [[{table}]] for each.", table)
+        raise refused("BAD_TYPE", phrase("one-table", table=table), table)
     return found
 
 
@@ -144,7 +136,7 @@ def made(kind: Any, facts: Mapping[str, Any], needed: Collection[str] = ()) -> A
     except ScenarioError:
         raise
     except (ScheduleError, PoolDesignError) as error:
-        raise ScenarioError(error.code, str(error), _culprit(kind, values)) from error
+        raise ScenarioError(error.code, str(error), _culprit(kind, values), error.zh) from error
 
 
 def _culprit(kind: Any, values: Mapping[str, Any]) -> str:
@@ -158,15 +150,15 @@ def _culprit(kind: Any, values: Mapping[str, Any]) -> str:
     return ""
 
 
-def shown(value: Any) -> str:
+def shown(value: Any) -> Phrase:
     """A value as it stands in the file, and what it is."""
     if isinstance(value, bool):
-        return str(value).lower()
+        return phrase("value", value=str(value).lower())
     if isinstance(value, str):
-        return f'the text "{value[:40]}"'
+        return phrase("text", value=value[:40])
     if isinstance(value, Mapping):
-        return "a table"
-    return "a list" if isinstance(value, (list, tuple)) else f"{value}"
+        return phrase("table")
+    return phrase("list") if isinstance(value, (list, tuple)) else phrase("value", value=value)
 
 
 def _fits(value: Any, kind: type) -> bool:
@@ -177,17 +169,19 @@ def _fits(value: Any, kind: type) -> bool:
     return isinstance(value, kind)
 
 
-def _wanted(value: Any, hint: Any) -> str:
-    """What should stand here instead; empty when the value fits, or when its own reader checks it."""
+def _wanted(value: Any, hint: Any) -> Phrase | None:
+    """What should stand here instead; None when the value fits, or when its own reader checks it."""
     if get_origin(hint) in (Union, UnionType):
         hint = next(one for one in get_args(hint) if one is not type(None))
     if hint in WANTED:
-        return "" if _fits(value, hint) else WANTED[hint]
+        return None if _fits(value, hint) else WANTED[hint]
     if get_origin(hint) is not tuple or get_args(hint)[0] not in WANTED:
-        return ""
+        return None
     inner, *rest = get_args(hint)
     size = len(rest) + 1 if rest and rest[0] is not ... else None
     good = isinstance(value, (list, tuple)) and all(_fits(one, inner) for one in value)
     if good and size in (None, len(value)):
-        return ""
-    return f"a list of {size or 'any number of'} values, each {WANTED[inner]}"
+        return None
+    if size is None:
+        return phrase("want-any-many", wanted=WANTED[inner])
+    return phrase("want-so-many", size=size, wanted=WANTED[inner])

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from scheduler import Rota, Shift
 from scheduler.shifts import DAY, minutes_on, windows
-from sim.refusal import ScenarioError
+from sim.faults import listed, phrase
+from sim.refusal import refused
 from sim.run import replicate, simulate
 from sim.scenario import Scenario
 from sim.spec import Laboratory, Staff
@@ -113,9 +114,7 @@ class Search:
 
     def __post_init__(self) -> None:
         if not 1 <= self.workdays <= WEEK or self.replications < 1 or self.most < 1:
-            raise ScenarioError(
-                "BAD_ROTA", "A person works on 1 to 7 days of a week; replications and people start at 1."
-            )
+            raise refused("BAD_ROTA", phrase("rota"))
 
 
 def propose(
@@ -135,8 +134,7 @@ def propose(
     search, scenario = search or Search(), halved(scenario)
     lab = _laboratory(scenario)
     if staff not in {"", *lab.staff}:
-        known = ", ".join(lab.staff)
-        raise ScenarioError("UNKNOWN_STAFF", f"Staff {staff!r} is not in the scenario; it has {known}.")
+        raise refused("UNKNOWN_STAFF", phrase("rota-staff", name=staff, known=listed(lab.staff)))
     own = lab.staff[staff or next(iter(lab.staff))]
     slots = _slots(scenario, lab, own, search.seed)
     tried: dict[int, Proposal] = {}
@@ -179,7 +177,7 @@ def _told(found: Proposal | None, budget: float, search: Search) -> str:
 
 def _laboratory(scenario: Scenario) -> Laboratory:
     if scenario.laboratory is None or not scenario.laboratory.staff:
-        raise ScenarioError("NO_STAFF", f"Scenario {scenario.name} has no staff, so it needs no rota.")
+        raise refused("NO_STAFF", phrase("rota-no-staff", name=scenario.name))
     return scenario.laboratory
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from sim.chain import run_chain
+from sim.faults import listed, phrase
 from sim.lab import run_laboratory
-from sim.refusal import ScenarioError
+from sim.refusal import refused
 from sim.report import Report
 from sim.scenario import DAY, Scenario
 from sim.statistics import enough
@@ -48,23 +49,15 @@ def load(scenario: Scenario | str | Path) -> Scenario:
     path = Path(scenario)
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
-            raise ScenarioError(
-                "UNKNOWN_SCENARIO",
-                f"There is no scenario file {path}; write the path of one, or a shipped name.",
-            )
+            raise refused("UNKNOWN_SCENARIO", phrase("no-scenario-file", path=path))
         try:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
-            raise ScenarioError(
-                "NOT_UTF8", f"{path.name} is no text in UTF-8; save it as UTF-8 and try again."
-            ) from None
+            raise refused("NOT_UTF8", phrase("not-utf8", name=path.name)) from None
         return Scenario.from_toml(text, path.parent)
     known = shipped_scenarios()
     if str(scenario) not in known:
-        raise ScenarioError(
-            "UNKNOWN_SCENARIO",
-            f"There is no scenario {scenario}. Give a TOML file or one of: {', '.join(known)}.",
-        )
+        raise refused("UNKNOWN_SCENARIO", phrase("no-scenario", name=scenario, known=listed(known)))
     return Scenario.from_toml(files("sim").joinpath(f"scenarios/{scenario}.toml").read_text("utf-8"))
 
 
@@ -141,7 +134,7 @@ def replicate(  # noqa: PLR0913 - each is a setting of a study, given by name
     """
     plan = load(scenario)
     if replications < 1 or workers < 0 or half_width < 0:
-        raise ScenarioError("BAD_STUDY", "Replications start at 1; workers and half-width are not negative.")
+        raise refused("BAD_STUDY", phrase("study"))
     started = time.monotonic()
     runs: dict[int, dict[str, Any]] = {}
     (plan,) = warmed([plan], seed, workers=workers, cluster=cluster)
@@ -232,7 +225,7 @@ def _in_pool(plan: Scenario, seed: int, replications: int, workers: int, step: f
         if not lost:
             return
         waiting = sorted(lost)
-    raise ScenarioError("WORKERS_DIE", "Worker processes end again and again; try --workers 1 or less load.")
+    raise refused("WORKERS_DIE", phrase("workers-die"))
 
 
 def _on_cluster(plan: Scenario, seed: int, replications: int, address: str, step: float) -> Any:
@@ -240,15 +233,11 @@ def _on_cluster(plan: Scenario, seed: int, replications: int, address: str, step
     try:
         from distributed import Client, as_completed
     except ImportError as error:
-        raise ScenarioError(
-            "NO_CLUSTER", "Playing on a cluster needs Dask. Install it with: pip install 'nat-lis[cluster]'."
-        ) from error
+        raise refused("NO_CLUSTER", phrase("no-dask")) from error
     try:
         client = Client(address, timeout=CLUSTER_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise ScenarioError(
-            "NO_CLUSTER", f"No Dask scheduler answers at {address}. Start one, or leave --cluster out."
-        ) from error
+        raise refused("NO_CLUSTER", phrase("no-scheduler", address=address)) from error
     with client:
         lanes = max(sum(client.nthreads().values()), 1)
         size = max(1, min(CLUSTER_CHUNK, replications // (2 * lanes)))

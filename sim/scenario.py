@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from sim.arrivals import Arrival, past_minutes
 from sim.chain import Chain
-from sim.refusal import ScenarioError, check_keys, entries, joined, made, named, shown, typed, within
+from sim.faults import listed, phrase, toml_fault
+from sim.refusal import check_keys, entries, joined, made, named, refused, shown, typed, within
 from sim.spec import Laboratory, read_laboratory, tier_rules
 
 MODES = ("single", "mixed")
@@ -38,19 +39,11 @@ class Quantiles:
     def __post_init__(self) -> None:
         rising = all(np.diff(self.shares) > 0) and all(np.diff(self.values) > 0)
         if len(self.shares) != len(self.values) or len(self.shares) < 2 or not rising:
-            raise ScenarioError(
-                "BAD_QUANTILES",
-                "shares and values must pair up and rise; write [[share, Cq], ...].",
-                "quantiles",
-            )
+            raise refused("BAD_QUANTILES", phrase("quantiles-rise"), "quantiles")
         if (self.shares[0], self.shares[-1]) != (0, 1):
-            raise ScenarioError(
-                "BAD_QUANTILES", "shares run from 0 to 1; write the lowest and highest Cq too.", "quantiles"
-            )
+            raise refused("BAD_QUANTILES", phrase("quantiles-ends"), "quantiles")
         if self.ceiling is not None and self.ceiling <= self.values[0]:
-            raise ScenarioError(
-                "BAD_QUANTILES", f"this lies below every value; write more than {self.values[0]}.", "ceiling"
-            )
+            raise refused("BAD_QUANTILES", phrase("ceiling-low", value=self.values[0]), "ceiling")
 
     def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw `count` values by inverting the distribution."""
@@ -98,57 +91,56 @@ class Stream:
     prevalence_by_day: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        share = "write a share from 0 to 1."
         for wrong, key, what in (
-            (self.mode not in MODES, "mode", f"this is {self.mode!r}; write one of {', '.join(MODES)}."),
-            (self.places not in PLACES, "places", f"this is {self.places}; write one of {PLACES}."),
+            (self.mode not in MODES, "mode", phrase("choice", value=self.mode, known=listed(MODES))),
+            (self.places not in PLACES, "places", phrase("places", value=self.places, known=PLACES)),
             (
                 (self.mode == "single") != (self.places == 1),
                 "places",
-                "a single tube has one place, a mixed one 5, 10 or 20; write those.",
+                phrase("places-of-mode"),
             ),
             (
                 not 0 <= self.start < DAY,
                 "start",
-                f"this is {self.start}; write a minute of the day, 0 to 1439.",
+                phrase("stream-start", value=self.start),
             ),
             (
                 not self.start < self.end <= DAY,
                 "end",
-                f"this is {self.end}; write a minute after `start`, up to 1440.",
+                phrase("stream-end", value=self.end),
             ),
-            (self.tubes < 0, "tubes", f"this is {self.tubes}; write 0 or more."),
-            (self.delay < 0, "delay", f"this is {self.delay}; write minutes, 0 or more."),
-            (not 0 <= self.fill <= 1, "fill", f"this is {self.fill}; {share}"),
+            (self.tubes < 0, "tubes", phrase("at-least", value=self.tubes, least=0)),
+            (self.delay < 0, "delay", phrase("minutes", value=self.delay)),
+            (not 0 <= self.fill <= 1, "fill", phrase("share", value=self.fill)),
             (
                 not 0 <= self.prevalence_start <= 1,
                 "prevalence_start",
-                f"this is {self.prevalence_start}; {share}",
+                phrase("share", value=self.prevalence_start),
             ),
-            (not 0 <= self.prevalence_end <= 1, "prevalence_end", f"this is {self.prevalence_end}; {share}"),
+            (not 0 <= self.prevalence_end <= 1, "prevalence_end", phrase("share", value=self.prevalence_end)),
             (
                 min(self.tubes_by_day, default=0) < 0,
                 "tubes_by_day",
-                "factors are not negative; write 0 or more.",
+                phrase("factors-negative"),
             ),
             (
                 not all(0 <= p <= 1 for p in self.prevalence_by_day),
                 "prevalence_by_day",
-                f"for every day {share}",
+                phrase("share-daily"),
             ),
             (
                 self.lab_pool < 0 or self.lab_pool == 1,
                 "lab_pool",
-                f"this is {self.lab_pool}; write 0 for no pools, else 2 or more.",
+                phrase("pool-size", value=self.lab_pool),
             ),
             (
                 bool(self.lab_pool) and self.mode == "mixed",
                 "lab_pool",
-                "a mixed tube is never pooled again; leave this key out, or collect single tubes.",
+                phrase("pool-of-mixed"),
             ),
         ):
             if wrong:
-                raise ScenarioError("BAD_STREAM", what, key)
+                raise refused("BAD_STREAM", what, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,19 +175,12 @@ class Chemistry:
     def __post_init__(self) -> None:
         for key in ("noise", "extraction_noise", "control_sd"):
             if getattr(self, key) < 0:
-                raise ScenarioError(
-                    "BAD_CHEMISTRY", "a standard deviation is not negative; write 0 or more.", key
-                )
+                raise refused("BAD_CHEMISTRY", phrase("deviation-negative"), key)
         if self.control_ceiling <= self.control_mean:
-            raise ScenarioError(
-                "BAD_CHEMISTRY",
-                f"write more than the mean of the control, {self.control_mean}.",
-                "control_ceiling",
-            )
+            what = phrase("control-ceiling", mean=self.control_mean)
+            raise refused("BAD_CHEMISTRY", what, "control_ceiling")
         if set(self.mixing) != set(PLACES):
-            raise ScenarioError(
-                "BAD_CHEMISTRY", f"write the shift of Cq for each of {PLACES} places.", "mixing"
-            )
+            raise refused("BAD_CHEMISTRY", phrase("mixing-places", places=PLACES), "mixing")
 
     def draw_controls(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw the internal control of `count` specimens."""
@@ -227,15 +212,11 @@ class Injections:
     def __post_init__(self) -> None:
         for key in ("borderline", "invalid", "failed_control_plates"):
             if getattr(self, key) < 0:
-                raise ScenarioError("BAD_INJECTIONS", "a count is not negative; write 0 or more.", key)
+                raise refused("BAD_INJECTIONS", phrase("count-negative"), key)
         if len(self.grey) != 2 or self.grey[0] >= self.grey[1]:
-            raise ScenarioError(
-                "BAD_INJECTIONS", f"this is {list(self.grey)}; write two rising Cq values.", "grey"
-            )
+            raise refused("BAD_INJECTIONS", phrase("grey", value=list(self.grey)), "grey")
         if self.failure not in ("NTC", "PC"):
-            raise ScenarioError(
-                "BAD_INJECTIONS", f'this is {self.failure!r}; write "NTC" or "PC".', "failure"
-            )
+            raise refused("BAD_INJECTIONS", phrase("failing-control", value=self.failure), "failure")
 
 
 NO_VIRUS = Quantiles("nothing infected", (0.0, 1.0), (20.0, 40.0))
@@ -265,22 +246,14 @@ class Scenario:
             return
         names = [stream.name for stream in self.streams]
         if not names or len(set(names)) < len(names):
-            raise ScenarioError(
-                "BAD_SCENARIO", "write at least one [[stream]], each with its own name.", "stream"
-            )
+            raise refused("BAD_SCENARIO", phrase("no-streams"), "stream")
         room = sum(stream.tubes for stream in self.streams if stream.mode == "single" and not stream.lab_pool)
         if self.injections.borderline + self.injections.invalid > room:
-            raise ScenarioError(
-                "BAD_INJECTIONS",
-                f"borderline and invalid are more than the {room} tubes tested singly; write fewer.",
-                "injections",
-            )
-        if self.injections.failed_control_plates > max(1, self.tubes // 96):
-            raise ScenarioError(
-                "BAD_INJECTIONS",
-                f"this is more than plates to expect; write at most {max(1, self.tubes // 96)}.",
-                "injections.failed_control_plates",
-            )
+            raise refused("BAD_INJECTIONS", phrase("injected-tubes", room=room), "injections")
+        plates = max(1, self.tubes // 96)
+        if self.injections.failed_control_plates > plates:
+            what = phrase("injected-plates", most=plates)
+            raise refused("BAD_INJECTIONS", what, "injections.failed_control_plates")
 
     @property
     def tubes(self) -> int:
@@ -297,7 +270,7 @@ class Scenario:
         try:
             facts = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise ScenarioError("BAD_TOML", f"The scenario is not valid TOML: {error}.") from error
+            raise refused("BAD_TOML", phrase("toml", error=toml_fault(error))) from error
         if "engine" in facts:
             check_keys(facts, {"name", "engine"}, {"note"})
             typed(str, "name", facts["name"])
@@ -338,8 +311,8 @@ def _stream(facts: Any, number: int, folder: Path | None) -> Stream:
         known = tier_rules()
         with within("tier"):
             if "tier" not in facts:
-                names = ", ".join(tier.id for tier in known.tiers)
-                raise ScenarioError("BAD_KEYS", f"no target holds without a tier; write one of: {names}.")
+                tiers = listed(tier.id for tier in known.tiers)
+                raise refused("BAD_KEYS", phrase("no-tier", known=tiers))
             known.tier(typed(str, "", facts["tier"]))
         with within("arrival"):
             arrival = _arrival(facts.get("arrival", {}), folder)
@@ -366,9 +339,7 @@ def _quantiles(facts: Any) -> Quantiles:
         or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
         or not pairs
     ):
-        raise ScenarioError(
-            "BAD_TYPE", f"this is {shown(pairs)}; write [[share, Cq], [share, Cq], ...].", "quantiles"
-        )
+        raise refused("BAD_TYPE", phrase("quantiles-wanted", value=shown(pairs)), "quantiles")
     shares, values = zip(*([typed(float, "quantiles", one) for one in pair] for pair in pairs), strict=True)
     ceiling = facts.get("ceiling")
     return Quantiles(
@@ -392,8 +363,6 @@ def _mixing(facts: Mapping[str, Any]) -> dict[int, float]:
     """TOML keys are text; places are numbers."""
     for places, shift in facts.items():
         if not places.isdecimal():
-            raise ScenarioError(
-                "BAD_CHEMISTRY", f"{places!r} is no number of places; write 1, 5, 10, 20.", "mixing"
-            )
+            raise refused("BAD_CHEMISTRY", phrase("mixing-number", value=places), "mixing")
         typed(float, joined("mixing", places), shift)
     return {int(places): shift for places, shift in facts.items()}

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sim.refusal import ScenarioError, check_keys, check_types, shown
+from sim.faults import listed, phrase
+from sim.refusal import ScenarioError, check_keys, check_types, refused, shown
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "fixed": ("mean",),
@@ -22,7 +23,6 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "smoothed": ("values",),
 }
 CHUNK = 512
-NO_VALUES = "measured minutes are missing; write at least one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,49 +46,41 @@ class Service:
 
     def __post_init__(self) -> None:
         if self.kind not in NEEDS:
-            raise ScenarioError(
-                "BAD_SERVICE", f"this is {self.kind!r}; write one of {', '.join(NEEDS)}.", "kind"
-            )
+            raise refused("BAD_SERVICE", phrase("choice", value=self.kind, known=listed(NEEDS)), "kind")
         for key in ("mean", "sd", "low", "mode", "high", "values"):
             value = getattr(self, key)
             numbers = value if isinstance(value, tuple) else (value,)
             if min(numbers, default=0) < 0 or not np.all(np.isfinite(numbers)):
-                raise ScenarioError(
-                    "BAD_SERVICE", "minutes are finite and not negative; write 0 or more.", key
-                )
+                raise refused("BAD_SERVICE", phrase("minutes-finite"), key)
         wrong = {
-            "uniform": (not self.low <= self.high, "high", "it is below `low`; write low <= high."),
+            "uniform": (not self.low <= self.high, "high", phrase("low-high")),
             "triangular": (
                 not self.low <= self.mode <= self.high or self.low == self.high,
                 "mode",
-                "write low <= mode <= high, low below high.",
+                phrase("low-mode-high"),
             ),
-            "lognormal": (self.mean == 0, "mean", "the mean of a lognormal time is above 0; write minutes."),
-            "erlang": (self.phases < 1, "phases", "write 1 or more."),
-            "observed": (not self.values, "values", NO_VALUES),
-            "smoothed": (not self.values, "values", NO_VALUES),
+            "lognormal": (self.mean == 0, "mean", phrase("lognormal-mean")),
+            "erlang": (self.phases < 1, "phases", phrase("one-or-more")),
+            "observed": (not self.values, "values", phrase("no-values")),
+            "smoothed": (not self.values, "values", phrase("no-values")),
         }
-        bad, key, what = wrong.get(self.kind, (False, "", ""))
+        bad, key, what = wrong.get(self.kind, (False, "", phrase("no-values")))
         if bad:
-            raise ScenarioError("BAD_SERVICE", what, key)
+            raise refused("BAD_SERVICE", what, key)
 
     @classmethod
     def read(cls, facts: Any) -> "Service":
         """From a number of minutes, or from a table with `kind` and what that kind needs."""
         if isinstance(facts, (int, float)) and not isinstance(facts, bool):
             if not facts >= 0:
-                raise ScenarioError("BAD_SERVICE", f"this is {facts}; write minutes, 0 or more.")
+                raise refused("BAD_SERVICE", phrase("minutes", value=facts))
             return cls("fixed", mean=float(facts))
         if not isinstance(facts, Mapping):
-            raise ScenarioError(
-                "BAD_SERVICE",
-                f"this is {shown(facts)}; write minutes, or a table such as "
-                '{ kind = "uniform", low = 10, high = 20 }.',
-            )
+            raise refused("BAD_SERVICE", phrase("service-wanted", value=shown(facts)))
         kind = facts.get("kind", "fixed")
         if kind not in NEEDS:
-            raise ScenarioError(
-                "BAD_SERVICE", f"this is {shown(kind)}; write one of {', '.join(NEEDS)}.", "kind"
+            raise refused(
+                "BAD_SERVICE", phrase("choice-shown", value=shown(kind), known=listed(NEEDS)), "kind"
             )
         check_keys(facts, NEEDS[kind], {"kind"})
         check_types(facts, cls)

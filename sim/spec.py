@@ -10,7 +10,8 @@ from pooling import PoolRules
 from retest import AssayRules, CaseRules, Policy
 from scheduler import FillRules, Rota, TierRules, templates_from_toml
 from sim.chain import read_rota
-from sim.refusal import ScenarioError, check_keys, check_types, entries, joined, made, named, typed, within
+from sim.faults import listed, phrase
+from sim.refusal import check_keys, check_types, entries, joined, made, named, refused, typed, within
 from sim.service import Service
 from sim.stations import Bench, check_outages, read_bench
 
@@ -38,20 +39,16 @@ class Staff:
 
     def __post_init__(self) -> None:
         for wrong, key, what in (
-            (
-                not 0 <= self.absence < 1,
-                "absence",
-                f"this is {self.absence}; write a share from 0 to below 1.",
-            ),
+            (not 0 <= self.absence < 1, "absence", phrase("share-below", value=self.absence)),
             (
                 not self.present or not all(0 <= p <= 1 for p in self.present),
                 "present",
-                "write a share from 0 to 1 for every day, at least one.",
+                phrase("present"),
             ),
-            (self.cost < 0, "cost", "it is negative; write 0 or more."),
+            (self.cost < 0, "cost", phrase("cost-negative")),
         ):
             if wrong:
-                raise ScenarioError("BAD_STAFF", what, key)
+                raise refused("BAD_STAFF", what, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +71,12 @@ class Recall:
 
     def __post_init__(self) -> None:
         for wrong, key, what in (
-            (not 0 <= self.show_up <= 1, "show_up", f"this is {self.show_up}; write a share from 0 to 1."),
-            (self.travel < 0, "travel", "minutes are not negative; write 0 or more."),
-            (self.desks < 1, "desks", "somebody must receive them; write 1 or more."),
+            (not 0 <= self.show_up <= 1, "show_up", phrase("share", value=self.show_up)),
+            (self.travel < 0, "travel", phrase("minutes-negative")),
+            (self.desks < 1, "desks", phrase("no-desks")),
         ):
             if wrong:
-                raise ScenarioError("BAD_RECALL", what, key)
+                raise refused("BAD_RECALL", what, key)
 
 
 @dataclass(frozen=True)
@@ -122,55 +119,45 @@ class Laboratory:
         for number, station in enumerate(self.stations):
             key = named("station", {"name": station.name}, number)
             if station.staff and station.staff not in self.staff:
-                known = ", ".join(self.staff) or "none"
-                raise ScenarioError(
-                    "UNKNOWN_STAFF",
-                    f"there is no staff {station.staff!r}; write one of [[staff]] ({known}), or add it.",
-                    joined(key, "staff"),
-                )
+                what = phrase("no-such-staff", name=station.staff, known=listed(self.staff))
+                raise refused("UNKNOWN_STAFF", what, joined(key, "staff"))
             if station.name in names[:number]:
-                raise ScenarioError(
-                    "BAD_LABORATORY", "two stations have this name; rename one.", joined(key, "name")
-                )
+                raise refused("BAD_LABORATORY", phrase("station-twice"), joined(key, "name"))
             if number and station.unit == "tube":
-                raise ScenarioError(
-                    "BAD_STATION",
-                    "only the first station takes tubes; write the tube station first, and it alone.",
-                    joined(key, "unit"),
-                )
+                raise refused("BAD_STATION", phrase("tube-station-late"), joined(key, "unit"))
         reading = sum(s.reads for s in self.stations)
-        share = "write a share from 0 to below 1."
+        share = phrase("share-below-any")
         for wrong, key, what in (
-            (len(units) < 2, "station", "write a tube station, then one plate station or more."),
-            (units[:1] != ["tube"], "station", 'the first station receives tubes; give it unit = "tube".'),
+            (len(units) < 2, "station", phrase("stations-few")),
+            (units[:1] != ["tube"], "station", phrase("first-takes-tubes")),
             (
                 reading != 1,
                 "station",
-                f"{reading} stations read; write reads = true at exactly one, the cycler.",
+                phrase("one-reads", reading=reading),
             ),
-            (self.days < 1, "laboratory.days", f"this is {self.days}; write 1 or more."),
+            (self.days < 1, "laboratory.days", phrase("at-least", value=self.days, least=1)),
             (
                 self.continuing and self.days < LEAST_DAYS,
                 "laboratory.days",
-                f"this is {self.days}; to find the warm-up (continuing) write {LEAST_DAYS} or more.",
+                phrase("days-few", value=self.days, least=LEAST_DAYS),
             ),
             (not 0 <= self.control_failure < 1, "laboratory.control_failure", share),
             (not 0 <= self.invalid < 1, "laboratory.invalid", share),
-            (not 0 <= self.volume_spread <= 1, "laboratory.volume_spread", "write a share from 0 to 1."),
-            (self.pool_every <= 0, "laboratory.pool_every", "write minutes above 0."),
+            (not 0 <= self.volume_spread <= 1, "laboratory.volume_spread", phrase("share-any")),
+            (self.pool_every <= 0, "laboratory.pool_every", phrase("minutes-above-zero")),
             (
                 self.target_hours <= 0,
                 "laboratory.target_hours",
-                f"this is {self.target_hours}; write hours above 0.",
+                phrase("hours-above-zero", value=self.target_hours),
             ),
             (
                 not 0 < self.target_share <= 1,
                 "laboratory.target_share",
-                f"this is {self.target_share}; write a share above 0, at most 1.",
+                phrase("share-above", value=self.target_share),
             ),
         ):
             if wrong:
-                raise ScenarioError("BAD_LABORATORY", what, key)
+                raise refused("BAD_LABORATORY", what, key)
         with within("laboratory.recall.tier"):
             self.tiers.tier(self.recall.tier)
 
@@ -185,18 +172,22 @@ class Laboratory:
         return next(number for number, station in enumerate(self.stations) if station.reads)
 
 
-def shipped(package: str, folder: str, name: str) -> str:
-    """Text of a rule file that comes with the policies.
+def shipped(package: str, folder: str, name: str, but: tuple[str, ...] = ()) -> str:
+    """Text of a rule file that comes with the policies; those that begin like `but` are others.
 
     Raises:
         ScenarioError: `UNKNOWN_RULES`, naming those there are.
     """
     place = files(package).joinpath(folder)
-    known = sorted(one.name.removesuffix(".toml") for one in place.iterdir() if one.name.endswith(".toml"))
+    found = (one.name.removesuffix(".toml") for one in place.iterdir() if one.name.endswith(".toml"))
+    known = sorted(one for one in found if not one.startswith(but))
     if name not in known:
-        raise ScenarioError("UNKNOWN_RULES", f"there is none {name!r}; write one of: {', '.join(known)}.")
+        raise refused("UNKNOWN_RULES", phrase("no-rules", name=name, known=listed(known)))
     return place.joinpath(f"{name}.toml").read_text("utf-8")
 
+
+NO_POLICIES = ("discharge-", "release")
+"""How the files beside the policies are named that are none: rules of discharge and of release."""
 
 _PLAIN = {"days", "auto_release", "control_failure", "invalid", "volume_spread", "pool_every"} | {
     "target_hours",
@@ -245,7 +236,7 @@ def _rules(assay: str, policy: str) -> CaseRules:
     with within("laboratory.assay"):
         own = AssayRules.from_toml(shipped("retest", "assays", assay), assay)
     with within("laboratory.policy"):
-        return CaseRules(own, Policy.from_toml(shipped("retest", "policies", policy)))
+        return CaseRules(own, Policy.from_toml(shipped("retest", "policies", policy, NO_POLICIES)))
 
 
 def _staff(number: int, facts: Any) -> Staff:
@@ -262,11 +253,8 @@ def _staff(number: int, facts: Any) -> Staff:
 def _fill(facts: Any, template: str, stations: Sequence[Bench]) -> FillRules:
     templates = templates_from_toml(shipped("scheduler", "", "plates"))
     if template not in templates:
-        raise ScenarioError(
-            "UNKNOWN_RULES",
-            f"there is no plate template {template!r}; write one of: {', '.join(templates)}.",
-            "laboratory.template",
-        )
+        what = phrase("no-template", name=template, known=listed(templates))
+        raise refused("UNKNOWN_RULES", what, "laboratory.template")
     working = sum(station.service.average for station in stations if station.unit == "plate")
     with within("laboratory.fill"):
         check_keys(facts, set(), set(FillRules.__dataclass_fields__) - {"template"})

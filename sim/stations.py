@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sim.refusal import ScenarioError, check_keys, check_types, entries, joined, made, named, within
+from sim.faults import phrase
+from sim.refusal import check_keys, check_types, entries, joined, made, named, refused, within
 from sim.service import Service
 
 
@@ -22,23 +23,13 @@ class Outage:
     machines: int = 1
 
     def __post_init__(self) -> None:
-        for wrong, key, what, zh in (
-            (
-                self.start < 0,
-                "start",
-                f"this is {self.start}; write minutes, 0 or more.",
-                "分钟数须不小于 0。",
-            ),
-            (
-                self.end <= self.start,
-                "end",
-                "it ends after it begins; write a later minute.",
-                "结束须晚于开始。",
-            ),
-            (self.machines < 1, "machines", f"this is {self.machines}; write 1 or more.", "台数须至少为 1。"),
+        for wrong, key, what in (
+            (self.start < 0, "start", phrase("minutes", value=self.start)),
+            (self.end <= self.start, "end", phrase("outage-end")),
+            (self.machines < 1, "machines", phrase("at-least", value=self.machines, least=1)),
         ):
             if wrong:
-                raise ScenarioError("BAD_OUTAGE", what, key, zh)
+                raise refused("BAD_OUTAGE", what, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,39 +71,23 @@ class Bench:
     out: tuple[Outage, ...] = ()
 
     def __post_init__(self) -> None:
-        share = "write a share from 0 to below 1."
+        plates = list(self.plates)
         for wrong, key, what in (
-            (self.unit not in ("tube", "plate"), "unit", f'this is {self.unit!r}; write "tube" or "plate".'),
-            (
-                self.servers < 0,
-                "servers",
-                f"this is {self.servers}; write 1 or more, or name `staff` instead.",
-            ),
-            (self.servers > 0 and self.staff, "servers", "it has `staff` already; write one of the two."),
-            (
-                self.servers == 0 and not self.staff,
-                "servers",
-                "nobody works here; write 1 or more, or `staff`.",
-            ),
-            (self.patience < 0, "patience", "minutes are not negative; write 0 or more."),
-            (
-                not 1 <= self.plates[0] <= self.plates[1],
-                "plates",
-                f"this is {list(self.plates)}; write [least, most], from 1 up.",
-            ),
-            (not 0 <= self.down < 1, "down", f"this is {self.down}; {share}"),
-            (not 0 <= self.failure < 1, "failure", f"this is {self.failure}; {share}"),
-            (self.per_positive < 0, "per_positive", "minutes are not negative; write 0 or more."),
-            (self.repair < 0, "repair", "minutes are not negative; write 0 or more."),
-            (self.cost < 0, "cost", "it is negative; write 0 or more."),
-            (
-                self.most < max(self.servers, 1),
-                "most",
-                "there is less room than servers; write at least those.",
-            ),
+            (self.unit not in ("tube", "plate"), "unit", phrase("tube-or-plate", value=self.unit)),
+            (self.servers < 0, "servers", phrase("servers-or-staff", value=self.servers)),
+            (self.servers > 0 and self.staff, "servers", phrase("servers-and-staff")),
+            (self.servers == 0 and not self.staff, "servers", phrase("nobody-works")),
+            (self.patience < 0, "patience", phrase("minutes-negative")),
+            (not 1 <= plates[0] <= plates[1], "plates", phrase("least-most", value=plates)),
+            (not 0 <= self.down < 1, "down", phrase("share-below", value=self.down)),
+            (not 0 <= self.failure < 1, "failure", phrase("share-below", value=self.failure)),
+            (self.per_positive < 0, "per_positive", phrase("minutes-negative")),
+            (self.repair < 0, "repair", phrase("minutes-negative")),
+            (self.cost < 0, "cost", phrase("cost-negative")),
+            (self.most < max(self.servers, 1), "most", phrase("room-small")),
         ):
             if wrong:
-                raise ScenarioError("BAD_STATION", what, key)
+                raise refused("BAD_STATION", what, key)
 
     @property
     def always(self) -> bool:
@@ -157,6 +132,5 @@ def check_outages(stations: Sequence[Bench], positions: Mapping[str, int]) -> No
         for place, one in enumerate(bench.out, start=1):
             if one.machines > have > 0:
                 key = joined(named("station", {"name": bench.name}, number), f"out[{place}]", "machines")
-                what = f"this is {one.machines}; {bench.name} has {have}: write 1 to {have}."
-                zh = f"现为 {one.machines}；{bench.name} 共有 {have}，请填 1 到 {have}。"
-                raise ScenarioError("BAD_OUTAGE", what, key, zh)
+                what = phrase("outage-many", value=one.machines, name=bench.name, have=have)
+                raise refused("BAD_OUTAGE", what, key)

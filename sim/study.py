@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sim.refusal import ScenarioError
+from sim.faults import phrase
+from sim.refusal import refused
 from sim.report import BIN_HOURS, BINS, SHARES
 from sim.scenario import Scenario
 from sim.statistics import interval
@@ -158,7 +159,7 @@ def compare(a: Study, b: Study, *path: str, level: float = 0.95) -> tuple[float,
     """Paired difference b - a of one number under common random numbers: (mean, low, high)."""
     count = min(len(a.runs), len(b.runs))
     if a.seed != b.seed:
-        raise ScenarioError("BAD_STUDY", "Only studies of one seed can be paired.")
+        raise refused("BAD_STUDY", phrase("study-seeds"))
     return interval(np.array(b.values(*path)[:count]) - np.array(a.values(*path)[:count]), level)
 
 

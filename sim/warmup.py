@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.refusal import ScenarioError
+from sim.faults import phrase
+from sim.refusal import refused
 from sim.report import DAY, Report
 from sim.scenario import Scenario
 from sim.statistics import settling
@@ -57,13 +58,8 @@ def settled(scenario: Scenario, pilots: Sequence[NDArray[np.float64]]) -> Scenar
     worked = np.flatnonzero(~np.isnan(together))
     cut = settling(together[worked])
     if cut is None:
-        raise ScenarioError(
-            "NOT_SETTLED",
-            f"{scenario.name}: turnaround has not settled in the first half of its {days} days, so that no "
-            "usual day can be told from the beginning. Write more days; where more comes than can be done, "
-            "add machines or people first.",
-            "laboratory.days" if scenario.laboratory is not None else "engine.items",
-        )
+        key = "laboratory.days" if scenario.laboratory is not None else "engine.items"
+        raise refused("NOT_SETTLED", phrase("not-settled", name=scenario.name, days=days), key)
     return replace(scenario, warm_up_days=int(worked[cut]) if cut else 0)
 
 
@@ -79,12 +75,8 @@ def alike(scenarios: Sequence[Scenario]) -> list[Scenario]:
     for one in scenarios:
         days = one.laboratory.days if one.laboratory is not None else longest * 2
         if continuing(one) and longest * 2 > days:
-            raise ScenarioError(
-                "NOT_SETTLED",
-                f"{one.name}: all that are compared have settled after {longest} days, more than half of its "
-                f"{days} days. Write more days.",
-                "laboratory.days",
-            )
+            what = phrase("not-settled-together", name=one.name, longest=longest, days=days)
+            raise refused("NOT_SETTLED", what, "laboratory.days")
         found.append(replace(one, warm_up_days=longest) if continuing(one) else one)
     return found
 

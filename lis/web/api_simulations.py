@@ -15,7 +15,9 @@ from lis.web.played import Order
 from lis.web.playing import Simulations
 from lis.web.words import fault_zh
 from sim import Scenario, ScenarioError, load, shipped_scenarios
+from sim.faults import listed, phrase
 from sim.places import line_of
+from sim.refusal import refused
 
 router = APIRouter(prefix="/api/v1/simulations", tags=["simulations"])
 scenarios = APIRouter(prefix="/api/v1/scenarios", tags=["simulations"])
@@ -96,14 +98,10 @@ def _read(text: str) -> Scenario:
     elif text in shipped_scenarios():
         found = load(text)
     else:
-        known = ", ".join(shipped_scenarios())
-        raise ScenarioError(
-            "UNKNOWN_SCENARIO", f"there is none of this name; write one of: {known}.", "scenario"
-        )
+        what = phrase("no-scenario-named", known=listed(shipped_scenarios()))
+        raise refused("UNKNOWN_SCENARIO", what, "scenario")
     if found.engine is None and found.laboratory is None:
-        raise ScenarioError(
-            "NO_LABORATORY", "it has no stations; add [laboratory] and [[station]].", "station"
-        )
+        raise refused("NO_LABORATORY", phrase("no-stations"), "station")
     return found
 
 

@@ -51,9 +51,11 @@ from lis.web import (
     wall,
 )
 from lis.web.border import Border
+from lis.web.catalogues import LANGUAGES
 from lis.web.playing import Simulations
 from lis.web.sessions import Sessions
 from lis.web.views import PACKED_FROM
+from lis.web.words import wordings
 
 HERE = Path(__file__).parent
 
@@ -126,6 +128,8 @@ def create_app(
     )
     app.state.shelf = api_curves.Shelf()
     app.state.revision = db.newest_revision()
+    for language in LANGUAGES:
+        wordings(language)  # a catalogue that cannot be read stops the start, not a page in the night
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", GZipMiddleware(StaticFiles(directory=HERE / "static"), PACKED_FROM), name="static")

@@ -19,12 +19,13 @@ from lis.laboratory import papers
 from lis.services import reports as reporting
 from lis.web.api import masked_view
 from lis.web.api_admin import verified
+from lis.web.catalogues import LANGUAGES
 from lis.web.commands import Caller, identify
 from lis.web.payloads import report_json
 from lis.web.permits import PERMITS
 from lis.web.sessions import Sessions, check_csrf, check_origin
 from lis.web.views import LANGUAGE_COOKIE, environment, error_values, language_of, page
-from lis.web.words import LANGUAGES, error_zh
+from lis.web.words import error_zh
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 

@@ -46,7 +46,8 @@ def work(line: Connection, order: Order) -> None:
         code = getattr(error, "code", "")
         if not code:
             raise
-        line.send(("failed", code, getattr(error, "key", ""), getattr(error, "reason", str(error))))
+        reason, zh = getattr(error, "reason", str(error)), getattr(error, "zh", "")
+        line.send(("failed", code, getattr(error, "key", ""), reason, zh))
 
 
 def _simulated(line: Connection, order: Order) -> tuple[Any, dict[str, str]]:

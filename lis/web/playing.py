@@ -47,7 +47,8 @@ class Job:
         seconds_left: as far as the pace so far tells.
         document: what `lis simulate --json`, `lis plan --json` or `lis rota --json` would print.
         texts: the files of its scenarios, to order it again with a change.
-        error: code, key and reason, when it failed.
+        error: code, key and reason in both languages, when it failed; `reason_zh` is empty where only a
+            programmer can be the cause.
         said: what a plan tried last.
     """
 
@@ -100,7 +101,8 @@ class Simulations:
                 log.warning("%s is no simulation of this version; it is left where it is", path.name)
                 continue
             if job.state not in OVER:
-                job = replace(job, state="failed", error=_reason("SERVER_STOPPED", "the server was stopped"))
+                error = _reason("SERVER_STOPPED", "the server was stopped", zh="服务器曾停止运行。")
+                job = replace(job, state="failed", error=error)
             self._jobs[job.id] = job
 
     def order(self, order: Order, by: str) -> Job:
@@ -223,7 +225,8 @@ class Simulations:
                 self._attend(job_id, order)
             except (OSError, ValueError, LisError) as error:  # the next order must be taken all the same
                 log.exception("simulation %s failed", job_id)
-                self._failed(job_id, "NOT_PLAYED", f"{error}; the server's log says more")
+                zh = "仿真未能完成，原因见服务器日志。"
+                self._failed(job_id, "NOT_PLAYED", f"{error}; the server's log says more", zh=zh)
 
     def _attend(self, job_id: str, order: Order) -> None:
         """Start a worker and listen to it until it is done or gone."""
@@ -240,7 +243,10 @@ class Simulations:
             while self._heard(job_id, ours.recv()):
                 pass
         except EOFError:
-            self._failed(job_id, "WORKER_DIED", "its process ended; there may be too little memory for it")
+            zh = "仿真进程意外结束，可能内存不足。"
+            self._failed(
+                job_id, "WORKER_DIED", "its process ended; there may be too little memory for it", zh=zh
+            )
         finally:
             ours.close()
             process.terminate()
@@ -258,8 +264,8 @@ class Simulations:
                 case ("progress", done, of, left, said):
                     self._jobs[job_id] = replace(job, done=done, of=of, seconds_left=left, said=said)
                     return True
-                case ("failed", code, key, reason):
-                    self._failed(job_id, code, reason, key)
+                case ("failed", code, key, reason, zh):
+                    self._failed(job_id, code, reason, key, zh)
                 case (_, document, pages):
                     for language, text in pages.items():
                         _write(self.folder / f"{job_id}.{language}.html", text)
@@ -267,14 +273,17 @@ class Simulations:
                     self._keep(replace(job, state="done", of=of, seconds_left=0.0, document=document))
                     self._trim()
                 case _:
-                    self._failed(job_id, "WORKER_DIED", "its process said something that nobody understands")
+                    zh = "仿真进程返回了无法识别的内容。"
+                    reason = "its process said something that nobody understands"
+                    self._failed(job_id, "WORKER_DIED", reason, zh=zh)
         return False
 
-    def _failed(self, job_id: str, code: str, reason: str, key: str = "") -> None:
+    def _failed(self, job_id: str, code: str, reason: str, key: str = "", zh: str = "") -> None:
         with self._turn:
             job = self._jobs.get(job_id)
             if job is not None and job.state not in OVER:
-                self._keep(replace(job, state="failed", seconds_left=None, error=_reason(code, reason, key)))
+                error = _reason(code, reason, key, zh)
+                self._keep(replace(job, state="failed", seconds_left=None, error=error))
 
     # -- files -------------------------------------------------------------------------------------
 
@@ -294,8 +303,8 @@ class Simulations:
             (self.folder / name).unlink(missing_ok=True)
 
 
-def _reason(code: str, reason: str, key: str = "") -> dict[str, str]:
-    return {"code": code, "key": key, "reason": reason}
+def _reason(code: str, reason: str, key: str = "", zh: str = "") -> dict[str, str]:
+    return {"code": code, "key": key, "reason": reason, "reason_zh": zh}
 
 
 def _write(path: Path, text: str) -> None:

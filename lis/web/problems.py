@@ -30,7 +30,8 @@ def problem(error: LisError) -> dict[str, Any]:
         "title": HTTPStatus(error.status).phrase,
         "status": error.status,
         "detail": error.sentence,
-        "detail_zh": error_zh(error.code, error.details),
+        # a fault of a whole file has no key that could stand in the brackets
+        "detail_zh": error_zh(error.code, error.details).replace("（）", ""),
         "code": error.code,
         **extra,
     }

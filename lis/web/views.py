@@ -23,8 +23,9 @@ from lis.errors import LisError
 from lis.laboratory import Laboratory
 from lis.queries import Counted
 from lis.tube import TubeState
+from lis.web.catalogues import LANGUAGES
 from lis.web.maps import COLOURS, SIGNS
-from lis.web.words import LANGUAGES, error_zh, for_scripts, label, reason_text, say
+from lis.web.words import error_zh, for_scripts, label, reason_text, say
 
 LANGUAGE_COOKIE: Final = "lis_language"
 

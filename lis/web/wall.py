@@ -22,11 +22,12 @@ from lis.db import Unit
 from lis.errors import LisError, NotSignedIn
 from lis.laboratory import Laboratory
 from lis.services import wall as walls
+from lis.web.catalogues import LANGUAGES
 from lis.web.commands import Asked, Caller, encode, identify, reply
 from lis.web.live import News
 from lis.web.payloads import Payload
 from lis.web.views import language_of, page
-from lis.web.words import LANGUAGES, table
+from lis.web.words import wordings
 
 log = logging.getLogger(__name__)
 
@@ -165,9 +166,8 @@ async def wall_page(
     wall: Wall = request.app.state.wall
     picture = await run_in_threadpool(wall.picture)
     chosen = language if language in LANGUAGES else language_of(request)
-    place = 0 if chosen == "zh" else 1
-    named = {name: pair[place] for name, pair in table()["wall"].items()}
-    named |= {f"tier.{name}": pair[place] for name, pair in table()["tier"].items()}
+    named = {**wordings(chosen)["wall"]}
+    named |= {f"tier.{name}": word for name, word in wordings(chosen)["tier"].items()}
     settings = request.app.state.lab.settings
     named_zh = settings.laboratory_zh or settings.laboratory
     may = who.purpose != auth.WALL and who.may("wall")

@@ -1,30 +1,32 @@
-"""Every word on screen, in Chinese and English, read from ``words.toml`` beside this file."""
+"""Every word on screen, in Chinese and English, from the gettext catalogues (``lis.web.catalogues``)."""
 
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
-from functools import lru_cache
-from importlib import resources
-from typing import Final, Literal
+from functools import cache
 
 from lis.services.receiving import ScanResult
+from lis.web.catalogues import catalogue, worded
 from retest import REASONS
 
-Language = Literal["zh", "en"]
-LANGUAGES: Final[tuple[Language, ...]] = ("zh", "en")
 
-_INDEX = {"zh": 0, "en": 1}
+@cache
+def wordings(language: str) -> dict[str, dict[str, str]]:
+    """Section -> key -> wording in one language, read once; what nobody has worded is not in it."""
+    return worded(catalogue(language))
 
 
-@lru_cache(maxsize=1)
+@cache
 def table() -> dict[str, dict[str, tuple[str, str]]]:
-    """Section -> key -> (Chinese, English)."""
-    text = resources.files("lis.web").joinpath("words.toml").read_text(encoding="utf-8")
+    """Section -> key -> (Chinese, English), for whoever compares them; a wording that lacks is empty."""
+    zh, en = wordings("zh"), wordings("en")
     return {
-        section: {key: (pair[0], pair[1]) for key, pair in entries.items()}
-        for section, entries in tomllib.loads(text).items()
+        section: {
+            key: (zh.get(section, {}).get(key, ""), en.get(section, {}).get(key, ""))
+            for key in zh.get(section, {}) | en.get(section, {})
+        }
+        for section in zh | en
     }
 
 
@@ -42,15 +44,14 @@ def say(key: str, language: str, **values: object) -> str:
         KeyError: nobody has worded this; a test keeps that from happening.
     """
     section, _, name = key.partition(".")
-    wording = table()[section][name][_INDEX[language]]
+    wording = wordings(language)[section][name]
     return wording.format(**values) if values else wording
 
 
-@lru_cache(maxsize=len(LANGUAGES))
+@cache
 def for_scripts(language: str) -> str:
     """What the scripts of a page say, in its language: JSON that may stand in a ``script`` element."""
-    words = {key: pair[_INDEX[language]] for key, pair in table()["script"].items()}
-    text = json.dumps(words, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(wordings(language)["script"], ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
@@ -58,25 +59,24 @@ def for_scripts(language: str) -> str:
 
 def label(section: str, value: str, language: str) -> str:
     """The word for a value such as a state or a tier; the value itself if it has none (a code)."""
-    pair = table()[section].get(value)
-    return pair[_INDEX[language]] if pair else value
+    return wordings(language)[section].get(value, value)
 
 
 def error_zh(code: str, details: Mapping[str, str]) -> str:
     """What happened and what to do next, in Chinese."""
-    found = table()["error"].get(code)
+    found = wordings("zh")["error"].get(code)
     if found is None:
         return f"操作未完成（{code}），未作任何更改。请核对后重试，或联系管理员。"
     named = _Known(details)
     if "state" in details:
         named["state"] = label("state", details["state"], "zh")
-    return found[0].format_map(named)
+    return found.format_map(named)
 
 
 def fault_zh(code: str) -> str:
     """What is wrong with a scenario, in Chinese, where the refusal itself has only English words."""
-    faults = table()["scenario_fault"]
-    return (faults.get(code) or faults["OTHER"])[0]
+    faults = wordings("zh")["scenario_fault"]
+    return faults.get(code) or faults["OTHER"]
 
 
 def outcome_zh(result: ScanResult) -> str:
@@ -102,7 +102,7 @@ def reason_text(reason: str, language: str) -> str:
     if reason in REASONS:
         en, zh = REASONS[reason]
         return zh if language == "zh" else en
-    if colon and head in table()["reason"]:
+    if colon and head in wordings(language)["reason"]:
         rest = "；".join(reason_text(part, language) for part in tail.split(", "))
         return (
             f"{label('reason', head, language)}：{rest}"
@@ -114,9 +114,9 @@ def reason_text(reason: str, language: str) -> str:
 
 def _in_chinese(text: str) -> str:
     """A stored English text with every sentence of the rules put into Chinese."""
-    pair = table()["reason"].get(text)
-    if pair:
-        return pair[0]
+    found = wordings("zh")["reason"].get(text)
+    if found:
+        return found
     for en, zh in REASONS.values():
         text = text.replace(en, zh)
     return text

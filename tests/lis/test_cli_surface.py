@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from lis import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("sqlalchemy", "pandas", "numpy", "fastapi", "pydantic", "alembic", "zmq", "python_calamine", "fpdf")
+HEAVY = (
+    *("sqlalchemy", "pandas", "numpy", "fastapi", "pydantic", "alembic", "zmq", "python_calamine", "fpdf"),
+    "babel",
+)
 
 
 def run(*arguments: str, stdin: bytes = b"", **more: str) -> subprocess.CompletedProcess[bytes]:

@@ -61,6 +61,11 @@ def small(tmp_path_factory, sqlite_template: Path):
     folder = tmp_path_factory.mktemp("simulations")
     target = folder / "lis.db"
     target.write_bytes(sqlite_template.read_bytes())
+    (folder / "simulations").mkdir()
+    error = {"code": "NEVER_ENDS", "key": "", "reason": "Work is left."}
+    for name, more in (("both", {"reason_zh": "工作未完成。"}), ("older", {})):
+        kept = replace(job(0, "failed"), id=name, error=error | more)
+        (folder / "simulations" / f"{name}.json").write_text(json.dumps(kept.shown()), encoding="utf-8")
     with bench(f"sqlite:///{target}", folder, FixedClock(NOON)) as found:
         yield found
 
@@ -116,11 +121,13 @@ def test_orders_that_cannot_be_played_are_refused(small, order, code, key):
 
 
 def test_a_refused_scenario_is_explained_in_chinese_too(small):
-    """Whatever the engine refuses has Chinese words of its kind; none of its English is left in them."""
+    """Whatever the engine refuses has Chinese words; none of its English is left in them."""
     packages = [Path(one.__file__).parent for one in (sim, scheduler)]
     sources = [path.read_text("utf-8") for folder in packages for path in sorted(folder.glob("*.py"))]
     raised = {
-        code for text in sources for code in re.findall(r'(?:Scenario|Schedule)Error\(\s*"([A-Z_]+)"', text)
+        code
+        for text in sources
+        for code in re.findall(r'(?:(?:Scenario|Schedule)Error|refused)\(\s*"([A-Z_]+)"', text)
     }
     engine_only = {
         "NAIVE_TIME",
@@ -132,9 +139,28 @@ def test_a_refused_scenario_is_explained_in_chinese_too(small):
     assert len(raised) > 30
     assert raised - engine_only <= set(words.table()["scenario_fault"])
     assert fault_zh("UNHEARD_OF") == fault_zh("OTHER")
-    answer = small.person("cai").post(PATH, {"scenario": "name = 'x'\nfoo = 1\n"}).json()
+    answer = small.person("cai").post(PATH, {"scenario": CHAIN.replace("servers = 1", "servers = -1")}).json()
     assert answer["reason"] not in answer["detail_zh"]
+    assert answer["reason_zh"] == "现为 -1，须不小于 1。"
     assert answer["reason_zh"] in answer["detail_zh"]
+    answer = small.person("cai").post(PATH, {"scenario": "name = 'x'\n[engine\n"}).json()
+    assert answer["detail_zh"].startswith(
+        "情景无法运行：情景不是有效的 TOML：第 2 行第 8 列，表名后缺少方括号。"
+    )
+
+
+def test_what_fails_while_it_is_played_is_told_in_the_language_of_the_page(small, tmp_path):
+    """A worker's refusal is kept in both languages; one kept before there was Chinese is shown as it is."""
+    simulations = Simulations(tmp_path, FixedClock(NOON))
+    simulations._keep(replace(job(1, "running"), id="one"))
+    assert not simulations._heard("one", ("failed", "NEVER_ENDS", "", "Work is left.", "工作未完成。"))
+    error = simulations.job("one").error
+    assert error == {"code": "NEVER_ENDS", "key": "", "reason": "Work is left.", "reason_zh": "工作未完成。"}
+    cai = small.person("cai")
+    shown = {name: cai.get(f"/capacity/simulations/{name}").text for name in ("both", "older")}
+    assert "工作未完成。" in shown["both"]
+    assert "Work is left." not in shown["both"]
+    assert "Work is left." in shown["older"]
 
 
 def test_only_managers_simulate(small):
@@ -246,7 +272,7 @@ def test_a_scenario_is_checked_without_being_played(small):
     assert refused.status_code == 422
     line = int(refused.json()["line"])
     assert wrong.splitlines()[line - 1].startswith("servers = -2")
-    assert cai.get(PATH).json()["simulations"] == []
+    assert {one["id"] for one in cai.get(PATH).json()["simulations"]} == {"both", "older"}  # kept from before
 
 
 def test_scenarios_are_listed_and_unknown_ones_named(small):

@@ -40,7 +40,7 @@ def test_duty_over_http(served, clock):
     )
     assert (wrong.json()["reason"], wrong.json()["reason_zh"]) == (
         "this is -2; write 0 to 500.",
-        "人数须为 0 到 500。",
+        "现为 -2，人数须为 0 到 500。",
     )
     key = {"Idempotency-Key": "plan-1"}
     first = mia.post("/api/v1/duty/plan", {"text": PLAN}, **key)

@@ -17,8 +17,9 @@ from lis.auth import Role
 from lis.clock import FixedClock
 from lis.config import Settings
 from lis.tube import TubeState
-from lis.web import words
-from lis.web.words import LANGUAGES, error_zh, reason_text, say, table
+from lis.web import catalogues
+from lis.web.catalogues import LANGUAGES, ONLY_CHINESE, catalogue
+from lis.web.words import error_zh, reason_text, say, table, wordings
 from retest import REASONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -270,55 +271,46 @@ def test_the_language_is_remembered(day):
 # -- words ---------------------------------------------------------------------------------------
 
 
-ONLY_CHINESE = ("error", "scenario_fault")
-"""Sections of refusals, which bring their own English."""
-
-
 def test_every_word_exists_in_both_languages():
-    """No entry lacks a language; errors carry their English sentence with them and need Chinese only."""
-    for section, entries in table().items():
-        for key, (zh, en) in entries.items():
-            if key == "":
-                continue
-            assert zh.strip(), (section, key)
-            assert en.strip() or section in ONLY_CHINESE, (section, key)
-            blanks = [set(re.findall(r"\{(\w+)\}", text)) for text in (zh, en)]
-            assert blanks[0] == blanks[1] or section in ONLY_CHINESE, (section, key)
+    """Catalogues hold the same names in the same order, all translated, with the same blanks; refusals bring English."""
+    zh, en = (
+        {message.id: message for message in catalogue(language) if message.id} for language in LANGUAGES
+    )
+    refusals = {name for name in zh if name.partition(".")[0] in ONLY_CHINESE}
+    assert [name for name in zh if name not in refusals] == list(en)
+    for name, message in [*zh.items(), *en.items()]:
+        assert message.string.strip(), name
+        assert not message.fuzzy, name
+    blanks = [{name: set(re.findall(r"\{(\w+)\}", one[name].string)) for name in en} for one in (zh, en)]
+    assert blanks[0] == blanks[1]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_catalogue_passes_the_checks_of_babel_and_is_in_its_normal_form(language):
+    """Babel finds no error in a catalogue, and writing it again gives the same bytes: no old, double or stray entry."""
+    found = catalogue(language)
+    assert not list(found.check())
+    assert (found.locale_identifier, found.charset) == (language, "utf-8")
+    text = catalogues.file_of(language).read_bytes()
+    forms = catalogues.normal_forms({one: catalogue(one) for one in LANGUAGES})
+    assert forms[language] == text, "run: python -m lis.web.catalogues"
 
 
 def test_every_word_asked_for_is_there_and_every_word_is_asked_for():
-    """Templates and scripts use exactly the keys of the table."""
-    used = set()
-    for path in (WEB / "templates").glob("*.html"):
-        text = path.read_text(encoding="utf-8")
-        used |= set(re.findall(r"""\bt\('([a-z_]+\.[a-z_]+)'""", text))
-    used |= set(re.findall(r"""say\("([a-z_]+\.[a-z_]+)\"""", (WEB / "views.py").read_text(encoding="utf-8")))
+    """Pages ask for nothing unworded; a worded name is asked for by name, or its section by values (states, roles)."""
+    sources = [*WEB.glob("*.py"), *(WEB / "templates").glob("*.html")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    used = set(re.findall(r"""\b(?:t|say)\(\s*['"]([a-z_]+\.[a-z_0-9]+)['"]""", text))
     used = {key for key in used if not key.endswith("_")}  # the rest of those keys is composed
     for key in used:
         assert all(table()[key.split(".")[0]][key.split(".")[1]]), key
-    built = {"nav", "home", "worklist_page", "reports"}  # these are also asked for by composed keys
-    plain = {
-        "common",
-        "col",
-        "sign_in",
-        "collection",
-        "reception",
-        "pooling",
-        "plating",
-        "files",
-        "review",
-        "hold",
-        *("calls", "unmask", "account", "admin", "users", "stations", "devices", "assays", "sites"),
-        *("settings", "backup", "disclosures"),
-        "station",
-        "wells",
-        "storage",
-        "rack",
-    }
-    for section in plain:
-        spare = {f"{section}.{key}" for key in table()[section]} - used
-        assert not spare, spare
-    assert built <= set(table())
+    named = used | set(re.findall(r"""['"]([a-z_]+\.[a-z_0-9]+)['"]""", text))
+    values = re.findall(r"""\b(?:word|label)\(\s*['"]([a-z_]+)['"]""", text)
+    values += re.findall(r"""wordings\([^)]+\)\["([a-z_]+)"\]""", text)
+    values += re.findall(r"""\b(?:t|say)\(\s*f?['"]([a-z_]+)\.(?:[a-z_]*_)?(?:['"] ~|\{)""", text)
+    for section, entries in table().items():
+        spare = {f"{section}.{key}" for key in entries} - named
+        assert not spare or section in values, spare
     scripts = "".join(path.read_text(encoding="utf-8") for path in (WEB / "static").glob("*.js"))
     asked = set(re.findall(r'say\("([a-z_]+)"', scripts)) | {"received", "repeat", "held", "refused"}
     assert asked == set(table()["script"])
@@ -389,10 +381,10 @@ def test_stored_reasons_are_shown_in_the_language_of_the_screen():
 def test_the_words_reach_the_scripts_whole(day):
     """The page carries the words of its scripts in its own language, as data that no markup can leave."""
     _found, _paths, cai = day
-    for n, language in enumerate(words.LANGUAGES):
+    for language in LANGUAGES:
         cai.http.cookies.set("lis_language", language)
         text = cai.get("/reception").text
         data = re.search(r'<script type="application/json" id="words">(.*?)</script>', text, re.DOTALL)[1]
-        assert json.loads(data) == {key: pair[n] for key, pair in words.table()["script"].items()}
+        assert json.loads(data) == wordings(language)["script"]
         assert not set("<>&") & set(data)
     cai.http.cookies.delete("lis_language")

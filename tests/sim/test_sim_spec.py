@@ -250,6 +250,8 @@ def test_bad_scenarios_are_refused(case):
     assert (error.value.code, error.value.key) == (code, key)
     assert str(error.value).startswith(f"{key}: ")
     assert len(error.value.reason) > 10
+    assert len(error.value.zh) > 5
+    assert error.value.zh.endswith(("。", "？"))
 
 
 def test_the_small_laboratory_runs():
