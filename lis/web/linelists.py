@@ -14,13 +14,16 @@ from lis import laboratory, queries
 from lis.queries import Place
 from lis.services import actions, lots
 from lis.tube import Tube
-from lis.web.listing import MOST, Filters, calls, endangered, failed_runs, picked
+from lis.web.listing import Filters, calls, endangered, failed_runs, picked
 from lis.web.words import label, reason_text, say
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from lis.web.commands import Caller
+
+ALL: Final = 10_000_000
+"""More rows than any list has: whoever takes one out takes all of it, not the thousand a screen reads."""
 
 PIECE: Final = 2000
 """Tubes that are read at once for an export: memory stays the same, however long the list is."""
@@ -114,7 +117,7 @@ def _endangered(caller: Caller, conn: Connection, wanted: Filters, language: str
 
 def _calls(caller: Caller, conn: Connection, wanted: Filters, language: str) -> Iterator[Cells]:
     del wanted
-    for row in calls(conn, full=caller.identity.may("person")):
+    for row in calls(conn, ALL, full=caller.identity.may("person")):
         last = row["tries"][-1] if row["tries"] else None
         yield {
             "tube": row["tube_id"],
@@ -152,7 +155,7 @@ def _runs(caller: Caller, conn: Connection, wanted: Filters, language: str) -> I
 
 def _files(caller: Caller, conn: Connection, wanted: Filters, language: str) -> Iterator[Cells]:
     del caller, wanted
-    for row in queries.files(conn, "quarantined", limit=MOST):
+    for row in queries.files(conn, "quarantined", limit=ALL):
         yield {
             "file": row["name"],
             "cycler": row["device"],
@@ -164,7 +167,7 @@ def _files(caller: Caller, conn: Connection, wanted: Filters, language: str) -> 
 
 def _plates(caller: Caller, conn: Connection, wanted: Filters, language: str) -> Iterator[Cells]:
     del caller
-    for row in queries.plates(conn, *([wanted.state] if wanted.state else []), limit=MOST):
+    for row in queries.plates(conn, *([wanted.state] if wanted.state else []), limit=ALL):
         yield {
             "plate": row["plate_id"],
             "state": label("plate_state", row["state"], language),
@@ -180,7 +183,7 @@ def _plates(caller: Caller, conn: Connection, wanted: Filters, language: str) ->
 
 def _reports(caller: Caller, conn: Connection, wanted: Filters, language: str) -> Iterator[Cells]:
     full = caller.identity.may("person")
-    for start in range(0, MOST * 100, PIECE):
+    for start in range(0, ALL, PIECE):
         found = queries.latest_reports(conn, PIECE, start)
         people = queries.people(conn, {row["person_id"] for row in found}) if full else {}
         for row in found:
@@ -205,7 +208,7 @@ def _reports(caller: Caller, conn: Connection, wanted: Filters, language: str) -
 
 def _alarms(caller: Caller, conn: Connection, wanted: Filters, language: str) -> Iterator[Cells]:
     del wanted
-    for row in laboratory.alarms(caller.lab, conn, MOST):
+    for row in laboratory.alarms(caller.lab, conn, ALL):
         yield {
             "alarm": label("alarm", row["code"], language),
             "subject": row["subject"],
@@ -233,7 +236,7 @@ def _lots(caller: Caller, conn: Connection, wanted: Filters, language: str) -> I
 
 def _actions(caller: Caller, conn: Connection, wanted: Filters, language: str) -> Iterator[Cells]:
     del caller, wanted
-    for one in actions.actions(conn, MOST):
+    for one in actions.actions(conn, ALL):
         for note in one.notes:
             yield {
                 "action": one.action_id,
@@ -266,7 +269,7 @@ def _points(caller: Caller, conn: Connection, wanted: Filters, language: str) ->
 
 def _exports(caller: Caller, conn: Connection, wanted: Filters, language: str) -> Iterator[Cells]:
     del caller, wanted
-    for row in queries.export_acts(conn, MOST):
+    for row in queries.export_acts(conn, ALL):
         yield {
             "done_at": row["at"],
             "who": row["actor"],

@@ -148,9 +148,10 @@ def worklist(
         shown = _rows(caller, conn, name, wanted, ROWS, _place(after) if after else None)
         sites = queries.sites_in(conn, name) if name in TUBES else []
         recalls = listing.calls(conn, queries.PAGE) if name == "recollect" else []
+        called = queries.queue_depths(conn)["recalls"] if recalls else 0
     return page(
         request, "worklist.html", caller.identity, name=name, shown=shown, sites=sites, recalls=recalls,
-        wanted=wanted, seen=seen, rows=ROWS, may_person=caller.identity.may("person"),
+        called=called, wanted=wanted, seen=seen, rows=ROWS, may_person=caller.identity.may("person"),
         may_open=caller.identity.may("correct"), outcomes=callbacks.OUTCOMES, referrals=(),
         tiers=[one.id for one in caller.lab.rules.tiers.tiers], exported=_exported(caller, name),
     )  # fmt: skip
@@ -162,8 +163,8 @@ def _referrals(request: Request, caller: Caller, wanted: Filters) -> Response:
         found = queries.referrals(conn, caller.lab.database.clock.now())
     people = [{**row, "name": masked_name(row["name"])} for row in found]
     return page(
-        request, "worklist.html", caller.identity, name="refer", recalls=[], referrals=people, wanted=wanted,
-        shown={"rows": [], "total": Counted(len(people)), "next": ""}, sites=[], seen=0, rows=ROWS,
+        request, "worklist.html", caller.identity, name="refer", recalls=[], called=0,
+        referrals=people, wanted=wanted, shown={"rows": [], "total": Counted(len(people)), "next": ""}, sites=[], seen=0, rows=ROWS,
         may_person=caller.identity.may("person"),
         may_open=False, outcomes=(), tiers=[], exported=(),
     )  # fmt: skip

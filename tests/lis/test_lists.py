@@ -19,6 +19,7 @@ from lis.services.receiving import Scan
 from lis.tube import TubeState
 from lis.web import listing
 from lis.web.commands import Caller
+from lis.web.linelists import LISTINGS
 from lis.web.listing import Filters
 from lis.web.pages_lists import _counts, _rows
 from lis.web.views import environment
@@ -154,6 +155,17 @@ def test_every_tube_about_to_be_late_is_counted_however_many(bench: Bench):
     assert least == {0.0: 1203, 1.1: 1201}
     assert (len(page["rows"]), page["total"]) == (8, (len(whole), False))
     assert sifted["total"] == (10, False)
+
+
+def test_a_line_list_is_whole_however_long(bench: Bench):
+    """1,100 alarms leave as 1,100 rows: a file that ends early without a word would lose some of them."""
+    with bench.lab.database.write("rosa") as unit:
+        told = {"at": unit.now, "code": "TEST", "sentence": "a test"}
+        queries.insert_rows(unit.conn, "alarm", [{**told, "subject": f"x{n}"} for n in range(1100)])
+    caller = Caller(bench.lab, Identity("rosa", "Rosa", Role.MANAGER))
+    with bench.lab.database.read() as conn:
+        rows = [row["subject"] for row in LISTINGS["alarms"].rows(caller, conn, Filters(), "en")]
+    assert sorted(rows) == sorted(f"x{n}" for n in range(1100))
 
 
 def test_the_pick_list_is_the_most_urgent_in_order_of_the_walk(bench: Bench):
