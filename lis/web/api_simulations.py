@@ -13,7 +13,7 @@ from lis.web.commands import Asked, reply
 from lis.web.payloads import Payload
 from lis.web.played import Order
 from lis.web.playing import Simulations
-from lis.web.words import fault_zh
+from lis.web.words import error_zh
 from sim import Scenario, ScenarioError, load, shipped_scenarios
 from sim.faults import listed, phrase
 from sim.places import line_of
@@ -85,7 +85,7 @@ def _scenario(text: str) -> Scenario:
             f"The scenario cannot be played. {error}",
             key=error.key,
             reason=error.reason,
-            reason_zh=error.zh or fault_zh(error.code),
+            reason_zh=error.zh or error_zh(error.code, {}),
             why=error.code,
             line=str(line or ""),
         ) from error

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Language = Literal["zh", "en"]
 LANGUAGES: Final[tuple[Language, ...]] = ("zh", "en")
 
-ONLY_CHINESE: Final = ("error", "scenario_fault")
-"""Sections of refusals, which bring their own English."""
+ONLY_CHINESE: Final = "error"
+"""The section of refusals, which bring their own English."""
 
 _HEADER: Final = r"""# Every word on the screens of nat-lis. A message is named section.key; blanks in braces
 # are filled in by the program and stay as they are. Notes show the other language.
@@ -85,7 +85,7 @@ def _normal_form(language: Language, names: list[str], found: Mapping[Language, 
     catalog, own = Catalog(language), found[language]
     for name in names:
         message = own.get(name)
-        if message is None and name.split(".")[0] in ONLY_CHINESE:
+        if message is None and name.split(".")[0] == ONLY_CHINESE:
             continue
         others = (found[other].get(name) for other in found if other != language)
         catalog.add(

@@ -73,12 +73,6 @@ def error_zh(code: str, details: Mapping[str, str]) -> str:
     return found.format_map(named)
 
 
-def fault_zh(code: str) -> str:
-    """What is wrong with a scenario, in Chinese, where the refusal itself has only English words."""
-    faults = wordings("zh")["scenario_fault"]
-    return faults.get(code) or faults["OTHER"]
-
-
 def outcome_zh(result: ScanResult) -> str:
     """What became of a scan, in Chinese."""
     tube = result.tube
