@@ -164,7 +164,8 @@ def _referrals(request: Request, caller: Caller, wanted: Filters) -> Response:
     people = [{**row, "name": masked_name(row["name"])} for row in found]
     return page(
         request, "worklist.html", caller.identity, name="refer", recalls=[], called=0,
-        referrals=people, wanted=wanted, shown={"rows": [], "total": Counted(len(people)), "next": ""}, sites=[], seen=0, rows=ROWS,
+        referrals=people, wanted=wanted, sites=[], seen=0, rows=ROWS,
+        shown={"rows": [], "total": Counted(len(people)), "next": ""},
         may_person=caller.identity.may("person"),
         may_open=False, outcomes=(), tiers=[], exported=(),
     )  # fmt: skip
