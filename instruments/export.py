@@ -70,12 +70,17 @@ def rdml(run: RunFile, version: Version = "1.4") -> bytes:
     return out.getvalue()
 
 
+def _carried(value: str) -> str:
+    """What XML can carry of a name; two names may become one."""
+    return _FORBIDDEN.sub("\ufffd", value)
+
+
 def _text(value: str) -> str:
-    return escape(_FORBIDDEN.sub("\ufffd", value))
+    return escape(_carried(value))
 
 
 def _id(value: str) -> str:
-    return quoteattr(_FORBIDDEN.sub("\ufffd", value))
+    return quoteattr(_carried(value))
 
 
 def _document(run: RunFile, version: str) -> Iterator[str]:
@@ -117,11 +122,15 @@ def _targets(keys: Iterable[_Key]) -> dict[_Key, tuple[str, str]]:
     """(target, dye) -> id and dye; a target read in two dyes gets an id for each."""
     found: dict[_Key, tuple[str, str]] = {}
     taken: set[str] = set()
+    dyes: dict[str, str] = {}
     for target, dye in keys:
         if (target, dye) in found:
             continue
-        stated = dye or f"{NOT_STATED} dye"
-        name = target or f"{NOT_STATED} target of {stated}"
+        stated = dyes.get(dye) or _carried(dye) or f"{NOT_STATED} dye"
+        while dye not in dyes and stated in dyes.values():
+            stated += "'"
+        dyes[dye] = stated
+        name = _carried(target) or f"{NOT_STATED} target of {stated}"
         while name in taken:
             name += f" ({stated})"
         taken.add(name)
@@ -142,9 +151,9 @@ def _samples(readings: Sequence[Reading]) -> dict[_Key, str]:
         if key in found:
             continue
         apart = one.sample in torn or not one.sample
-        name = one.sample or f"{NOT_STATED} sample, {one.task or 'no task'}"
+        name = _carried(one.sample) or f"{NOT_STATED} sample, {_carried(one.task) or 'no task'}"
         if one.sample in torn and name in taken:
-            name += f" ({one.task or 'no task'})"
+            name += f" ({_carried(one.task) or 'no task'})"
         while taken.get(name, one.sample) != one.sample or (apart and name in taken):
             name += "'"
         taken[name] = one.sample

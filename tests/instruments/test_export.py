@@ -128,6 +128,20 @@ def reading(well="A1", **values):
     return Reading(**({"well": well, "call": "", "flags": ()} | fields | values))
 
 
+def test_names_that_xml_cannot_tell_apart_stay_apart():
+    """Samples, targets and dyes that differ only in characters XML refuses keep their own entries and tasks."""
+    bells = [
+        reading("A1", sample="\x07", task="unknown", target="\x07", dye="\x07"),
+        reading("A2", sample="\x08", task="ntc", target="\x08", dye="\x08"),
+    ]
+    content = export.rdml(RunFile("x", "0", "t", block=96, readings=tuple(bells)))
+    for kind in ("sample", "target", "dye"):
+        ids = [one.get("id") for one in tree(content).iter(f"{SPACE}{kind}") if len(one) or kind == "dye"]
+        assert len(ids) == len(set(ids)) == 2, kind
+    (back,) = read_all("x", content)
+    assert [(r.well, r.task) for r in back.readings] == [("A1", "unknown"), ("A2", "ntc")]
+
+
 def test_an_unreadable_or_omitted_cq_is_excluded_not_negative():
     """No Cq is -1; what could not be read has no cq element and says why; left-out wells are excluded."""
     run = RunFile(
