@@ -17,19 +17,6 @@ def wordings(language: str) -> dict[str, dict[str, str]]:
     return worded(catalogue(language))
 
 
-@cache
-def table() -> dict[str, dict[str, tuple[str, str]]]:
-    """Section -> key -> (Chinese, English), for whoever compares them; a wording that lacks is empty."""
-    zh, en = wordings("zh"), wordings("en")
-    return {
-        section: {
-            key: (zh.get(section, {}).get(key, ""), en.get(section, {}).get(key, ""))
-            for key in zh.get(section, {}) | en.get(section, {})
-        }
-        for section in zh | en
-    }
-
-
 class _Known(dict[str, str]):
     """Details of an error; those it does not name read as an ellipsis."""
 

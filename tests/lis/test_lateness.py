@@ -13,6 +13,7 @@ from lis.services.capacity import CAUSES, GATES
 from lis.services.capacity.lateness import cause
 from lis.tube import TubeState
 from lis.web import words
+from lis.web.catalogues import LANGUAGES
 
 RECEIVED = e.Received("R1", "A1", NOON)
 PLATED = e.Plated("P1", "A1", "kit", "first")
@@ -61,8 +62,8 @@ def test_the_cause_is_what_befell_it_else_the_longest_stay(steps, expected):
 
 def test_every_gate_and_every_cause_is_worded():
     """A gate or a cause that a page may show has a Chinese and an English wording, and every waiting state a gate."""
-    table = words.table()
-    assert set(table["gate"]) == set(GATES.values())
-    assert set(table["cause"]) == set(CAUSES)
+    for language in LANGUAGES:
+        assert set(words.wordings(language)["gate"]) == set(GATES.values())
+        assert set(words.wordings(language)["cause"]) == set(CAUSES)
     ended = {"absent", "released", "resolved", "rejected", "stored", "discarded", "on_hold_unknown"}
     assert {state.value for state in TubeState} - {state.value for state in GATES} == ended

@@ -19,7 +19,7 @@ from lis.config import Settings
 from lis.tube import TubeState
 from lis.web import catalogues
 from lis.web.catalogues import LANGUAGES, ONLY_CHINESE, catalogue
-from lis.web.words import error_zh, reason_text, say, table, wordings
+from lis.web.words import error_zh, reason_text, say, wordings
 from retest import REASONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -303,17 +303,18 @@ def test_every_word_asked_for_is_there_and_every_word_is_asked_for():
     used = set(re.findall(r"""\b(?:t|say)\(\s*['"]([a-z_]+\.[a-z_0-9]+)['"]""", text))
     used = {key for key in used if not key.endswith("_")}  # the rest of those keys is composed
     for key in used:
-        assert all(table()[key.split(".")[0]][key.split(".")[1]]), key
+        assert all(say(key, language) for language in LANGUAGES), key
     named = used | set(re.findall(r"""['"]([a-z_]+\.[a-z_0-9]+)['"]""", text))
     values = re.findall(r"""\b(?:word|label)\(\s*['"]([a-z_]+)['"]""", text)
     values += re.findall(r"""wordings\([^)]+\)\["([a-z_]+)"\]""", text)
     values += re.findall(r"""\b(?:t|say)\(\s*f?['"]([a-z_]+)\.(?:[a-z_]*_)?(?:['"] ~|\{)""", text)
-    for section, entries in table().items():
+    for section, entries in (one for language in LANGUAGES for one in wordings(language).items()):
         spare = {f"{section}.{key}" for key in entries} - named
         assert not spare or section in values, spare
     scripts = "".join(path.read_text(encoding="utf-8") for path in (WEB / "static").glob("*.js"))
     asked = set(re.findall(r'say\("([a-z_]+)"', scripts)) | {"received", "repeat", "held", "refused"}
-    assert asked == set(table()["script"])
+    for language in LANGUAGES:
+        assert asked == set(wordings(language)["script"])
 
 
 def test_every_value_that_screens_show_has_a_word():
@@ -327,7 +328,7 @@ def test_every_value_that_screens_show_has_a_word():
         "setting": set(Settings.model_fields),
     }
     for section, values in expected.items():
-        assert set(table()[section]) == values, section
+        assert all(set(wordings(language)[section]) == values for language in LANGUAGES), section
 
 
 def raised_codes() -> set[str]:
@@ -362,7 +363,7 @@ def raised_codes() -> set[str]:
 
 def test_every_refusal_has_a_chinese_sentence():
     """A code that can reach a screen is worded in Chinese."""
-    missing = raised_codes() - set(table()["error"])
+    missing = raised_codes() - set(wordings("zh")["error"])
     assert not missing, missing
     assert "NEW_CODE" in error_zh("NEW_CODE", {})
 
