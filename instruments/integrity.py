@@ -21,7 +21,7 @@ from instruments.calling_baseline import subtract_baseline
 from instruments.checking import Key, Stack, paired, stacks, verdicts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -89,9 +89,13 @@ def check(run: RunFile) -> tuple[Checked, ...]:
 def _checked(run: RunFile, piles: Sequence[Stack], matched: Mapping[Key, Reading]) -> tuple[Checked, ...]:
     found: dict[Key, Checked] = {}
     if run.method != "crt":  # a relative threshold is not in the file: nothing to compare with
-        groups = [(group, _attempts(group)) for group in _groups(run, piles, matched)]
-        proven = {a.name for _, attempts in groups for a in attempts if a.certain and not a.blind}
-        for group, attempts in groups:
+        groups = list(_groups(run, piles, matched))
+        # As a rule the first way or the second reproduces every claim, and no other can do better.
+        tried = [_attempts(group, whole=False) for group in groups]
+        if not all(attempts[-1].exact(_proven(tried)) for attempts in tried):
+            tried = [_attempts(group, whole=True) for group in groups]
+        proven = _proven(tried)
+        for group, attempts in zip(groups, tried, strict=True):
             found |= {one.key: one for one in _check_group(group, attempts, proven)}
     return tuple(
         found.get(r.key) or Checked(r.key, "unchecked", None, r.cq, exact=False) for r in run.readings
@@ -156,6 +160,10 @@ class _Attempt:
     certain: bool
     blind: bool
 
+    def exact(self, proven: Collection[str]) -> bool:
+        """Whether this is the way of the instrument, shown by this target or by another of the run."""
+        return self.certain or (self.name in proven and not self.blind)
+
 
 def _groups(run: RunFile, piles: Iterable[Stack], matched: Mapping[Key, Reading]) -> Iterator[_Group]:
     """The curves of a run by target, those that have a reading which counts."""
@@ -178,8 +186,8 @@ def _groups(run: RunFile, piles: Iterable[Stack], matched: Mapping[Key, Reading]
 
 
 def _check_group(group: _Group, attempts: Sequence[_Attempt], proven: set[str]) -> list[Checked]:
-    best = max(attempts, key=lambda a: (a.certain or (a.name in proven and not a.blind), a.hits))
-    exact = best.certain or (best.name in proven and not best.blind)
+    best = max(attempts, key=lambda a: (a.exact(proven), a.hits))
+    exact = best.exact(proven)
     used = best if exact else attempts[-1]
     # Where nothing is proven, a claim that any way of reading the file's own threshold supports may stand.
     ways = [used] if exact or used.blind else [a for a in attempts if not a.blind]
@@ -197,27 +205,38 @@ def _check_group(group: _Group, attempts: Sequence[_Attempt], proven: set[str]) 
     ]
 
 
-def _attempts(group: _Group) -> list[_Attempt]:
-    """Every way of calling the group; the last is this package's own."""
+def _attempts(group: _Group, *, whole: bool) -> list[_Attempt]:
+    """Every way of calling the group, the last of them this package's own.
+
+    Where not the ``whole`` is asked, up to the first that reproduces every claim.
+    """
     usable = ~np.isnan(group.claimed) & (group.calls.verdict != FLAT)
-    return [_attempt(name, y, read, group, usable) for name, y, read in _ways(group)]
+    tried: list[_Attempt] = []
+    for name, y, read in _ways(group):
+        tried.append(_attempt(name, y, read, group, usable))
+        if not whole and tried[-1].hits == np.count_nonzero(usable):
+            break
+    return tried
 
 
-def _ways(group: _Group) -> list[tuple[str, Floats, Read]]:
+def _proven(tried: Iterable[Sequence[_Attempt]]) -> set[str]:
+    """The ways that reproduce a target of the run at its own threshold."""
+    return {a.name for attempts in tried for a in attempts if a.certain and not a.blind}
+
+
+def _ways(group: _Group) -> Iterator[tuple[str, Floats, Read]]:
     """Corrected curves with the reading of a crossing, most certain first; own baseline last."""
-    ways: list[tuple[str, Floats, Read]] = []
     width = group.values.shape[1]
     delta = [d.values for d in group.corrected if d is not None and len(d.values) == width]
     if len(delta) == len(group.readings):
-        ways.append(("exported difference", np.array(delta), crossing.cubic))
+        yield "exported difference", np.array(delta), crossing.cubic
     windows = [r.baseline for r in group.readings]
     inside = all(w is not None and group.first <= w[0] < w[1] < group.first + width for w in windows)
     if group.kind == "rn" and inside:
         window = np.array(windows) - group.first
-        ways.append(("exported baseline", subtract_baseline(group.values, window), crossing.cubic))
-    ways.append(("straight line", group.values, crossing.linear))
-    ways.append(("own baseline", group.calls.corrected, crossing.cubic))
-    return ways
+        yield "exported baseline", subtract_baseline(group.values, window), crossing.cubic
+    yield "straight line", group.values, crossing.linear
+    yield "own baseline", group.calls.corrected, crossing.cubic
 
 
 def _attempt(name: str, y: Floats, read: Read, group: _Group, usable: NDArray[np.bool_]) -> _Attempt:

@@ -77,9 +77,9 @@ def curves_of(table: Section, block: int, dyes: Mapping[tuple[str, str], str]) -
         label = cells.text(name)
         dye = dyes.get((at, label), "")
         rows = order.rows(where)
-        shared = _frozen(cycles[rows])
+        shared = _rows(cycles, rows)
         for kind, found in curves.items():
-            found.append(Curve(at, label, dye, kind, shared, _frozen(values[kind][rows])))
+            found.append(Curve(at, label, dye, kind, shared, _rows(values[kind], rows)))
     return tuple(curve for found in curves.values() for curve in found)
 
 
@@ -141,6 +141,11 @@ _Array = TypeVar("_Array", bound="NDArray[np.generic]")
 def _frozen(values: _Array) -> _Array:
     values.flags.writeable = False
     return values
+
+
+def _rows(column: _Array, rows: slice | NDArray[np.int64]) -> _Array:
+    """Rows of a frozen column; a stretch of it is frozen as it is."""
+    return column[rows] if isinstance(rows, slice) else _frozen(column[rows])
 
 
 def _groups(wells: Sequence[Cell], targets: Sequence[Cell]) -> dict[tuple[Cell, Cell], list[slice]]:

@@ -8,7 +8,6 @@ understand the same way.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,18 +17,34 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Bytes = NDArray[np.uint8]
-    Bools = NDArray[np.bool_]
+    Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
+    Words = NDArray[np.uint64]
+    Cells = list[Words]
+    """A column of cells standing at the right: eight bytes of each row, then the eight left of them, and so
+    on. The last letter of a word is its highest byte."""
 
-_TAB, _FEED, _MINUS, _DOT, _ZERO = b"\t\n-.0"
+_TAB, _FEED, _MINUS, _DOT = b"\t\n-."
 _WORD: Final = 8
 _WIDEST: Final = 64
 """Bytes of a cell that is looked at here; a wider one is left to others."""
 
-_DIGITS: Final = 15
-"""So many digits are a whole number that a double holds, and its quotient by a power of ten is rounded
-once: the very number that ``float`` reads."""
+_WIDEST_NUMBER: Final = 16
+_EXACT: Final = 2.0**53
+"""Whole numbers below this are doubles, and so are powers of ten up to the widest number: the quotient of two
+is rounded once, and is the very number that ``float`` reads."""
+
+
+def _all(byte: int) -> np.uint64:
+    return np.uint64(int.from_bytes(bytes([byte] * _WORD), "little"))
+
+
+_ZEROS, _HIGHEST, _BEYOND_NINE = _all(0x30), _all(0x80), _all(0x80 - 10)
+_BYTE, _PAIR, _TOP = np.uint64(8), np.uint64(16), np.uint64(56)
+_PAIRS: Final = np.uint64(0x000000FF_000000FF)
+_FIRST, _SECOND = np.uint64(100 + (1_000_000 << 32)), np.uint64(1 + (10_000 << 32))
+_MASKS: Final = np.array([(1 << 64) - (1 << 8 * (_WORD - n)) for n in range(_WORD + 1)], dtype=np.uint64)
+"""The last ``n`` letters of a word, by ``n``."""
 
 
 class Grid:
@@ -40,24 +55,26 @@ class Grid:
         width: cells in each.
     """
 
-    def __init__(self, data: bytes, width: int, ends: NDArray[np.int64]) -> None:
+    def __init__(self, data: bytes, width: int, ends: Ints) -> None:
         self.width = width
         self.height = len(ends) // width
         self._data = data
-        # Zeros before the first cell, so that a window of the widest cell that ends there begins somewhere.
-        self._bytes = np.frombuffer(bytes(_WIDEST) + data, dtype=np.uint8)
-        self._ends = ends.reshape(self.height, width)
-        starts = np.empty_like(ends)
-        starts[0], starts[1:] = 0, ends[:-1] + 1
-        self._starts = starts.reshape(self.height, width)
+        # Room before the first cell, so that a window of the widest cell that ends there begins somewhere.
+        padded = bytes(_WIDEST) + data
+        self._bytes = np.frombuffer(padded, dtype=np.uint8)
+        # Eight bytes from any place: the word that ends before a place begins _WIDEST - 8 bytes on.
+        self._windows: Words = np.ndarray(len(data) + _WIDEST - _WORD + 1, "<u8", padded, strides=(1,))
+        self._edges = np.empty(len(ends) + 1, dtype=np.int64)
+        self._edges[0], self._edges[1:] = -1, ends
 
-    def column(self, column: int, rows: NDArray[np.int64] | None = None) -> list[str]:
+    def column(self, column: int, rows: Ints | None = None) -> list[str]:
         """The cells of a column, in all rows or in these."""
-        places = slice(None) if rows is None else rows
-        starts, ends = self._starts[places, column].tolist(), self._ends[places, column].tolist()
-        return [self._data[a:b].decode() for a, b in zip(starts, ends, strict=True)]
+        starts, ends = self._span(column)
+        if rows is not None:
+            starts, ends = starts[rows], ends[rows]
+        return [self._data[a:b].decode() for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
 
-    def changes(self, columns: Sequence[int]) -> NDArray[np.int64] | None:
+    def changes(self, columns: Sequence[int]) -> Ints | None:
         """Rows in which any of these columns is not what it was in the row above, the first row among them.
 
         None where a cell is too wide.
@@ -65,77 +82,66 @@ class Grid:
         changed = np.zeros(self.height, dtype=np.bool_)
         changed[0] = True
         for column in columns:
-            cells = self._cells(column)
-            if cells is None:
+            starts, ends = self._span(column)
+            lengths = ends - starts
+            if lengths.max() > _WIDEST:
                 return None
-            for word in cells.view(np.uint64).T:
+            # A cell holds no zero byte, so words filled up with zeros are equal where cells are.
+            for word, mask in self._words(ends, lengths):
+                word &= mask
                 changed[1:] |= word[1:] != word[:-1]
         return np.flatnonzero(changed)
 
     def numbers(self, column: int) -> Floats | None:
         """A column of plain numbers (``-12.345``), each as ``float`` reads it; None for any other column."""
-        cells = self._cells(column, fill=_ZERO)
-        if cells is None:
-            return None
-        starts = self._starts[:, column]
-        lengths = self._ends[:, column] - starts
+        starts, ends = self._span(column)
         minus = self._bytes[starts + _WIDEST] == _MINUS
-        dashes = cells == _MINUS
-        if np.count_nonzero(dashes) != np.count_nonzero(minus):
+        lengths = ends - starts - minus
+        if not 0 < lengths.min() <= lengths.max() <= _WIDEST_NUMBER:
             return None
-        cells[dashes] = _ZERO
-        cells, lengths = cells[:, _unused(lengths) :], lengths - minus
+        cells = [word & mask | _ZEROS & ~mask for word, mask in self._words(ends, lengths)]
         values = np.empty(self.height)
         for place, rows in _by_dot(cells):
-            found = _plain(cells[rows], place, int(lengths[rows].min()))
+            found = _plain([word[rows] for word in cells], place, int(lengths[rows].min()))
             if found is None:
                 return None
             values[rows] = found
-        return np.where(minus, -values, values)
+        return np.negative(values, out=values, where=minus)
 
-    def _cells(self, column: int, fill: int = 0) -> Bytes | None:
-        """The cells of a column, each at the right end of its row behind ``fill``; None if one is too wide.
+    def _span(self, column: int) -> tuple[Ints, Ints]:
+        """Where the cells of a column start, and where they end."""
+        return self._edges[column :: self.width][: self.height] + 1, self._edges[column + 1 :: self.width]
 
-        A cell holds no zero byte, so rows filled with zeros are equal where cells are. Rows are whole words.
-        """
-        ends = self._ends[:, column]
-        lengths = ends - self._starts[:, column]
-        widest = int(lengths.max())
-        if widest > _WIDEST:
-            return None
-        room = -(-max(widest, 1) // _WORD) * _WORD
-        windows = np.lib.stride_tricks.sliding_window_view(self._bytes, room)
-        found: Bytes = windows[ends + _WIDEST - room]
-        inside = np.tri(room + 1, room, -1, dtype=np.bool_)[:, ::-1]
-        words: NDArray[np.uint64] = found.view(np.uint64)
-        words &= _words(np.where(inside, 0xFF, 0)).take(lengths, axis=0)
-        if fill:
-            words |= _words(np.where(inside, 0, fill)).take(lengths, axis=0)
-        return found
+    def _words(self, ends: Ints, lengths: Ints) -> Iterator[tuple[Words, Words]]:
+        """From the end of each cell, eight bytes at a time, with the mask of those that belong to it."""
+        for done in range(0, int(lengths.max()), _WORD):
+            word: Words = self._windows[ends + (_WIDEST - _WORD - done)]
+            yield word, _MASKS.take(lengths - done, mode="clip")
 
 
-def _unused(lengths: NDArray[np.int64]) -> int:
-    """Leading bytes of the words that no cell of these lengths reaches."""
-    return -max(int(lengths.max()), 1) % _WORD
+def _by_dot(cells: Cells) -> Iterator[tuple[int, slice | Ints]]:
+    """Digits behind the dot (-1 without one), and the rows written so: as a rule all of a column.
+
+    Of several dots in a cell the last counts; the others are no digits.
+    """
+    left = np.ones(len(cells[0]), dtype=np.bool_)
+    for place in range(len(cells) * _WORD):
+        letters = cells[place // _WORD] >> np.uint64(56 - 8 * (place % _WORD)) & np.uint64(0xFF)
+        dots = letters == _DOT
+        if dots.all():
+            yield place, slice(None)
+            return
+        dots &= left
+        if dots.any():
+            yield place, np.flatnonzero(dots)
+            left &= ~dots
+    if left.all():
+        yield -1, slice(None)
+    elif left.any():
+        yield -1, np.flatnonzero(left)
 
 
-def _by_dot(cells: Bytes) -> Iterator[tuple[int, slice | Bools]]:
-    """Digits behind the dot (-1 without one), and the rows written so: as a rule all of a column."""
-    dots = cells == _DOT
-    count, place = np.count_nonzero(dots), int(dots[0, ::-1].argmax())
-    if not count or (count == len(cells) and dots[:, -1 - place].all()):
-        yield place if count else -1, slice(None)
-        return
-    places = np.where(dots.any(axis=1), dots[:, ::-1].argmax(axis=1), -1)
-    for one in set(places.tolist()):
-        yield one, places == one
-
-
-def _words(table: NDArray[np.int64]) -> NDArray[np.uint64]:
-    return np.ascontiguousarray(table, dtype=np.uint8).view(np.uint64)
-
-
-def _plain(cells: Bytes, place: int, shortest: int) -> Floats | None:
+def _plain(cells: Cells, place: int, shortest: int) -> Floats | None:
     """Numbers whose dots have ``place`` digits behind them, -1 for none at all; None if one is no number.
 
     Args:
@@ -143,23 +149,44 @@ def _plain(cells: Bytes, place: int, shortest: int) -> Floats | None:
         place: digits behind the dot.
         shortest: bytes of the shortest number: there is a digit on either side of the dot.
     """
-    digits = cells - np.uint8(_ZERO)
-    dot = cells.shape[1] - 1 - place
-    found: Floats
-    if place < 0:
-        found = digits @ _powers(dot)
-        return found if shortest > 0 and digits.max() <= 9 and dot <= _DIGITS else None
-    whole, part = digits[:, :dot], digits[:, dot + 1 :]
-    if not place or shortest < place + 2 or dot + place > _DIGITS or max(whole.max(), part.max()) > 9:
+    if not place or shortest < place + 2:
         return None
-    scale = 10.0**place
-    found = (whole @ _powers(dot) * scale + part @ _powers(place)) / scale
-    return found
+    whole = np.zeros(len(cells[0]))
+    for word, scale in zip(_closed_up(cells, place) if place > 0 else cells, (1.0, 1e8), strict=False):
+        found = _eight_digits(word)
+        if found is None:
+            return None
+        whole += found * scale
+    if whole.max() >= _EXACT:
+        return None
+    return whole / 10.0**place if place > 0 else whole
 
 
-@lru_cache(maxsize=2 * _DIGITS)
-def _powers(digits: int) -> Floats:
-    return np.array([10.0**power for power in range(digits - 1, -1, -1)])
+def _closed_up(cells: Cells, place: int) -> Cells:
+    """The cells without the dot that is ``place`` letters before their end, all before it moved up."""
+    moved, dotted, shift = list(cells), place // _WORD, 56 - 8 * (place % _WORD)
+    word, before = cells[dotted], np.uint64((1 << shift) - 1)
+    behind = np.uint64((1 << 64) - (1 << shift + 8))
+    moved[dotted] = word & behind | (word & before) << _BYTE
+    for at in range(dotted, len(cells)):
+        if at > dotted:
+            moved[at] = cells[at] << _BYTE
+        moved[at] |= cells[at + 1] >> _TOP if at + 1 < len(cells) else np.uint64(0x30)
+    return moved
+
+
+def _eight_digits(word: Words) -> Floats | None:
+    """The numbers that words of eight digits are; None where one has anything else in it.
+
+    Neighbours are put together: digits to numbers of two, those to four, those to eight.
+    """
+    digits = word ^ _ZEROS
+    # A byte of more than nine reaches the highest bit when 128 - 10 is added, or has it already.
+    if np.bitwise_or.reduce(digits | digits + _BEYOND_NINE) & _HIGHEST:
+        return None
+    pairs = digits * np.uint64(10) + (digits >> _BYTE)
+    eight = (pairs & _PAIRS) * _FIRST + (pairs >> _PAIR & _PAIRS) * _SECOND >> np.uint64(32)
+    return eight.astype(np.float64)
 
 
 def grid_of(text: str, newline: str, width: int) -> Grid | None:
@@ -183,7 +210,9 @@ def grid_of(text: str, newline: str, width: int) -> Grid | None:
     places = np.flatnonzero(raw <= _FEED)
     if not len(places) or len(places) % width:
         return None
-    shape = raw[places].reshape(-1, width)
-    if not (shape[:, -1] == _FEED).all() or not (shape[:, :-1] == _TAB).all():
+    edges = raw[places]
+    feeds = np.count_nonzero(edges == _FEED)
+    tabs = np.count_nonzero(edges == _TAB)
+    if feeds * width != len(places) or feeds + tabs != len(places) or (edges[width - 1 :: width] != _FEED).any():
         return None
     return Grid(data, width, places)

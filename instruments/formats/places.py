@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from instruments.formats import cells
@@ -63,6 +64,7 @@ def _different(table: Section, number: int, position: int) -> set[tuple[Cell, Ce
     return set(zip(table.grid.column(number, changes), table.grid.column(position, changes), strict=True))
 
 
+@lru_cache(maxsize=4096, typed=True)
 def _contradict(number: Cell, position: Cell, widths: tuple[int, ...]) -> bool:
     counted = _NUMBER.fullmatch(cells.text(number))
     named = _POSITION.fullmatch(cells.text(position))

@@ -126,14 +126,15 @@ def _parts(text: str, newline: str) -> tuple[list[str], dict[str, _Part]]:
 
 def _titles(text: str, newline: str) -> Iterator[tuple[int, str, int]]:
     """Lines in brackets: where each starts, the name between them, where the line after it starts."""
-    framed = newline + text  # a place here is one line end behind that in the text
-    start = framed.find(f"{newline}[")
+    start = text.find("[")  # brackets are rarer by far than line ends, and found at once
     while start >= 0:
-        after = text.index(newline, start) + len(newline)
-        title = text[start:after].rstrip()
-        if title.endswith("]"):
-            yield start, title[1:-1], after
-        start = framed.find(f"{newline}[", after)
+        after = start + 1
+        if text.endswith(newline, 0, start) or not start:
+            after = text.index(newline, start) + len(newline)
+            title = text[start:after].rstrip()
+            if title.endswith("]"):
+                yield start, title[1:-1], after
+        start = text.find("[", after)
 
 
 def _section(part: _Part) -> Section | None:

@@ -2,12 +2,10 @@
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instruments.formats import grid
 from instruments.formats.grid import grid_of
 
 SIGN = st.sampled_from(["", "-"])
@@ -103,9 +101,13 @@ def test_a_cell_too_wide_is_left_to_others():
 def test_whole_numbers_beyond_a_double_are_left_to_others():
     """Sixteen digits and more are rounded by Python itself."""
     assert grid_of(table([("9007199254740993",)]), "\n", 1).numbers(0) is None
+    assert grid_of(table([("9007199254740991",)]), "\n", 1).numbers(0).tolist() == [2.0**53 - 1]
     assert grid_of(table([("0.1234567890123456",)]), "\n", 1).numbers(0) is None
 
 
-def test_the_powers_of_ten_are_exact():
-    """Every power that numbers are put together with is the whole number itself."""
-    assert np.array_equal(grid._powers(15), [float(10**power) for power in range(14, -1, -1)])
+@pytest.mark.parametrize("places", range(1, 15))
+def test_a_number_as_wide_as_two_words_is_read_to_the_last_bit(places):
+    """Fifteen digits with the dot anywhere among them, negative or not, are what Python reads."""
+    cells = [f"{'123456789012345'[:-places]}.{'123456789012345'[-places:]}", "-7.5", f"-{'9' * places}.0"]
+    found = grid_of(table([(cell,) for cell in cells]), "\n", 1).numbers(0)
+    assert found.tolist() == [float(cell) for cell in cells]
