@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import lru_cache
-from itertools import compress
-from operator import is_not
+from itertools import compress, groupby
+from operator import is_not, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, update
@@ -60,13 +60,22 @@ def append(unit: Unit, facts: Iterable[Recorded], known: Mapping[str, Tube] | No
         row = as_row(event_id, moved, fact, unit.now, unit.actor)
         row["hash"] = digest = link(digest, row)
         rows.append(row)
-    names = _columns(frozenset(row["kind"] for row in rows))
-    insert_tuples(unit.conn, event, names, [tuple(map(row.get, names)) for row in rows], plain=True)
+    _write_rows(unit.conn, rows)
     _write_head(unit, event_id, digest)
     _write_tubes(unit.conn, before, after)
     _write_links(unit, facts)
     unit.head.event_id, unit.head.hash = event_id, digest
     return after
+
+
+def _write_rows(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows to the log: long stretches of one kind with its own columns, else all with those of all."""
+    stretches = [list(many) for _, many in groupby(rows, key=itemgetter("kind"))]
+    if len(stretches) * TOGETHER > len(rows):
+        stretches = [list(rows)]
+    for many in stretches:
+        names = _columns(frozenset(row["kind"] for row in many))
+        insert_tuples(conn, event, names, [tuple(map(row.get, names)) for row in many], plain=True)
 
 
 @lru_cache(maxsize=256)

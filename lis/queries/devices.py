@@ -22,15 +22,17 @@ def device_row(conn: Connection, name: str) -> Row | None:
     return one_row(conn, select(device).where(device.c.name == name))
 
 
+_ENROLLED: Final = Prepared(select(device.c.name, device.c.serial, device.c.revoked_at))
+_INSTRUMENTS: Final = Prepared(select(account.c.name).where(account.c.role == "instrument"))
+
+
 def cyclers(conn: Connection) -> list[tuple[str, str]]:
     """(name, serial) of everything that sends files by itself: devices, and accounts of instruments.
 
     A revoked device is still known by its name; its serial may belong to its successor.
     """
-    enrolled = select(device.c.name, device.c.serial, device.c.revoked_at)
-    found = [(row.name, "" if row.revoked_at else row.serial) for row in conn.execute(enrolled)]
-    named = select(account.c.name).where(account.c.role == "instrument")
-    return [*found, *((name, "") for name in conn.execute(named).scalars())]
+    found = [(name, "" if revoked_at else serial) for name, serial, revoked_at in _ENROLLED.rows(conn)]
+    return [*found, *((name, "") for (name,) in _INSTRUMENTS.rows(conn))]
 
 
 _OF_KEY: Final = Prepared(

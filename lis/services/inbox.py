@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lis import queries
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Delivery:
     """A file as an instrument, or a person with a USB stick, hands it over.
 
@@ -37,6 +38,11 @@ class Delivery:
     plate: str = ""
     produced_at: str = ""
     sha256: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content. Whoever asks before the transaction keeps no other writer waiting for it."""
+        return hashlib.sha256(self.data).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +70,18 @@ def accept(unit: Unit, delivery: Delivery) -> Stored:
             f"{delivery.name} has {len(delivery.data):,} bytes; a run file has at most {MAX_BYTES:,}. "
             "Export the results only, and send that file.",
         )
-    digest = hashlib.sha256(delivery.data).hexdigest()
-    if delivery.sha256 and delivery.sha256.lower() != digest:
+    if delivery.sha256 and delivery.sha256.lower() != delivery.digest:
         raise Invalid(
             "FILE_DAMAGED", f"{delivery.name} arrived changed: its SHA-256 is not the announced one."
         )
-    file_id = hashlib.sha256(f"{delivery.device}\0{delivery.run}\0{digest}".encode()).hexdigest()
+    file_id = hashlib.sha256(f"{delivery.device}\0{delivery.run}\0{delivery.digest}".encode()).hexdigest()
     same = queries.same_run(unit.conn, delivery.device, delivery.run)
     # decide
     known = next((row for row in same if row["file_id"] == file_id), None)
     if known is not None:
         return Stored(file_id, "duplicate", known["received_at"])
     # apply
-    queries.insert_rows(unit.conn, "file", [_row(unit, delivery, file_id, digest)])
+    queries.insert_rows(unit.conn, "file", [_row(unit, delivery, file_id)])
     status = {"file_id": file_id, "state": "waiting", "code": "", "reason": "", "decided_by": ""}
     if same:
         sentence = (
@@ -90,10 +95,10 @@ def accept(unit: Unit, delivery: Delivery) -> Stored:
     return Stored(file_id, "stored", unit.now, conflict=bool(same))
 
 
-def _row(unit: Unit, delivery: Delivery, file_id: str, digest: str) -> dict[str, object]:
+def _row(unit: Unit, delivery: Delivery, file_id: str) -> dict[str, object]:
     return {
         "file_id": file_id,
-        "sha256": digest,
+        "sha256": delivery.digest,
         "device": delivery.device,
         "run": delivery.run,
         "plate_id": delivery.plate,

@@ -189,7 +189,7 @@ def _through(
                 raise SystemExit(f"{aside[0]['code']}: {aside[0]['reason']}")
             if not unread:
                 return
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 def _postmaster(url: str) -> list[int]:

@@ -222,6 +222,7 @@ def issue(
     if any(row["pool_policy"] for row in rows):
         queries.keep_rules(unit.conn, rules.pool_files(), unit.now)
     queries.insert_rows(unit.conn, "report", rows)
+    facts.sort(key=lambda fact: isinstance(fact[1], e.Released))  # rows of one kind are written at once
     ledger.append(unit, facts, {tube.tube_id: tube for tube in tubes})
     _close_recalls(unit, rules, tubes, people)
     return Issued(by_tube)

@@ -211,11 +211,11 @@ class _Past:
 def _past(unit: Unit, plate: Plate) -> _Past:
     singles = [code for code, tube in plate.tubes.items() if tube.kind is TubeKind.SINGLE]
     other = queries.other_singles(unit.conn, singles)
-    calls = queries.calls(unit.conn, {*plate.tubes, *(code for codes in other.values() for code in codes)})
+    called = {code for code, tube in plate.tubes.items() if tube.tests}
+    calls = queries.calls(unit.conn, called.union(*other.values()))
     own = {
         code: [_as_finding(row, plate.tubes[code].kind) for row in calls[code]]
-        for code in plate.tubes
-        if code in calls
+        for code in called
     }
     others = {
         code: [_as_finding(row, TubeKind.SINGLE) for one in codes for row in calls.get(one, ())]

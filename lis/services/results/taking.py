@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from lis import events as e
 from lis import ledger, queries
 from lis.barcodes import PLATE
 from lis.matching import (
@@ -106,6 +107,8 @@ def _take(unit: Unit, rules: Rulebook, found: _Found, file: Row) -> Ingested:
     pools = open_pools(unit, plate)
     undecided = {one.tube.tube_id: one.decision for one in judged if is_left(one, pools)}
     facts = [fact for one in judged for fact in facts_of(unit, rules, plate, run_id, one, undecided)]
+    # First what every tube was called, then what becomes of them: rows of one kind are written at once.
+    facts.sort(key=lambda fact: not isinstance(fact[1], e.Called))
     facts += [(tube.tube_id, void(rules, plate, run_id, well, verdict, tube)) for tube, well in found.voided]
     charted = chart(unit, plate, file["device"], found.measured, valid=verdict.run_valid)
     taken = Taken(run_id, file["file_id"], file["device"], found.run, verdict, charted)
