@@ -98,10 +98,13 @@ class Prepared:
     Args:
         statement: a SELECT, UPDATE or DELETE; its constants are kept. Lists go through :func:`among`;
             an ``in_`` is spelt out anew for each length and cannot be compiled once.
+        binary: have PostgreSQL answer in its binary form: for files, which it spells out in twice as many
+            letters otherwise.
     """
 
-    def __init__(self, statement: Executable) -> None:
+    def __init__(self, statement: Executable, *, binary: bool = False) -> None:
         self._statement = statement
+        self._binary = binary
         self._ways: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {}
         self._shapes: dict[str, _Shape] = {}
 
@@ -151,8 +154,11 @@ class Prepared:
 
     def _execute(self, conn: Connection, values: Mapping[str, Any]) -> Any:
         text, arranged = self._way(conn.dialect)
-        cursor = conn.connection.cursor()
-        cursor.execute(text, arranged(values))
+        cursor: Any = conn.connection.cursor()
+        if self._binary and conn.dialect.name != "sqlite":
+            cursor.execute(text, arranged(values), binary=True)
+        else:
+            cursor.execute(text, arranged(values))
         return cursor
 
     def _shape(self, dialect: Dialect) -> _Shape:

@@ -1,6 +1,6 @@
 """Where Alembic meets the database: always on a connection that was handed over."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from alembic import context
 
@@ -12,6 +12,12 @@ def _as_plain_type(kind: str, item: object, _: object) -> str | Literal[False]:
     return "sa.String(length=27)" if kind == "type" and isinstance(item, Moment) else False
 
 
+def _is_made_here(item: Any, name: str | None, kind: str, reflected: bool, compared: Any) -> bool:  # noqa: FBT001
+    """Whether the database at hand is to have this; what only one kind of database has says so."""
+    del name, kind, reflected, compared
+    return item.info.get("only", connection.dialect.name) == connection.dialect.name
+
+
 connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
@@ -19,6 +25,7 @@ context.configure(
     render_as_batch=True,
     compare_type=True,
     render_item=_as_plain_type,
+    include_object=_is_made_here,
     transaction_per_migration=False,
 )
 with context.begin_transaction():

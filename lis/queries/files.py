@@ -13,7 +13,7 @@ from lis.db import Prepared
 from lis.queries.common import PAGE, Row, all_rows, one_row
 from lis.schema import alarm, amendment, file, file_status, plate, recall
 
-_FILE: Final = Prepared(select(file).where(file.c.file_id == bindparam("which")))
+_FILE: Final = Prepared(select(file).where(file.c.file_id == bindparam("which")), binary=True)
 _HEAD: Final = Prepared(
     select(*(column for column in file.c if column.name != "content")).where(
         file.c.file_id == bindparam("which")

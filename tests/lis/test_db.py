@@ -421,6 +421,29 @@ def test_a_generated_migration_depends_on_no_code_of_today(database: Database, t
     assert "create_table" not in written
 
 
+READING = (
+    "INSERT INTO reading (run_id, well, target, dye, sample, raw_cq, curve, call, flags) "
+    "VALUES ('nowhere', 'A1', 'N', 'FAM', '', '', '', '', '')"
+)
+
+
+def test_a_reading_of_no_run_is_refused(database: Database):
+    """No reading is kept whose run is not there, on either database."""
+    with pytest.raises(LisError), database.write("eve") as unit:
+        unit.conn.execute(text(READING))
+    with database.read() as conn:
+        assert conn.execute(text("SELECT count(*) FROM reading")).scalar_one() == 0
+
+
+def test_a_run_that_has_readings_stays(bench: Bench):
+    """A run cannot be taken away from under its readings, on either database."""
+    bench.cycle(bench.singles())
+    with pytest.raises(LisError), bench.lab.database.write("eve") as unit:
+        unit.conn.execute(text("DELETE FROM run"))
+    with bench.lab.database.read() as conn:
+        assert conn.execute(text("SELECT count(*) FROM run")).scalar_one() == 1
+
+
 def test_the_schema_can_be_taken_down_and_built_again(database: Database):
     """Downgrade to nothing and upgrade again leave a working, guarded, empty laboratory."""
     alembic(database, "downgrade", "base")

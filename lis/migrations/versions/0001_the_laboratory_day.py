@@ -799,7 +799,9 @@ def upgrade() -> None:
         sa.Column("curve", sa.String(length=12), nullable=False),
         sa.Column("call", sa.Text(), nullable=False),
         sa.Column("flags", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_reading_run_id")),
+        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_reading_run_id")).ddl_if(
+            dialect="sqlite"
+        ),
         sa.PrimaryKeyConstraint("run_id", "well", "target", "dye", name=op.f("pk_reading")),
     )
     with op.batch_alter_table("reading", schema=None) as batch_op:
@@ -1051,3 +1053,4 @@ def downgrade() -> None:
     op.drop_table("account")
     if op.get_bind().dialect.name != "sqlite":
         op.execute("DROP FUNCTION refuse_change()")
+        op.execute("DROP FUNCTION refuse_stray_reading()")
