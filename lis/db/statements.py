@@ -229,8 +229,9 @@ def _defaults(table: Table, names: tuple[str, ...]) -> tuple[tuple[str, Any], ..
     )
 
 
-TOGETHER: Final = 10
-"""Rows in one statement on the embedded database: most of what a statement costs is paid once for them."""
+TOGETHER: Final = (96, 12, 1)
+"""Rows in one statement on the embedded database: most of what a statement costs is paid once for them, and as
+often as one is done the writer waits for its turn among the threads."""
 
 
 def insert_tuples(
@@ -248,11 +249,12 @@ def insert_tuples(
     cursor = conn.connection.cursor()
     try:
         if sqlite:
-            whole = len(values) - len(values) % TOGETHER
-            tens: Any = (list(chain(*values[i : i + TOGETHER])) for i in range(0, whole, TOGETHER))
-            if whole:
-                cursor.executemany(_insert_text(table.name, names, "?", TOGETHER), tens)
-            cursor.executemany(_insert_text(table.name, names, "?"), values[whole:])
+            done = 0
+            for many in TOGETHER:
+                while len(values) - done >= many:
+                    together = list(chain.from_iterable(values[done : done + many]))
+                    cursor.execute(_insert_text(table.name, names, "?", many), together)
+                    done += many
         elif len(values) == 1:  # bytes go as they are; COPY would spell them out
             cursor.execute(_insert_text(table.name, names, "%s"), values[0])
         else:
