@@ -383,10 +383,10 @@ reading = Table(
     Column("call", Text, nullable=False),
     Column("flags", Text, nullable=False),
     ForeignKeyConstraint(["run_id"], ["run.run_id"], info={"only": "sqlite"}).ddl_if(dialect="sqlite"),
-    Index("ix_reading_tube_id", "tube_id"),
 )
 """What the cycler said of one target in one well of one run. Append-only. A reading without its run is refused:
-on PostgreSQL by a trigger (:func:`guards`)."""
+on PostgreSQL by a trigger (:func:`guards`). Those of a tube are found by the plate map: an index of their own
+would be one more entry for each of the 1,152 readings of a plate of 384 wells."""
 
 report = Table(
     "report",

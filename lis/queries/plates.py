@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, and_, bindparam, func, select
 
 from lis.db import Prepared, among, insert_many, insert_tuples
 from lis.queries.common import PAGE, Row, all_rows, counted, one_row, parts
@@ -156,8 +156,10 @@ def readings_of_tube(conn: Connection, tube_id: str) -> list[Row]:
     """Everything cyclers ever said about a tube, oldest run first."""
     found = (
         select(reading, run.c.read_at, run.c.plate_id, run.c.valid)
-        .join(run, run.c.run_id == reading.c.run_id)
-        .where(reading.c.tube_id == tube_id)
+        .select_from(plate_well)
+        .join(run, run.c.plate_id == plate_well.c.plate_id)
+        .join(reading, and_(reading.c.run_id == run.c.run_id, reading.c.well == plate_well.c.well))
+        .where(plate_well.c.tube_id == tube_id, reading.c.tube_id == tube_id)
         .order_by(run.c.read_at, reading.c.well, reading.c.target)
     )
     return all_rows(conn, found)

@@ -804,9 +804,6 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("run_id", "well", "target", "dye", name=op.f("pk_reading")),
     )
-    with op.batch_alter_table("reading", schema=None) as batch_op:
-        batch_op.create_index("ix_reading_tube_id", ["tube_id"], unique=False)
-
     op.create_table(
         "print_job",
         sa.Column("job_id", sa.Integer(), autoincrement=False, nullable=False),
@@ -946,9 +943,6 @@ def downgrade() -> None:
 
     op.drop_table("live_read")
     op.drop_table("quality_target")
-    with op.batch_alter_table("reading", schema=None) as batch_op:
-        batch_op.drop_index("ix_reading_tube_id")
-
     op.drop_table("reading")
     with op.batch_alter_table("tube_person", schema=None) as batch_op:
         batch_op.drop_index("ix_tube_person_person_id")
