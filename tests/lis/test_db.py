@@ -15,7 +15,9 @@ import pytest
 from alembic import command
 from bench import Bench
 from duty_plans import WINTER
-from sqlalchemy import event, inspect, select, text
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, event, inspect, select, text
 
 import lis.migrations
 from lis import auth, db, laboratory, ledger, queries, schema
@@ -470,3 +472,18 @@ def test_a_persons_row_needs_its_tube(bench: Bench):
     with pytest.raises(LisError), bench.lab.database.write("eve") as unit:
         unit.conn.execute(text("INSERT INTO tube_person (tube_id, place, person_id) VALUES ('T', 1, 'p')"))
     assert receiving.PLACES
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=5))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_list_of_texts_arrives_as_it_is(database: Database, texts: list[str]):
+    """Whatever stands in the codes that are asked for - quotes, commas, braces, backslashes - none becomes another."""
+    with database.write("anna") as unit:
+        unit.conn.execute(delete(schema.alarm))
+        for one in [*texts, "other"]:
+            queries.insert_rows(unit.conn, "alarm", [{"at": unit.now, "code": one, "subject": "", "sentence": ""}])
+        found = _ASKED.rows(unit.conn, texts=sorted(set(texts)))
+    assert {one for (one,) in found} == set(texts)
+
+
+_ASKED = db.Prepared(select(schema.alarm.c.code).where(db.among(schema.alarm.c.code, "texts")))
