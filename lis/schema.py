@@ -384,9 +384,9 @@ reading = Table(
     Column("flags", Text, nullable=False),
     ForeignKeyConstraint(["run_id"], ["run.run_id"], info={"only": "sqlite"}).ddl_if(dialect="sqlite"),
 )
-"""What the cycler said of one target in one well of one run. Append-only. A reading without its run is refused:
-on PostgreSQL by a trigger (:func:`guards`). Those of a tube are found by the plate map: an index of their own
-would be one more entry for each of the 1,152 readings of a plate of 384 wells."""
+"""What the cycler said of one target in one well of one run. Append-only. A reading without its run is
+refused: on PostgreSQL by a trigger (:func:`guards`). Those of a tube are found by the plate map: an index of
+their own would be one more entry for each of the 1,152 readings of a plate of 384 wells."""
 
 report = Table(
     "report",
@@ -921,17 +921,24 @@ PASSING: Final = ("forecast", "forecast_tube", "forecast_advice")
 
 
 _ASKED_ONCE: Final = (
-    "CREATE FUNCTION refuse_stray_reading() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
-    "IF EXISTS (SELECT FROM (SELECT DISTINCT run_id FROM fresh) AS named "
-    "WHERE NOT EXISTS (SELECT FROM run WHERE run.run_id = named.run_id)) THEN "
-    "RAISE foreign_key_violation USING MESSAGE = 'reading of a run that is not there'; END IF; RETURN NULL; END$$",
-    "CREATE TRIGGER reading_of_a_run AFTER INSERT ON reading REFERENCING NEW TABLE AS fresh "
-    "FOR EACH STATEMENT EXECUTE FUNCTION refuse_stray_reading()",
-    "CREATE TRIGGER run_no_delete BEFORE DELETE OR TRUNCATE ON run "
-    "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()",
+    (
+        "CREATE FUNCTION refuse_stray_reading() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+        "IF EXISTS (SELECT FROM (SELECT DISTINCT run_id FROM fresh) AS named "
+        "WHERE NOT EXISTS (SELECT FROM run WHERE run.run_id = named.run_id)) THEN "
+        "RAISE foreign_key_violation USING MESSAGE = 'reading of a run that is not there'; "
+        "END IF; RETURN NULL; END$$"
+    ),
+    (
+        "CREATE TRIGGER reading_of_a_run AFTER INSERT ON reading REFERENCING NEW TABLE AS fresh "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_stray_reading()"
+    ),
+    (
+        "CREATE TRIGGER run_no_delete BEFORE DELETE OR TRUNCATE ON run "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+    ),
 )
-"""PostgreSQL asks row by row whether a referenced row is there, 1,152 times for the readings of a plate of 384
-wells and all of one run, which takes as long as writing them. Here it asks once a statement, and a run stays."""
+"""PostgreSQL asks row by row whether a referenced row is there: 1,152 times for the readings of a plate of
+384 wells, all of one run, which takes as long as writing them. Here it asks once a statement; a run stays."""
 
 
 def guards(dialect: str) -> list[str]:

@@ -6,7 +6,7 @@ from bisect import bisect, bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 from operator import ne, or_
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -145,7 +145,8 @@ def _frozen(values: _Array) -> _Array:
 
 def _rows(column: _Array, rows: slice | NDArray[np.int64]) -> _Array:
     """Rows of a frozen column; a stretch of it is frozen as it is."""
-    return column[rows] if isinstance(rows, slice) else _frozen(column[rows])
+    found: Any = column[rows]
+    return found if isinstance(rows, slice) else _frozen(found)  # type: ignore[no-any-return]
 
 
 def _groups(wells: Sequence[Cell], targets: Sequence[Cell]) -> dict[tuple[Cell, Cell], list[slice]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
     Words = NDArray[np.uint64]
     Cells = list[Words]
@@ -88,8 +89,8 @@ class Grid:
                 return None
             # A cell holds no zero byte, so words filled up with zeros are equal where cells are.
             for word, mask in self._words(ends, lengths):
-                word &= mask
-                changed[1:] |= word[1:] != word[:-1]
+                letters = word & mask
+                changed[1:] |= letters[1:] != letters[:-1]
         return np.flatnonzero(changed)
 
     def numbers(self, column: int) -> Floats | None:
@@ -124,21 +125,29 @@ def _by_dot(cells: Cells) -> Iterator[tuple[int, slice | Ints]]:
 
     Of several dots in a cell the last counts; the others are no digits.
     """
+    first = b"".join(int(word[0]).to_bytes(_WORD, "little") for word in reversed(cells))
+    usual = len(first) - 1 - first.rfind(b".") if b"." in first else -1
+    if usual >= 0:
+        whole = bool(_dots(cells, usual).all())
+    else:
+        whole = not any((word.view(np.uint8) == _DOT).any() for word in cells)
+    if whole:
+        yield usual, slice(None)
+        return
     left = np.ones(len(cells[0]), dtype=np.bool_)
     for place in range(len(cells) * _WORD):
-        letters = cells[place // _WORD] >> np.uint64(56 - 8 * (place % _WORD)) & np.uint64(0xFF)
-        dots = letters == _DOT
-        if dots.all():
-            yield place, slice(None)
-            return
-        dots &= left
+        dots = _dots(cells, place) & left
         if dots.any():
             yield place, np.flatnonzero(dots)
             left &= ~dots
-    if left.all():
-        yield -1, slice(None)
-    elif left.any():
+    if left.any():
         yield -1, np.flatnonzero(left)
+
+
+def _dots(cells: Cells, place: int) -> Bools:
+    """The rows with a dot that has ``place`` letters behind it."""
+    found: Bools = cells[place // _WORD] >> np.uint64(56 - 8 * (place % _WORD)) & np.uint64(0xFF) == _DOT
+    return found
 
 
 def _plain(cells: Cells, place: int, shortest: int) -> Floats | None:
@@ -213,6 +222,8 @@ def grid_of(text: str, newline: str, width: int) -> Grid | None:
     edges = raw[places]
     feeds = np.count_nonzero(edges == _FEED)
     tabs = np.count_nonzero(edges == _TAB)
-    if feeds * width != len(places) or feeds + tabs != len(places) or (edges[width - 1 :: width] != _FEED).any():
+    if feeds * width != len(places) or feeds + tabs != len(places):
+        return None
+    if (edges[width - 1 :: width] != _FEED).any():
         return None
     return Grid(data, width, places)

@@ -47,8 +47,14 @@ def _as_it_is(value: None) -> None:
     return value
 
 
-def open_sqlite(url: str, busy_seconds: float) -> Engine:
+def open_sqlite(url: str, busy_seconds: float, *, writing: bool = False) -> Engine:
     """The embedded database: WAL, every commit synced, writers begin IMMEDIATE.
+
+    Args:
+        url: of the database.
+        busy_seconds: how long a writer waits for its turn.
+        writing: for transactions that write: they take turns on one connection, for what a connection
+            remembers of the file is lost with whatever another one writes.
 
     Raises:
         LisError: ``NO_DATABASE_FILE`` if the URL names none.
@@ -61,9 +67,10 @@ def open_sqlite(url: str, busy_seconds: float) -> Engine:
         url,
         module=sqlite_module(),
         poolclass=QueuePool,
-        pool_size=8,
-        max_overflow=56,
+        pool_size=1 if writing else 8,
+        max_overflow=4 if writing else 56,
         connect_args={"timeout": busy_seconds, "check_same_thread": False, "isolation_level": None},
+        execution_options={"lis_write": writing},
     )
 
     @event.listens_for(engine, "connect")

@@ -241,8 +241,8 @@ def _defaults(table: Table, names: tuple[str, ...]) -> tuple[tuple[str, Any], ..
 
 
 TOGETHER: Final = (96, 12, 1)
-"""Rows in one statement on the embedded database: most of what a statement costs is paid once for them, and as
-often as one is done the writer waits for its turn among the threads."""
+"""Rows in one statement on the embedded database: most of what a statement costs is paid once for them, and
+after each the writer waits for its turn among the threads."""
 
 
 def insert_tuples(

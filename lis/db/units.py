@@ -102,7 +102,7 @@ class Database:
         self._busy_seconds = busy_seconds
         if self.dialect == "sqlite":
             self.engine = open_sqlite(url, busy_seconds)
-            self._writing: Engine = self.engine.execution_options(lis_write=True)
+            self._writing: Engine = open_sqlite(url, busy_seconds, writing=True)
         else:
             self.engine = open_postgresql(url, busy_seconds)
             self._writing = open_postgresql(url, busy_seconds, writing=True)

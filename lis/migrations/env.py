@@ -12,10 +12,11 @@ def _as_plain_type(kind: str, item: object, _: object) -> str | Literal[False]:
     return "sa.String(length=27)" if kind == "type" and isinstance(item, Moment) else False
 
 
-def _is_made_here(item: Any, name: str | None, kind: str, reflected: bool, compared: Any) -> bool:  # noqa: FBT001
+def _is_made_here(item: Any, name: str | None, kind: str, reflected: bool, compared: Any) -> bool:
     """Whether the database at hand is to have this; what only one kind of database has says so."""
     del name, kind, reflected, compared
-    return item.info.get("only", connection.dialect.name) == connection.dialect.name
+    here = connection.dialect.name
+    return bool(item.info.get("only", here) == here)
 
 
 connection = context.config.attributes["connection"]

@@ -41,7 +41,7 @@ class Delivery:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the content. Whoever asks before the transaction keeps no other writer waiting for it."""
+        """SHA-256 of the content. Asked for before the transaction it keeps no other writer waiting."""
         return hashlib.sha256(self.data).hexdigest()
 
 

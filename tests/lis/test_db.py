@@ -116,7 +116,7 @@ def test_a_full_disk_says_so_and_the_laboratory_recovers(embedded: Bench):
     pages = []
     with database.read() as conn:
         pages.append(conn.exec_driver_sql("PRAGMA page_count").scalar_one())
-    database.engine.dispose()
+    database._writing.dispose()
 
     def limit(size: int):
         def settings(dbapi, record) -> None:
@@ -125,14 +125,14 @@ def test_a_full_disk_says_so_and_the_laboratory_recovers(embedded: Bench):
         return settings
 
     tight = limit(pages[0] + 2)
-    event.listen(database.engine, "connect", tight)
+    event.listen(database._writing, "connect", tight)
     with pytest.raises(StorageFull) as error:
         bench.register(*orders)
     assert WORD in error.value.sentence.lower()
     assert "disk" in error.value.sentence
     assert bench.count() == bench.count("person") == 0
-    event.remove(database.engine, "connect", tight)
-    database.engine.dispose()
+    event.remove(database._writing, "connect", tight)
+    database._writing.dispose()
     bench.register(*orders)
     assert bench.check().ok
 
@@ -481,7 +481,9 @@ def test_a_list_of_texts_arrives_as_it_is(database: Database, texts: list[str]):
     with database.write("anna") as unit:
         unit.conn.execute(delete(schema.alarm))
         for one in [*texts, "other"]:
-            queries.insert_rows(unit.conn, "alarm", [{"at": unit.now, "code": one, "subject": "", "sentence": ""}])
+            queries.insert_rows(
+                unit.conn, "alarm", [{"at": unit.now, "code": one, "subject": "", "sentence": ""}]
+            )
         found = _ASKED.rows(unit.conn, texts=sorted(set(texts)))
     assert {one for (one,) in found} == set(texts)
 

@@ -1047,4 +1047,4 @@ def downgrade() -> None:
     op.drop_table("account")
     if op.get_bind().dialect.name != "sqlite":
         op.execute("DROP FUNCTION refuse_change()")
-        op.execute("DROP FUNCTION refuse_stray_reading()")
+        op.execute("DROP FUNCTION IF EXISTS refuse_stray_reading()")

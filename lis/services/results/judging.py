@@ -213,10 +213,7 @@ def _past(unit: Unit, plate: Plate) -> _Past:
     other = queries.other_singles(unit.conn, singles)
     called = {code for code, tube in plate.tubes.items() if tube.tests}
     calls = queries.calls(unit.conn, called.union(*other.values()))
-    own = {
-        code: [_as_finding(row, plate.tubes[code].kind) for row in calls[code]]
-        for code in called
-    }
+    own = {code: [_as_finding(row, plate.tubes[code].kind) for row in calls[code]] for code in called}
     others = {
         code: [_as_finding(row, TubeKind.SINGLE) for one in codes for row in calls.get(one, ())]
         for code, codes in other.items()
