@@ -87,6 +87,16 @@ def test_one_touched_cell_is_found_and_no_other(threshold, well, cq, verdict, fl
     assert raised.startswith(flag)
 
 
+@pytest.mark.parametrize("threshold", [0.1, None])
+@pytest.mark.parametrize(("well", "cq"), [("A1", 22.0), ("A5", 35.1), ("", None)])
+def test_ending_the_search_early_changes_no_answer(monkeypatch, threshold, well, cq):
+    """The first way that reproduces every claim gives what trying every way gives, edited wells or none."""
+    run = edited(plate(HALVES, threshold), well, cq)
+    early, attempts = integrity.check(run), integrity._attempts
+    monkeypatch.setattr(integrity, "_attempts", lambda group, whole: attempts(group, whole=True))
+    assert early == integrity.check(run)
+
+
 def test_the_difference_is_in_the_flag():
     """Whoever reviews the well sees by how many cycles the file departs from the curve."""
     run = plate(HALVES)

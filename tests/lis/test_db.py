@@ -23,6 +23,7 @@ import lis.migrations
 from lis import auth, db, laboratory, ledger, queries, schema
 from lis.clock import FixedClock
 from lis.db import Database, migrate
+from lis.db.engines import sqlite_module
 from lis.errors import Busy, Conflict, LisError, StorageFull
 from lis.events import HeldUnknown
 from lis.services import actions, capacity, devices, disclosure, duty, labels, lots, quality, receiving
@@ -472,6 +473,26 @@ def test_a_persons_row_needs_its_tube(bench: Bench):
     with pytest.raises(LisError), bench.lab.database.write("eve") as unit:
         unit.conn.execute(text("INSERT INTO tube_person (tube_id, place, person_id) VALUES ('T', 1, 'p')"))
     assert receiving.PLACES
+
+
+def test_an_empty_field_is_bound_without_a_search():
+    """The SQLite wheel has its own way for None (else it searches one for microseconds), and None stays NULL."""
+    sqlite = sqlite_module()
+    if sqlite is not sqlite3:
+        assert (type(None), sqlite.PrepareProtocol) in sqlite.adapters
+    with contextlib.closing(sqlite.connect(":memory:")) as conn:
+        assert conn.execute("SELECT typeof(?), ? IS NULL", (None, None)).fetchone() == ("null", 1)
+
+
+def test_writers_of_the_embedded_database_share_a_connection(embedded: Bench):
+    """One act after the other is written on the same connection, which knows the pages it wrote."""
+    seen = set()
+    for _ in range(3):
+        with embedded.lab.database.write("anna") as unit:
+            seen.add(id(unit.conn.connection.driver_connection))
+        with embedded.lab.database.read() as conn:
+            assert id(conn.connection.driver_connection) not in seen
+    assert len(seen) == 1
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=5))
