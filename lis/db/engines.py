@@ -104,38 +104,34 @@ FIND_BY_KEY: Final = "-c enable_seqscan=off"
 
 
 WRITER: Final = "nat-lis writer"
+RECEIVER: Final = "nat-lis receiver"
 READER: Final = "nat-lis reader"
 """What PostgreSQL's list of sessions (``pg_stat_activity``) calls ours."""
 
 
-def open_postgresql(url: str, busy_seconds: float, *, writing: bool = False) -> Engine:
+def open_postgresql(url: str, busy_seconds: float, name: str = READER) -> Engine:
     """PostgreSQL with durable commits; whoever waits longer than ``busy_seconds`` for a lock gives up.
 
     Args:
         url: of the database.
         busy_seconds: how long a statement waits for a lock.
-        writing: for transactions that write: there is one of them at a time in a process, and all it
-            looks for it finds by an index.
+        name: of its sessions. Of those that write (all but `READER`) there is one at a time in a process,
+            and all it looks for it finds by an index.
     """
     millis = int(busy_seconds * 1000)
     options = (
         f"-c lock_timeout={millis} -c statement_timeout={4 * millis} -c synchronous_commit=on "
         "-c idle_in_transaction_session_timeout=60000"
     )
+    writing = name != READER
     if writing:
-        return create_engine(
-            url,
-            pool_size=1,
-            max_overflow=4,
-            pool_pre_ping=True,
-            connect_args={"options": f"{options} {FIND_BY_KEY}", "fallback_application_name": WRITER},
-        )
+        options = f"{options} {FIND_BY_KEY}"
     return create_engine(
         url,
-        pool_size=8,
-        max_overflow=24,
+        pool_size=1 if writing else 8,
+        max_overflow=4 if writing else 24,
         pool_pre_ping=True,
-        connect_args={"options": options, "fallback_application_name": READER},
+        connect_args={"options": options, "fallback_application_name": name},
     )
 
 

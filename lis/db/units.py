@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lis import schema
 from lis.clock import Clock, SystemClock, from_text
-from lis.db.engines import open_postgresql, open_sqlite, sqlite_module
+from lis.db.engines import RECEIVER, WRITER, open_postgresql, open_sqlite, sqlite_module
 from lis.db.refusals import DISK_TROUBLE, busy, translated
 from lis.db.statements import Prepared
 from lis.errors import LisError, StorageFull
@@ -32,6 +32,9 @@ PAGES_BETWEEN_CHECKPOINTS = 256
 
 FIRST_WRITER = 20221221
 """PostgreSQL advisory lock of whoever writes the first event of the log."""
+
+RECEIVING = 20221207
+"""PostgreSQL advisory lock of whoever puts files into the inbox."""
 
 CLOCK_TOLERANCE = timedelta(seconds=1)
 
@@ -62,12 +65,14 @@ class Unit:
         now: the moment of the transaction; never before the last recorded event.
         actor: account or device on whose behalf it is done.
         head: the end of the log, read when the transaction took its turn.
+        logs: whether it has a turn at the log; one that only receives must not write there.
     """
 
     conn: Connection
     now: datetime
     actor: str
     head: Head
+    logs: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +103,16 @@ class Database:
         self.trouble: Trouble | None = None
         self._commits = 0
         self._turn = threading.Lock()
-        self._writer = threading.Lock()
         self._busy_seconds = busy_seconds
         if self.dialect == "sqlite":
             self.engine = open_sqlite(url, busy_seconds)
             self._writing: Engine = open_sqlite(url, busy_seconds, writing=True)
+            self._receiving = self._writing
         else:
             self.engine = open_postgresql(url, busy_seconds)
-            self._writing = open_postgresql(url, busy_seconds, writing=True)
+            self._writing = open_postgresql(url, busy_seconds, WRITER)
+            self._receiving = open_postgresql(url, busy_seconds, RECEIVER)
+        self._lines = {engine: threading.Lock() for engine in (self._writing, self._receiving)}
         # SQLite reads one snapshot anyway; PostgreSQL would see a new one with every statement
         snapshot = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         self._reader = self.engine.execution_options(**snapshot)
@@ -136,12 +143,30 @@ class Database:
                 being kept, and nobody knows whether it was.
             Conflict: a row with the same identity exists; nothing was written.
         """
+        with self._transaction(self._writing, actor) as unit:
+            yield unit
+
+    @contextlib.contextmanager
+    def receive(self, actor: str) -> Iterator[Unit]:
+        """A transaction that puts files into the inbox and nothing into the log; else as `write`.
+
+        Those who receive have a line of their own where the database has room for two writers: on
+        PostgreSQL a cycler's file is kept and acknowledged while a plate is decided.
+
+        Raises:
+            Busy, StorageFull, Conflict: as `write`.
+        """
+        with self._transaction(self._receiving, actor, logs=False) as unit:
+            yield unit
+
+    @contextlib.contextmanager
+    def _transaction(self, engine: Engine, actor: str, *, logs: bool = True) -> Iterator[Unit]:
         troubled, done = self.trouble is not None, False
         told = translated(self.dbapi, lambda: done)
         try:
-            with told, self._queued(), self._writing.connect() as conn, conn.begin():
+            with told, self._queued(self._lines[engine]), engine.connect() as conn, conn.begin():
                 before = self._changes(conn) if troubled else 0
-                yield self._unit(conn, actor)
+                yield self._unit(conn, actor, logs=logs)
                 wrote = not troubled or self._changes(conn) > before
                 done = True
         except StorageFull:
@@ -161,34 +186,38 @@ class Database:
         return int(conn.exec_driver_sql(f"SELECT {counter}").scalar_one())
 
     @contextlib.contextmanager
-    def _queued(self) -> Iterator[None]:
+    def _queued(self, line: threading.Lock) -> Iterator[None]:
         """Writers of this process wait in line here: SQLite makes them poll, and some of them starve."""
-        if not self._writer.acquire(timeout=self._busy_seconds):
+        if not line.acquire(timeout=self._busy_seconds):
             raise busy()
         try:
             yield
         finally:
-            self._writer.release()
+            line.release()
 
-    def _unit(self, conn: Connection, actor: str) -> Unit:
+    def _unit(self, conn: Connection, actor: str, *, logs: bool) -> Unit:
         """The writer's turn: the end of the log, and the clock's time, but never before the last event.
 
-        On PostgreSQL reading the end of the log is also what makes writers of other processes wait.
+        On PostgreSQL reading the end of the log is also what makes writers of other processes wait; those
+        who only receive wait for each other.
         """
-        head = _HEAD if self.dialect == "sqlite" else _LOCKED_HEAD
+        locks = logs and self.dialect != "sqlite"
+        if not logs and self.dialect != "sqlite":
+            conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({RECEIVING})")
+        head = _LOCKED_HEAD if locks else _HEAD
         found = head.rows(conn)
-        if not found and self.dialect != "sqlite":
+        if not found and locks:
             # The log is empty: there is no head to lock yet, so the first writers queue here instead.
             conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({FIRST_WRITER})")
             found = head.rows(conn)
         now = self.clock.now()
         if not found:
-            return Unit(conn, now, actor, Head(0, GENESIS))
+            return Unit(conn, now, actor, Head(0, GENESIS), logs)
         event_id, digest, at = found[0]
         last = from_text(at)
         if last - now > CLOCK_TOLERANCE:
             log.warning("the clock went back by %s; events keep the order in which they happened", last - now)
-        return Unit(conn, max(now, last), actor, Head(event_id, digest))
+        return Unit(conn, max(now, last), actor, Head(event_id, digest), logs)
 
     def _after_commit(self) -> None:
         if self.dialect != "sqlite":
@@ -244,5 +273,5 @@ class Database:
         if self.dialect == "sqlite":
             with contextlib.suppress(DBAPIError, sqlite3.Error, sqlite_module().Error):
                 self.checkpoint("TRUNCATE")
-        self.engine.dispose()
-        self._writing.dispose()
+        for engine in (self.engine, *self._lines):
+            engine.dispose()

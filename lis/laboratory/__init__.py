@@ -213,7 +213,7 @@ def drawn(lab: Laboratory, file_id: str) -> tuple[Trace, ...]:
 
 def keep(lab: Laboratory, delivery: Delivery) -> Stored:
     """Commit a delivery; after this returns it may be acknowledged."""
-    with lab.database.write(delivery.device) as unit:
+    with lab.database.receive(delivery.device) as unit:
         return inbox.accept(unit, delivery)
 
 

@@ -46,6 +46,8 @@ def append(unit: Unit, facts: Iterable[Recorded], known: Mapping[str, Tube] | No
     facts = list(facts)
     if not facts:
         return {}
+    if not unit.logs:
+        raise RuntimeError("a transaction that only receives has no turn at the log; open it with `write`")
     touched = {tube_id for tube_id, _ in facts}
     given = known or {}
     before = {code: given[code] for code in touched if code in given}

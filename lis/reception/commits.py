@@ -63,7 +63,7 @@ class GroupCommit:
     def _commit(self, group: list[_Ticket]) -> None:
         kept: list[Stored | Exception] = []
         try:
-            with self._lab.database.write("bridge") as unit:
+            with self._lab.database.receive("bridge") as unit:
                 for ticket in group:
                     try:
                         kept.append(inbox.accept(unit, ticket.delivery))

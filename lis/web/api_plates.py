@@ -245,7 +245,7 @@ def upload_run(
     else:
         parsed, key = None, run or name
     delivery = Delivery(_device(asked, device), key, name, data, plate.strip())
-    with asked.lab.database.write(asked.identity.name) as unit:
+    with asked.lab.database.receive(asked.identity.name) as unit:
         kept = inbox.accept(unit, delivery)
     if parsed is None:  # not reached: accept() refuses such a file
         raise Invalid("FILE_TOO_LARGE", "The file is too large.")

@@ -26,8 +26,9 @@ from lis.db import Database, migrate
 from lis.db.engines import sqlite_module
 from lis.errors import Busy, Conflict, LisError, StorageFull
 from lis.events import HeldUnknown
-from lis.services import actions, capacity, devices, disclosure, duty, labels, lots, quality, receiving
+from lis.services import actions, capacity, devices, disclosure, duty, inbox, labels, lots, quality, receiving
 from lis.services.capacity import Order
+from lis.services.inbox import Delivery
 from lis.services.labels import LabelOrder
 
 WORD = "nothing was written"
@@ -167,6 +168,67 @@ def test_writers_take_turns(database: Database):
     for thread in threads:
         thread.join()
     assert sorted(drawn) == list(range(1, 41))
+
+
+def test_a_file_is_kept_while_a_plate_is_decided(database_url: str, clock: FixedClock):
+    """Receiving waits for the writer of the log only where the database has room for one writer."""
+    first = Database(database_url, clock)
+    second, third = (Database(database_url, clock, busy_seconds=0.3) for _ in range(2))
+    with first.write("anna") as unit:
+        ledger.append(unit, [("T1", HELD)])
+    delivery = Delivery("qs5", "run-1", "run.csv", b"SYNTHETIC")
+    with first.write("anna") as unit:
+        ledger.append(unit, [("T2", HELD)])
+        if second.dialect == "sqlite":
+            with pytest.raises(Busy), second.receive("qs5"):
+                pass
+        else:
+            with second.receive("qs5") as receiving_unit:
+                assert inbox.accept(receiving_unit, delivery).status == "stored"
+            with second.read() as conn:
+                assert [row["run"] for row in queries.files(conn)] == ["run-1"]
+    with second.receive("qs5") as receiving_unit:
+        assert inbox.accept(receiving_unit, delivery).status in {"stored", "duplicate"}
+        with pytest.raises(Busy), third.receive("qs5"):
+            pass  # two contents of one run at the same moment would both be the first
+    with first.read() as conn:
+        assert ledger.verify(conn).ok
+    for database in (first, second, third):
+        database.close()
+
+
+def test_who_only_receives_cannot_write_the_log(database: Database):
+    """A transaction without a turn at the log is refused there, on every database, and leaves nothing."""
+    with pytest.raises(RuntimeError, match="no turn at the log"), database.receive("qs5") as unit:
+        ledger.append(unit, [("T1", HELD)])
+    with database.write("anna") as unit:
+        assert ledger.append(unit, [("T1", HELD)])["T1"].seq == 1
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one content", "two contents"])
+def test_a_run_sent_twice_at_once_is_kept_once_or_told_apart(
+    database_url: str, clock: FixedClock, same: bool
+):
+    """Two servers that receive one run at the same moment: the second is a duplicate or a conflict."""
+    databases = [Database(database_url, clock) for _ in range(2)]
+    begun, told = threading.Barrier(2), []
+
+    def keep(number: int) -> None:
+        data = b"SYNTHETIC" if same else b"SYNTHETIC %d" % number
+        begun.wait(10)
+        with databases[number].receive("qs5") as unit:
+            stored = inbox.accept(unit, Delivery("qs5", "run-1", "run.csv", data))
+        told.append((stored.status, stored.conflict))
+
+    threads = [threading.Thread(target=keep, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    second = ("duplicate", False) if same else ("stored", True)
+    assert sorted(told) == sorted([("stored", False), second])
+    for database in databases:
+        database.close()
 
 
 def test_an_error_undoes_the_whole_act(database: Database):

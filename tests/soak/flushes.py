@@ -9,7 +9,7 @@ import time
 import psycopg
 from streaming import Part, Postgres, Sheet, Stream
 
-from lis.db.engines import WRITER
+from lis.db.engines import RECEIVER, WRITER
 from lis.errors import LisError
 
 SYNCS = ("fdatasync", "fsync")
@@ -43,7 +43,7 @@ def flawless(stream: Stream, used: int) -> None:
 
 
 def processes(stream: Stream, kind: str) -> list[int]:
-    """Numbers of the processes of one kind, as PostgreSQL tells them; our own writer is among its sessions."""
+    """Numbers of the processes of one kind, as PostgreSQL tells them; our own writers are among its sessions."""
     query = (
         "SELECT pid, application_name FROM pg_stat_activity "
         f"WHERE backend_type = '{kind}' AND pid <> pg_backend_pid()"
@@ -54,7 +54,7 @@ def processes(stream: Stream, kind: str) -> list[int]:
         found.clear()
         with contextlib.suppress(LisError):
             found.update(dict(stream.rows(query)))
-        return WRITER in found.values() if kind == "client backend" else bool(found)
+        return {WRITER, RECEIVER} <= set(found.values()) if kind == "client backend" else bool(found)
 
     stream.until(complete, f"a {kind}", restart=False)
     return list(found)
