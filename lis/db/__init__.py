@@ -8,7 +8,7 @@ write), PostgreSQL locks the head of the log first. Every commit is durable befo
 from lis.db.engines import WAL_RESET_BUG, default_url, sqlite_module
 from lis.db.migrating import migrate, newest_revision, revision
 from lis.db.refusals import translated
-from lis.db.statements import Prepared, among, insert_many, insert_tuples
+from lis.db.statements import Prepared, among, insert_many, insert_tuples, under_way
 from lis.db.units import GENESIS, Database, Head, Trouble, Unit
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "revision",
     "sqlite_module",
     "translated",
+    "under_way",
 ]

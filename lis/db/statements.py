@@ -6,8 +6,9 @@ ten statements, and a city registers 56 tubes a second.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
@@ -142,6 +143,19 @@ class Prepared:
         finally:
             cursor.close()
 
+    def send(self, conn: Connection, **values: Any) -> Callable[[], int]:
+        """Have it done, inside of :func:`under_way`; what comes back tells how many rows were touched.
+
+        May be asked when the block has ended.
+        """
+        cursor = self._execute(conn, values)
+
+        def touched() -> int:
+            with contextlib.closing(cursor):
+                return int(cursor.rowcount)
+
+        return touched
+
     def run_each(self, conn: Connection, many: Sequence[Mapping[str, Any]]) -> int:
         """Do it once for each of ``many``; how many rows were touched in all."""
         text, arranged = self._way(conn.dialect)
@@ -213,6 +227,20 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return to_text(value)
     return json.dumps(value) if isinstance(value, list) else value
+
+
+@contextlib.contextmanager
+def under_way(conn: Connection) -> Iterator[None]:
+    """PostgreSQL works at what is sent in this block while Python goes on; when it ends all is done.
+
+    The embedded database does everything at once, in this thread.
+    """
+    if conn.dialect.name == "sqlite":
+        yield
+        return
+    driver: Any = conn.connection.driver_connection
+    with driver.pipeline():
+        yield
 
 
 # -- many rows at once -----------------------------------------------------------------------------

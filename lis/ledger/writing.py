@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from itertools import compress, groupby
 from operator import is_not, itemgetter
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, update
 
 from lis import events as e
-from lis.db import Prepared, among, insert_many, insert_tuples
+from lis.db import Prepared, among, insert_many, insert_tuples, under_way
 from lis.errors import Conflict
 from lis.events import COLUMNS, FIELDS
 from lis.ledger.amending import write_amendments
@@ -20,7 +21,7 @@ from lis.schema import chain, event, pool_member, recall, tube, tube_person
 from lis.tube import Tube, evolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lis.db import Unit
 
@@ -53,21 +54,28 @@ def append(unit: Unit, facts: Iterable[Recorded], known: Mapping[str, Tube] | No
     before = {code: given[code] for code in touched if code in given}
     before |= tubes(unit.conn, touched - given.keys())
     after = dict(before)
-    rows: list[dict[str, Any]] = []
-    event_id, digest = unit.head.event_id, unit.head.hash
+    moved: list[Tube] = []
     for tube_id, fact in facts:
-        moved = evolve(after[tube_id], fact, unit.now)
-        after[tube_id] = moved
-        event_id += 1
-        row = as_row(event_id, moved, fact, unit.now, unit.actor)
+        after[tube_id] = evolve(after[tube_id], fact, unit.now)
+        moved.append(after[tube_id])
+    with _writing_tubes(unit.conn, before, after):  # PostgreSQL moves the tubes while their rows are linked
+        rows = _linked(unit, moved, facts)
+    _write_rows(unit.conn, rows)
+    unit.head.event_id, unit.head.hash = rows[-1]["event_id"], rows[-1]["hash"]
+    _write_head(unit)
+    _write_links(unit, facts)
+    return after
+
+
+def _linked(unit: Unit, moved: Iterable[Tube], facts: Iterable[Recorded]) -> list[dict[str, Any]]:
+    """The rows of the log for ``facts``, each with its hash, and the tubes they led to."""
+    rows: list[dict[str, Any]] = []
+    digest = unit.head.hash
+    for event_id, (now, (_, fact)) in enumerate(zip(moved, facts, strict=True), unit.head.event_id + 1):
+        row = as_row(event_id, now, fact, unit.now, unit.actor)
         row["hash"] = digest = link(digest, row)
         rows.append(row)
-    _write_rows(unit.conn, rows)
-    _write_head(unit, event_id, digest)
-    _write_tubes(unit.conn, before, after)
-    _write_links(unit, facts)
-    unit.head.event_id, unit.head.hash = event_id, digest
-    return after
+    return rows
 
 
 def _write_rows(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -94,12 +102,20 @@ _MOVE_HEAD: Final = Prepared(
 )
 
 
-def _write_head(unit: Unit, event_id: int, digest: str) -> None:
-    if not _MOVE_HEAD.run(unit.conn, new_event_id=event_id, new_hash=digest, new_at=unit.now):
-        insert_many(unit.conn, chain, [{"id": 1, "event_id": event_id, "hash": digest, "at": unit.now}])
+def _write_head(unit: Unit) -> None:
+    head = unit.head
+    if not _MOVE_HEAD.run(unit.conn, new_event_id=head.event_id, new_hash=head.hash, new_at=unit.now):
+        row = {"id": 1, "event_id": head.event_id, "hash": head.hash, "at": unit.now}
+        insert_many(unit.conn, chain, [row])
 
 
-def _write_tubes(conn: Connection, before: dict[str, Tube], after: dict[str, Tube]) -> None:
+@contextmanager
+def _writing_tubes(conn: Connection, before: dict[str, Tube], after: dict[str, Tube]) -> Iterator[None]:
+    """Write tubes as they stand now; done when the block ends.
+
+    Raises:
+        Conflict: ``TUBE_MOVED``: one of them is not as it was read.
+    """
     new = [as_stored(now) for tube_id, now in after.items() if not before[tube_id].seq]
     if new:
         insert_tuples(conn, tube, Tube._fields, new)
@@ -110,27 +126,40 @@ def _write_tubes(conn: Connection, before: dict[str, Tube], after: dict[str, Tub
             # What did not change is the very same object, which is found out faster than equality.
             touched = compress(zip(Tube._fields, now, old, strict=True), map(is_not, now, old))
             moves[old.seq, *((name, value) for name, value, was in touched if value != was)].append(tube_id)
-    if _write_moves(conn, moves) != sum(map(len, moves.values())):
+    alike, singly = _sorted(moves)
+    told = []
+    with under_way(conn) if alike else nullcontext():
+        for names, values in alike:
+            told.append(_move_alike(names).send(conn, **values))
+        yield
+    found = sum(one() for one in told) + sum(_move_one(n).run_each(conn, many) for n, many in singly.items())
+    if found != sum(map(len, moves.values())):
         raise Conflict(
             "TUBE_MOVED", "A tube was moved by someone else meanwhile. Nothing was written; scan again."
         )
 
 
-def _write_moves(conn: Connection, moves: Mapping[tuple[Any, ...], list[str]]) -> int:
-    """Change only the columns that changed, all tubes that move alike in one statement; how many moved.
+_Names = tuple[str, ...]
+_Values = dict[str, Any]
 
-    An index costs time only if one of its columns is written.
+
+def _sorted(
+    moves: Mapping[tuple[Any, ...], list[str]],
+) -> tuple[list[tuple[_Names, _Values]], dict[_Names, list[_Values]]]:
+    """Which columns change to what: for all tubes that move alike at once, and for those that move alone.
+
+    Only columns that changed: an index costs time only if one of its columns is written.
     """
-    found = 0
-    single: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    alike: list[tuple[_Names, _Values]] = []
+    singly: dict[_Names, list[_Values]] = defaultdict(list)
     for (seq, *changed), tube_ids in moves.items():
         names = tuple(name for name, _ in changed)
         values = {f"new_{name}": value for name, value in changed} | {"was_seq": seq}
         if len(tube_ids) < TOGETHER:
-            single[names] += [{**values, "was_id": tube_id} for tube_id in tube_ids]
+            singly[names] += [{**values, "was_id": tube_id} for tube_id in tube_ids]
         else:
-            found += _move_alike(names).run(conn, codes=sorted(tube_ids), **values)
-    return found + sum(_move_one(names).run_each(conn, many) for names, many in single.items())
+            alike.append((names, {**values, "codes": sorted(tube_ids)}))
+    return alike, singly
 
 
 @lru_cache(maxsize=256)

@@ -407,12 +407,32 @@ def test_a_tube_that_somebody_else_moved_is_refused(database: Database):
     before = verdict(database)
     with pytest.raises(LisError) as error, database.write("bela") as unit:
         ledger.append(unit, [(code, e.RunStarted("P1", "qs5"))], stale)
-    assert error.value.code == "ALREADY_RECORDED"
+    assert error.value.code == "TUBE_MOVED"
     ahead = {code: stale[code]._replace(seq=40)}
     with pytest.raises(LisError) as error, database.write("bela") as unit:
         ledger.append(unit, [(code, e.RunStarted("P1", "qs5"))], ahead)
     assert error.value.code == "TUBE_MOVED"
     assert verdict(database) == before
+
+
+@pytest.mark.parametrize("stale", [0, 3, 7])
+def test_one_stale_tube_among_many_refuses_them_all(database: Database, stale: int):
+    """Tubes that move alike move in one statement; one that moved meanwhile leaves all where they were."""
+    codes = write_day(database, 8)
+    with database.read() as conn:
+        known = ledger.tubes(conn, codes)
+    with database.write("anna") as unit:
+        ledger.append(unit, [(codes[stale], e.RunStarted("P1", "qs5"))])
+    before = verdict(database)
+    with pytest.raises(Conflict) as error, database.write("bela") as unit:
+        ledger.append(unit, [(code, e.RunStarted("P1", "qs5")) for code in codes], known)
+    assert error.value.code == "TUBE_MOVED"
+    assert verdict(database) == before
+    rest = [code for code in codes if code != codes[stale]]
+    with database.write("bela") as unit:
+        after = ledger.append(unit, [(code, e.RunStarted("P1", "qs5")) for code in rest], known)
+    assert {after[code].state for code in rest} == {TubeState.RUNNING}
+    assert verdict(database).ok
 
 
 def test_a_recall_is_closed_once(database: Database):
