@@ -14,7 +14,7 @@
     │   └── NotSignedIn     401     no or expired credentials
     ├── Busy                503     the database is locked or away: nothing was written, try again
     │   └── StorageFull     507     the disk is full: nothing was written; or it failed at COMMIT: not known
-    └── Damaged             500     the log does not verify
+    └── Damaged             500     the log does not verify, or a kept file is not what was kept
 
 A sentence is written for a technician at the bench: "Tube T-17 is released; a retest is not possible
 now. Order a new specimen."
@@ -115,6 +115,6 @@ class StorageFull(Busy):
 
 
 class Damaged(LisError):
-    """The log does not verify."""
+    """The log does not verify, or a kept file is not what was kept."""
 
     status = 500

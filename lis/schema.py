@@ -270,7 +270,8 @@ file = Table(
     UniqueConstraint("device", "run", "sha256"),
     Index("ix_file_run", "device", "run"),
 )
-"""The inbox: every byte an instrument ever sent, kept as it came. Append-only."""
+"""The inbox: every byte an instrument ever sent, kept as it came. Append-only. ``size`` and ``sha256`` are of
+what came; ``content`` is that in one frame of Zstandard (:mod:`lis.packing`)."""
 
 file_status = Table(
     "file_status",
@@ -954,7 +955,7 @@ def guards(dialect: str) -> list[str]:
         "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
         "$$BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END$$"
     )
-    # A run file is kept as it came: packing 400 kB costs 30 ms, more than all the rest of keeping it.
+    # A run file is packed before it comes here; packing it again takes longer than keeping it.
     plain = "ALTER TABLE file ALTER COLUMN content SET STORAGE EXTERNAL"
     acts = [(name, "UPDATE OR DELETE OR TRUNCATE") for name in EVIDENCE]
     return [plain, refuse, *_ASKED_ONCE] + [

@@ -22,7 +22,7 @@ from lis import config, ledger, queries, rulebook
 from lis.clock import Clock, SystemClock, to_text
 from lis.config import Settings
 from lis.db import GENESIS, Database, Head, Unit, default_url, migrate
-from lis.errors import LisError, NotFound
+from lis.errors import Damaged, LisError, NotFound
 from lis.privacy import Vault
 from lis.services import capacity, inbox, pools, reports, results
 from lis.services.reports import Held, Issued
@@ -213,6 +213,7 @@ def drawn(lab: Laboratory, file_id: str) -> tuple[Trace, ...]:
 
 def keep(lab: Laboratory, delivery: Delivery) -> Stored:
     """Commit a delivery; after this returns it may be acknowledged."""
+    _ = delivery.digest, delivery.packed  # while others write
     with lab.database.receive(delivery.device) as unit:
         return inbox.accept(unit, delivery)
 
@@ -230,17 +231,21 @@ def process(
         explain: see `settle`.
     """
     with _uncollected():
-        found = parsed or parse(lab, *_kept(lab, file_id))
+        found = parsed or _parsed(lab, file_id)
         with lab.database.write(actor) as unit:
             return settle(unit, lab.rules, file_id, found, explain=explain)
 
 
-def _kept(lab: Laboratory, file_id: str) -> tuple[str, bytes]:
-    with lab.database.read() as conn:
-        row = queries.file_row(conn, file_id)
+def _parsed(lab: Laboratory, file_id: str) -> Parsed:
+    """A kept file as its reader sees it; one that is not what was kept has no reader, and says so."""
+    try:
+        with lab.database.read() as conn:
+            row = queries.file_row(conn, file_id)
+    except Damaged as error:
+        return Parsed(None, error.code, error.sentence)
     if row is None:
         raise NotFound("FILE_UNKNOWN", "No such file was received.")
-    return row["name"], row["content"]
+    return parse(lab, row["name"], row["content"])
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, func, select
 
 from lis.db import Prepared
+from lis.errors import Damaged
+from lis.packing import NotPacked, unpacked
 from lis.queries.common import PAGE, Row, all_rows, one_row
 from lis.schema import alarm, amendment, file, file_status, plate, recall
 
@@ -28,8 +30,23 @@ _SAME_RUN: Final = Prepared(
 
 
 def file_row(conn: Connection, file_id: str) -> Row | None:
-    """A received file with its content, or None."""
-    return _FILE.record(conn, which=file_id)
+    """A received file with its content as it came, or None.
+
+    Raises:
+        Damaged: ``FILE_CHANGED``: what is kept is not what was packed.
+    """
+    row = _FILE.record(conn, which=file_id)
+    if row is not None:
+        try:
+            row["content"] = unpacked(row["content"], row["size"])
+        except NotPacked as error:
+            raise Damaged(
+                "FILE_CHANGED",
+                f"File {file_id[:12]} ({row['name']}) is not in the database as it was received ({error}). "
+                "Have the instrument send it again under another run, or take it from a copy, and run "
+                "`lis verify-log` to see what else was changed.",
+            ) from error
+    return row
 
 
 def file_head(conn: Connection, file_id: str) -> Row | None:

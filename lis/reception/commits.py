@@ -48,7 +48,7 @@ class GroupCommit:
             LisError: the database could not take it; nothing of it is kept.
         """
         ticket = _Ticket(delivery)
-        _ = delivery.digest  # reckoned while others write
+        _ = delivery.digest, delivery.packed  # while others write
         with self._joining:
             self._waiting.append(ticket)
         with self._leading:

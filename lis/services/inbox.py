@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lis import queries
 from lis.errors import Invalid, NotFound, Refused
+from lis.packing import packed
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,6 +39,11 @@ class Delivery:
     plate: str = ""
     produced_at: str = ""
     sha256: str = ""
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The content as it is kept. Asked for before the transaction, like `digest`."""
+        return packed(self.data)
 
     @cached_property
     def digest(self) -> str:
@@ -104,7 +110,7 @@ def _row(unit: Unit, delivery: Delivery, file_id: str) -> dict[str, object]:
         "plate_id": delivery.plate,
         "name": delivery.name,
         "size": len(delivery.data),
-        "content": delivery.data,
+        "content": delivery.packed,
         "received_at": unit.now,
         "produced_at": delivery.produced_at,
     }

@@ -13,7 +13,7 @@ from lis import ledger, queries
 from lis.auth import Role
 from lis.db import Unit
 from lis.errors import Invalid, NotFound
-from lis.laboratory import foreseen, parse, run_key, settle
+from lis.laboratory import foreseen, keep, parse, run_key, settle
 from lis.services import inbox, lots, plates, plating
 from lis.services.inbox import MAX_BYTES, Delivery, Stored
 from lis.services.plates import PlateOrder
@@ -245,8 +245,7 @@ def upload_run(
     else:
         parsed, key = None, run or name
     delivery = Delivery(_device(asked, device), key, name, data, plate.strip())
-    with asked.lab.database.receive(asked.identity.name) as unit:
-        kept = inbox.accept(unit, delivery)
+    kept = keep(asked.lab, delivery)
     if parsed is None:  # not reached: accept() refuses such a file
         raise Invalid("FILE_TOO_LARGE", "The file is too large.")
 

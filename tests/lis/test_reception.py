@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import queue
+import random
 import shutil
 import threading
 import time
@@ -230,7 +231,7 @@ def test_the_alarm_of_a_full_disk_is_told_at_once_and_recorded_when_there_is_roo
     ):
         (small_disk / "ballast").write_bytes(bytes(2**20))
         with pytest.raises(StorageFull):
-            deque(link._keep(shipment("", bytes([number]) * 100_000)) for number in range(100))
+            deque(link._keep(shipment("", random.randbytes(100_000))) for _ in range(100))
         ballast = fill(small_disk)
         number = 0
         while not link._owed:  # the log has room for a few alarms from the write that failed

@@ -36,6 +36,7 @@ from instruments.bridge import KeyPair, new_keypair
 from instruments.virtual import VirtualRun, VirtualWell, write_quantstudio
 from lis import barcodes, config, laboratory
 from lis.db import Database
+from lis.packing import unpacked
 from lis.reception import bridge_keys
 from lis.services import admin, devices, plates, receiving
 from lis.services.plates import PlateOrder, WellOrder
@@ -421,8 +422,8 @@ class Stream:
     def kept(self) -> dict[str, str]:
         """Name and SHA-256 of the bytes of every file in the database."""
         return {
-            name: hashlib.sha256(data).hexdigest()
-            for name, data in self.rows("SELECT name, content FROM file")
+            name: hashlib.sha256(unpacked(data, size)).hexdigest()
+            for name, size, data in self.rows("SELECT name, size, content FROM file")
         }
 
     def lost(self) -> list[str]:

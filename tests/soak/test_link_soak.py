@@ -29,6 +29,7 @@ from instruments.bridge import Receipt, new_keypair
 from instruments.intake import Intake
 from lis import config, laboratory
 from lis.clock import SystemClock
+from lis.packing import unpacked
 from lis.services import devices
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
@@ -111,10 +112,10 @@ class Sea:
             laboratory.open_laboratory(config.load(self.data, database=self.url)) as lab,
             lab.database.read() as conn,
         ):
-            rows = conn.exec_driver_sql("SELECT device, name, sha256, content FROM file").fetchall()
+            rows = conn.exec_driver_sql("SELECT device, name, sha256, size, content FROM file").fetchall()
         kept: dict[tuple[str, str], list[str]] = {}
-        for device, name, sha256, content in rows:
-            assert hashlib.sha256(bytes(content)).hexdigest() == sha256
+        for device, name, sha256, size, content in rows:
+            assert hashlib.sha256(unpacked(bytes(content), size)).hexdigest() == sha256
             kept.setdefault((device, name), []).append(sha256)
         return sum(kept.get(key) != [sha256] for key, sha256 in self.written.items())
 
