@@ -156,8 +156,6 @@ tube = Table(
     _one_of("kind", [kind.value for kind in TubeKind]),
     _one_of("state", [state.value for state in TubeState]),
     Index("ix_tube_state_due", "state", "due_at", "tier", "promised_at", "kind", "site", "sampled_at"),
-    Index("ix_tube_plate_id", "plate_id"),
-    Index("ix_tube_pool_id", "pool_id"),
     Index("ix_tube_rack", "rack", "position"),
 )
 """Where every tube stands: the fold of the log, written only by the ledger."""

@@ -14,7 +14,7 @@ from lis.db import Prepared, among
 from lis.events import TubeKind
 from lis.ledger import as_tube, tubes
 from lis.queries.common import PAGE, parts
-from lis.schema import event, tube, tube_person
+from lis.schema import event, plate_well, pool_member, tube, tube_person
 from lis.tube import Tube, TubeState
 
 if TYPE_CHECKING:
@@ -176,12 +176,15 @@ def actors_since(conn: Connection, tube_id: str, kind: str, since: str) -> list[
 def find_tubes(conn: Connection, text: str, limit: int = PAGE) -> list[Tube]:
     """Tubes whose code starts with ``text``, or that are on the plate or in the rack of that name."""
     begins = and_(tube.c.tube_id >= text, tube.c.tube_id < text + "\uffff")
+    # By the maps: an index of the tubes themselves would be written with every move of every tube.
+    plated = select(plate_well.c.tube_id).where(plate_well.c.plate_id == text)
+    pooled = select(pool_member.c.tube_id).where(pool_member.c.pool_id == text)
     # One question an index: asked all at once, PostgreSQL walks through every tube in order of code.
     asked = (
         select(*_TUBE).where(begins).order_by(tube.c.tube_id),
         select(*_TUBE).where(tube.c.rack == text).order_by(tube.c.rack, tube.c.position),
-        select(*_TUBE).where(tube.c.plate_id == text),
-        select(*_TUBE).where(tube.c.pool_id == text),
+        select(*_TUBE).where(tube.c.tube_id.in_(plated), tube.c.plate_id == text),
+        select(*_TUBE).where(tube.c.tube_id.in_(pooled), tube.c.pool_id == text),
     )
     found: dict[str, Tube] = {}
     for one in asked if text else asked[:1]:

@@ -59,6 +59,7 @@ def load(lab: Laboratory, tubes: int) -> None:
     """Write the tube table directly: what is asked here is the reading of it."""
     chance = random.Random(1)
     states = chance.choices([state for state, _ in SHARES], [share for _, share in SHARES], k=tubes)
+    plates: set[str] = set()
     for start in range(0, tubes, 20_000):
         rows = []
         for n in range(start, min(start + 20_000, tubes)):
@@ -74,8 +75,30 @@ def load(lab: Laboratory, tubes: int) -> None:
             )  # fmt: skip
         with lab.database.write("bench") as unit:
             insert_many(unit.conn, schema.tube, rows)
+            insert_many(
+                unit.conn, schema.plate, [_plate(name) for name in {row["plate_id"] for row in rows} - plates]
+            )
+            insert_many(unit.conn, schema.plate_well, [_well(row, n) for n, row in enumerate(rows, start)])
+        plates |= {row["plate_id"] for row in rows}
     with lab.database.write("bench") as unit:
         unit.conn.exec_driver_sql("ANALYZE")
+
+
+def _plate(name: str) -> dict[str, Any]:
+    row = {"plate_id": name, "size": 96, "template": "96", "assay": "daan-2019-ncov", "assay_version": "1"}
+    return row | {"state": "read", "created_at": MORNING, "created_by": "bench"}
+
+
+def _well(row: dict[str, Any], number: int) -> dict[str, Any]:
+    place = number % 94
+    well = f"{'ABCDEFGH'[place % 8]}{place // 8 + 1}"
+    return {
+        "plate_id": row["plate_id"],
+        "well": well,
+        "tube_id": row["tube_id"],
+        "control": None,
+        "batch": "",
+    }
 
 
 def questions(tubes: int) -> dict[str, Callable[[Connection, random.Random], Any]]:

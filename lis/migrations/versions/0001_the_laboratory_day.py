@@ -527,8 +527,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tube_id", name=op.f("pk_tube")),
     )
     with op.batch_alter_table("tube", schema=None) as batch_op:
-        batch_op.create_index("ix_tube_plate_id", ["plate_id"], unique=False)
-        batch_op.create_index("ix_tube_pool_id", ["pool_id"], unique=False)
         batch_op.create_index("ix_tube_rack", ["rack", "position"], unique=False)
         batch_op.create_index(
             "ix_tube_state_due",
@@ -968,8 +966,6 @@ def downgrade() -> None:
         batch_op.drop_index("ix_tube_worklist")
         batch_op.drop_index("ix_tube_state_due")
         batch_op.drop_index("ix_tube_rack")
-        batch_op.drop_index("ix_tube_pool_id")
-        batch_op.drop_index("ix_tube_plate_id")
 
     op.drop_table("tube")
     op.drop_table("rulebook")
