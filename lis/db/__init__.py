@@ -8,12 +8,14 @@ write), PostgreSQL locks the head of the log first. Every commit is durable befo
 from lis.db.engines import WAL_RESET_BUG, default_url, sqlite_module
 from lis.db.migrating import migrate, newest_revision, revision
 from lis.db.refusals import translated
-from lis.db.statements import Prepared, among, insert_many, insert_tuples, under_way
+from lis.db.statements import FEW, Asked, Prepared, among, insert_many, insert_tuples, under_way
 from lis.db.units import GENESIS, Database, Head, Trouble, Unit
 
 __all__ = [
+    "FEW",
     "GENESIS",
     "WAL_RESET_BUG",
+    "Asked",
     "Database",
     "Head",
     "Prepared",

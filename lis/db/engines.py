@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import warnings
@@ -123,6 +124,8 @@ def open_postgresql(url: str, busy_seconds: float, name: str = READER) -> Engine
         f"-c lock_timeout={millis} -c statement_timeout={4 * millis} -c synchronous_commit=on "
         "-c idle_in_transaction_session_timeout=60000"
     )
+    # It warns of what it could not tidy up after an error that is raised anyway, and is told in our words.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     writing = name != READER
     if writing:
         options = f"{options} {FIND_BY_KEY}"
@@ -130,7 +133,7 @@ def open_postgresql(url: str, busy_seconds: float, name: str = READER) -> Engine
         url,
         pool_size=1 if writing else 8,
         max_overflow=4 if writing else 24,
-        pool_pre_ping=True,
+        pool_pre_ping=not writing,  # whoever writes notices with the first statement
         connect_args={"options": options, "fallback_application_name": name},
     )
 

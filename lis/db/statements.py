@@ -90,6 +90,64 @@ _MADE: Final[dict[type, Callable[[Any], Any]]] = {schema.Moment: from_text, Bool
 """Kinds of columns whose values drivers give as text or numbers."""
 
 
+class Asked:
+    """The answer to a statement that was sent, to be taken once."""
+
+    __slots__ = ("_cursor", "_dialect", "_prepared")
+
+    def __init__(self, cursor: Any, prepared: Prepared, dialect: Dialect) -> None:
+        self._cursor = cursor
+        self._prepared = prepared
+        self._dialect = dialect
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The rows found, as the driver has them."""
+        try:
+            found: list[tuple[Any, ...]] = self._cursor.fetchall()
+            return found
+        finally:
+            self._cursor.close()
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows found by column name, moments and truths as Python has them."""
+        names, made = self._prepared.shape(self._dialect)
+        found = [dict(zip(names, row, strict=True)) for row in self.rows()]
+        for name, value_of in made:
+            for record in found:
+                if record[name] is not None:
+                    record[name] = value_of(record[name])
+        return found
+
+    def record(self) -> dict[str, Any] | None:
+        """The one row found, or None.
+
+        Raises:
+            LookupError: there are more.
+        """
+        found = self.records()
+        if len(found) > 1:
+            raise LookupError(f"{len(found)} rows where one may be: {self._prepared}")
+        return found[0] if found else None
+
+    @property
+    def count(self) -> int | None:
+        """How many rows were changed; None while PostgreSQL has not answered."""
+        count = int(self._cursor.rowcount)
+        return None if count < 0 else count
+
+    def touched(self) -> int:
+        """How many rows were changed.
+
+        Raises:
+            RuntimeError: PostgreSQL has not answered: the block of :func:`under_way` has not ended.
+        """
+        count = self.count
+        if count is None:
+            raise RuntimeError("how many rows were changed is known when the block has ended")
+        self._cursor.close()
+        return count
+
+
 class Prepared:
     """A statement compiled once for each database.
 
@@ -111,50 +169,23 @@ class Prepared:
 
     def rows(self, conn: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """The rows found."""
-        cursor = self._execute(conn, values)
-        try:
-            found: list[tuple[Any, ...]] = cursor.fetchall()
-            return found
-        finally:
-            cursor.close()
+        return self.ask(conn, **values).rows()
 
     def records(self, conn: Connection, **values: Any) -> list[dict[str, Any]]:
         """The rows found by column name, moments and truths as Python has them."""
-        names, made = self._shape(conn.dialect)
-        found = [dict(zip(names, row, strict=True)) for row in self.rows(conn, **values)]
-        for name, value_of in made:
-            for record in found:
-                if record[name] is not None:
-                    record[name] = value_of(record[name])
-        return found
+        return self.ask(conn, **values).records()
 
     def record(self, conn: Connection, **values: Any) -> dict[str, Any] | None:
         """The one row found, or None."""
-        found = self.records(conn, **values)
-        if len(found) > 1:
-            raise LookupError(f"{len(found)} rows where one may be: {self._statement}")
-        return found[0] if found else None
+        return self.ask(conn, **values).record()
 
     def run(self, conn: Connection, **values: Any) -> int:
         """Do it; how many rows were touched."""
-        cursor = self._execute(conn, values)
-        try:
-            return int(cursor.rowcount)
-        finally:
-            cursor.close()
+        return self.ask(conn, **values).touched()
 
-    def send(self, conn: Connection, **values: Any) -> Callable[[], int]:
-        """Have it done, inside of :func:`under_way`; what comes back tells how many rows were touched.
-
-        May be asked when the block has ended.
-        """
-        cursor = self._execute(conn, values)
-
-        def touched() -> int:
-            with contextlib.closing(cursor):
-                return int(cursor.rowcount)
-
-        return touched
+    def ask(self, conn: Connection, **values: Any) -> Asked:
+        """Send it; its answer is taken later. In :func:`under_way` PostgreSQL works at it meanwhile."""
+        return Asked(self._execute(conn, values), self, conn.dialect)
 
     def run_each(self, conn: Connection, many: Sequence[Mapping[str, Any]]) -> int:
         """Do it once for each of ``many``; how many rows were touched in all."""
@@ -175,7 +206,12 @@ class Prepared:
             cursor.execute(text, arranged(values))
         return cursor
 
-    def _shape(self, dialect: Dialect) -> _Shape:
+    def __str__(self) -> str:
+        """The statement."""
+        return str(self._statement)
+
+    def shape(self, dialect: Dialect) -> _Shape:
+        """Names of its columns, and those whose values the driver gives as text or numbers."""
         shape = self._shapes.get(dialect.name)
         if shape is None:
             columns = list(self._statement.selected_columns)  # type: ignore[attr-defined]
@@ -233,7 +269,8 @@ def _plain(value: Any) -> Any:
 def under_way(conn: Connection) -> Iterator[None]:
     """PostgreSQL works at what is sent in this block while Python goes on; when it ends all is done.
 
-    The embedded database does everything at once, in this thread.
+    Statements that do not wait for each other's answers (:meth:`Prepared.ask`) are so one way there and
+    back, not one each. The embedded database does everything at once, in this thread.
     """
     if conn.dialect.name == "sqlite":
         yield
@@ -273,6 +310,11 @@ TOGETHER: Final = (96, 12, 1)
 after each the writer waits for its turn among the threads."""
 
 
+FEW: Final = 8
+"""Up to so many rows PostgreSQL is given as values, which may be :func:`under_way`, and bytes as they are.
+More are copied, which is two ways there and back, and five times as fast a row."""
+
+
 def insert_tuples(
     conn: Connection,
     table: Table,
@@ -282,6 +324,8 @@ def insert_tuples(
     plain: bool = False,
 ) -> None:
     """Add rows given as values of ``names``; moments may be datetimes or, in ``plain`` rows, are text."""
+    if not rows:
+        return
     moments = () if plain else _moments(table, names)
     values = [_stored(row, moments) for row in rows] if moments else rows
     sqlite = conn.dialect.name == "sqlite"
@@ -294,8 +338,9 @@ def insert_tuples(
                     together = list(chain.from_iterable(values[done : done + many]))
                     cursor.execute(_insert_text(table.name, names, "?", many), together)
                     done += many
-        elif len(values) == 1:  # bytes go as they are; COPY would spell them out
-            cursor.execute(_insert_text(table.name, names, "%s"), values[0])
+        elif len(values) <= FEW:
+            together = list(chain.from_iterable(values))
+            cursor.execute(_insert_text(table.name, names, "%s", len(values)), together)
         else:
             _copy(cursor, table.name, names, values)
     finally:
@@ -315,7 +360,7 @@ def _insert_text(table: str, names: tuple[str, ...], mark: str, rows: int = 1) -
 
 
 def _copy(cursor: Any, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """PostgreSQL's COPY: five times as fast as INSERT, and refused by the same constraints."""
+    """PostgreSQL's COPY, refused by the same constraints as INSERT."""
     with cursor.copy(f"COPY {table} ({', '.join(names)}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)

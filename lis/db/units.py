@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import BigInteger, Connection, Engine, RootTransaction, bindparam, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -22,7 +22,7 @@ from lis import schema
 from lis.clock import Clock, SystemClock, from_text
 from lis.db.engines import RECEIVER, WRITER, open_postgresql, open_sqlite, sqlite_module
 from lis.db.refusals import DISK_TROUBLE, busy, translated
-from lis.db.statements import Prepared
+from lis.db.statements import Prepared, under_way
 from lis.errors import LisError, StorageFull
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,10 @@ _HEAD: Final = Prepared(select(schema.chain.c.event_id, schema.chain.c.hash, sch
 _LOCKED_HEAD: Final = Prepared(
     select(schema.chain.c.event_id, schema.chain.c.hash, schema.chain.c.at).with_for_update()
 )
+_LOCK: Final = Prepared(select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger))))
+
+_HeadRow = tuple[int, str, str]
+"""Number, hash and moment of the last row of the log."""
 
 
 @dataclass(slots=True)
@@ -164,11 +168,13 @@ class Database:
         troubled, done = self.trouble is not None, False
         told = translated(self.dbapi, lambda: done)
         try:
-            with told, self._queued(self._lines[engine]), engine.connect() as conn, conn.begin():
-                before = self._changes(conn) if troubled else 0
-                yield self._unit(conn, actor, logs=logs)
-                wrote = not troubled or self._changes(conn) > before
-                done = True
+            with told, self._queued(self._lines[engine]), engine.connect() as conn:
+                transaction, head = self._begun(conn, logs=logs)
+                with transaction:
+                    before = self._changes(conn) if troubled else 0
+                    yield self._unit(conn, actor, head, logs=logs)
+                    wrote = not troubled or self._changes(conn) > before
+                    done = True
         except StorageFull:
             self._refused()
             raise
@@ -195,25 +201,51 @@ class Database:
         finally:
             line.release()
 
-    def _unit(self, conn: Connection, actor: str, *, logs: bool) -> Unit:
-        """The writer's turn: the end of the log, and the clock's time, but never before the last event.
+    def _begun(self, conn: Connection, *, logs: bool) -> tuple[RootTransaction, _HeadRow | None]:
+        """The writer's turn, and the end of the log.
 
-        On PostgreSQL reading the end of the log is also what makes writers of other processes wait; those
-        who only receive wait for each other.
+        The first statement also finds out whether PostgreSQL was restarted since the last one: it has done
+        nothing yet, so it is sent again on a new connection.
         """
-        locks = logs and self.dialect != "sqlite"
-        if not logs and self.dialect != "sqlite":
-            conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({RECEIVING})")
-        head = _LOCKED_HEAD if locks else _HEAD
-        found = head.rows(conn)
-        if not found and locks:
-            # The log is empty: there is no head to lock yet, so the first writers queue here instead.
-            conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({FIRST_WRITER})")
-            found = head.rows(conn)
+        transaction = conn.begin()
+        try:
+            return transaction, self._end_of_log(conn, logs=logs)
+        except self.dbapi.OperationalError:
+            if self.dialect == "sqlite" or not conn.connection.driver_connection.closed:  # type: ignore[union-attr]
+                raise
+        conn.invalidate()
+        transaction.rollback()
+        return conn.begin(), self._end_of_log(conn, logs=logs)
+
+    def _end_of_log(self, conn: Connection, *, logs: bool) -> _HeadRow | None:
+        """The last row of the log, if there is one.
+
+        On PostgreSQL reading it is also what makes writers of other processes wait; those who only receive
+        wait for each other.
+        """
+        if self.dialect == "sqlite":
+            found = _HEAD.rows(conn)
+        elif logs:
+            with under_way(conn):  # with its BEGIN
+                asked = _LOCKED_HEAD.ask(conn)
+            found = asked.rows()
+            if not found:
+                # There is no head to lock yet, so the first writers queue here instead.
+                _LOCK.rows(conn, number=FIRST_WRITER)
+                found = _LOCKED_HEAD.rows(conn)
+        else:
+            with under_way(conn):
+                _LOCK.ask(conn, number=RECEIVING)
+                asked = _HEAD.ask(conn)
+            found = asked.rows()
+        return found[0] if found else None
+
+    def _unit(self, conn: Connection, actor: str, head: _HeadRow | None, *, logs: bool) -> Unit:
+        """A transaction at the clock's time, but never before the last event."""
         now = self.clock.now()
-        if not found:
+        if head is None:
             return Unit(conn, now, actor, Head(0, GENESIS), logs)
-        event_id, digest, at = found[0]
+        event_id, digest, at = head
         last = from_text(at)
         if last - now > CLOCK_TOLERANCE:
             log.warning("the clock went back by %s; events keep the order in which they happened", last - now)

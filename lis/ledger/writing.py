@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import lru_cache
 from itertools import compress, groupby
 from operator import is_not, itemgetter
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, update
 
 from lis import events as e
-from lis.db import Prepared, among, insert_many, insert_tuples, under_way
+from lis.db import FEW, Asked, Head, Prepared, among, insert_many, insert_tuples, under_way
 from lis.errors import Conflict
 from lis.events import COLUMNS, FIELDS
 from lis.ledger.amending import write_amendments
@@ -21,7 +21,7 @@ from lis.schema import chain, event, pool_member, recall, tube, tube_person
 from lis.tube import Tube, evolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lis.db import Unit
 
@@ -58,13 +58,47 @@ def append(unit: Unit, facts: Iterable[Recorded], known: Mapping[str, Tube] | No
     for tube_id, fact in facts:
         after[tube_id] = evolve(after[tube_id], fact, unit.now)
         moved.append(after[tube_id])
-    with _writing_tubes(unit.conn, before, after):  # PostgreSQL moves the tubes while their rows are linked
-        rows = _linked(unit, moved, facts)
-    _write_rows(unit.conn, rows)
-    unit.head.event_id, unit.head.hash = rows[-1]["event_id"], rows[-1]["hash"]
-    _write_head(unit)
+    _write(unit, facts, before, moved)
     _write_links(unit, facts)
     return after
+
+
+def _write(unit: Unit, facts: Sequence[Recorded], before: Mapping[str, Tube], moved: Sequence[Tube]) -> None:
+    """Write the log, its head and the tubes: few rows all in one way, many while PostgreSQL moves the tubes.
+
+    Raises:
+        Conflict: ``TUBE_MOVED``: one of the tubes is not as it was read.
+    """
+    conn, few = unit.conn, len(facts) <= FEW
+    after = {one.tube_id: one for one in moved}
+    moves: list[tuple[Asked, int]] = []
+    try:
+        with under_way(conn) if few else nullcontext():
+            insert_tuples(
+                conn, tube, Tube._fields, [as_stored(after[code]) for code in after if not before[code].seq]
+            )
+            with nullcontext() if few else under_way(conn):
+                moves += _move(conn, before, after)
+                rows = _linked(unit, moved, facts)
+                head = Head(rows[-1]["event_id"], rows[-1]["hash"])
+                at_head = _MOVE_HEAD.ask(
+                    conn, new_event_id=head.event_id, new_hash=head.hash, new_at=unit.now
+                )
+            _write_rows(conn, rows)
+    except conn.dialect.dbapi.IntegrityError:  # type: ignore[union-attr]  # an open connection has a driver
+        _refuse_stale(moves)  # whose next row is there already
+        raise
+    _refuse_stale(moves)
+    if not at_head.touched():
+        insert_many(conn, chain, [{"id": 1, "event_id": head.event_id, "hash": head.hash, "at": unit.now}])
+    unit.head.event_id, unit.head.hash = head.event_id, head.hash
+
+
+def _refuse_stale(moves: Iterable[tuple[Asked, int]]) -> None:
+    if any(one.count not in {None, wanted} for one, wanted in moves):
+        raise Conflict(
+            "TUBE_MOVED", "A tube was moved by someone else meanwhile. Nothing was written; scan again."
+        )
 
 
 def _linked(unit: Unit, moved: Iterable[Tube], facts: Iterable[Recorded]) -> list[dict[str, Any]]:
@@ -102,23 +136,12 @@ _MOVE_HEAD: Final = Prepared(
 )
 
 
-def _write_head(unit: Unit) -> None:
-    head = unit.head
-    if not _MOVE_HEAD.run(unit.conn, new_event_id=head.event_id, new_hash=head.hash, new_at=unit.now):
-        row = {"id": 1, "event_id": head.event_id, "hash": head.hash, "at": unit.now}
-        insert_many(unit.conn, chain, [row])
+def _move(conn: Connection, before: Mapping[str, Tube], after: Mapping[str, Tube]) -> list[tuple[Asked, int]]:
+    """Have tubes moved that were registered before: what was asked, and how many rows each must touch.
 
-
-@contextmanager
-def _writing_tubes(conn: Connection, before: dict[str, Tube], after: dict[str, Tube]) -> Iterator[None]:
-    """Write tubes as they stand now; done when the block ends.
-
-    Raises:
-        Conflict: ``TUBE_MOVED``: one of them is not as it was read.
+    All tubes that move alike in one statement, and only columns that changed: an index costs time only if
+    one of its columns is written.
     """
-    new = [as_stored(now) for tube_id, now in after.items() if not before[tube_id].seq]
-    if new:
-        insert_tuples(conn, tube, Tube._fields, new)
     moves: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for tube_id, now in after.items():
         old = before[tube_id]
@@ -126,40 +149,16 @@ def _writing_tubes(conn: Connection, before: dict[str, Tube], after: dict[str, T
             # What did not change is the very same object, which is found out faster than equality.
             touched = compress(zip(Tube._fields, now, old, strict=True), map(is_not, now, old))
             moves[old.seq, *((name, value) for name, value, was in touched if value != was)].append(tube_id)
-    alike, singly = _sorted(moves)
-    told = []
-    with under_way(conn) if alike else nullcontext():
-        for names, values in alike:
-            told.append(_move_alike(names).send(conn, **values))
-        yield
-    found = sum(one() for one in told) + sum(_move_one(n).run_each(conn, many) for n, many in singly.items())
-    if found != sum(map(len, moves.values())):
-        raise Conflict(
-            "TUBE_MOVED", "A tube was moved by someone else meanwhile. Nothing was written; scan again."
-        )
-
-
-_Names = tuple[str, ...]
-_Values = dict[str, Any]
-
-
-def _sorted(
-    moves: Mapping[tuple[Any, ...], list[str]],
-) -> tuple[list[tuple[_Names, _Values]], dict[_Names, list[_Values]]]:
-    """Which columns change to what: for all tubes that move alike at once, and for those that move alone.
-
-    Only columns that changed: an index costs time only if one of its columns is written.
-    """
-    alike: list[tuple[_Names, _Values]] = []
-    singly: dict[_Names, list[_Values]] = defaultdict(list)
+    asked: list[tuple[Asked, int]] = []
     for (seq, *changed), tube_ids in moves.items():
         names = tuple(name for name, _ in changed)
         values = {f"new_{name}": value for name, value in changed} | {"was_seq": seq}
         if len(tube_ids) < TOGETHER:
-            singly[names] += [{**values, "was_id": tube_id} for tube_id in tube_ids]
+            one = _move_one(names)
+            asked += [(one.ask(conn, **values, was_id=tube_id), 1) for tube_id in tube_ids]
         else:
-            alike.append((names, {**values, "codes": sorted(tube_ids)}))
-    return alike, singly
+            asked.append((_move_alike(names).ask(conn, **values, codes=sorted(tube_ids)), len(tube_ids)))
+    return asked
 
 
 @lru_cache(maxsize=256)
@@ -189,9 +188,10 @@ def _write_links(unit: Unit, facts: Sequence[Recorded]) -> None:
         if isinstance(fact, e.PersonUnbound):
             place = tube_person.c.tube_id == tube_id, tube_person.c.place == fact.place
             unit.conn.execute(delete(tube_person).where(*place))
-    insert_many(unit.conn, tube_person, rows[e.PersonBound])
-    insert_many(unit.conn, pool_member, rows[e.JoinedPool])
-    insert_many(unit.conn, recall, rows[e.PersonRecalled])
+    with under_way(unit.conn) if len(facts) <= FEW else nullcontext():
+        insert_many(unit.conn, tube_person, rows[e.PersonBound])
+        insert_many(unit.conn, pool_member, rows[e.JoinedPool])
+        insert_many(unit.conn, recall, rows[e.PersonRecalled])
     write_amendments(unit, facts)
     for row in rows[e.PersonRecollected]:
         task = (recall.c.tube_id == row["tube_id"], recall.c.person_id == row["person_id"])

@@ -38,8 +38,13 @@ HELD = HeldUnknown(1, "", "")
 def write_alarm(database: Database, subject: str = "x") -> None:
     """A small write."""
     with database.write("anna") as unit:
-        row = {"at": unit.now, "code": "TEST", "subject": subject, "sentence": "a test"}
-        queries.insert_rows(unit.conn, "alarm", [row])
+        write_alarm_in(unit, subject)
+
+
+def write_alarm_in(unit, subject: str) -> None:
+    """A small write in a transaction."""
+    row = {"at": unit.now, "code": "TEST", "subject": subject, "sentence": "a test"}
+    queries.insert_rows(unit.conn, "alarm", [row])
 
 
 def write_twice(unit) -> None:
@@ -281,6 +286,39 @@ def test_a_commit_whose_answer_never_came_is_called_unknown(cluster, clock: Fixe
     event.remove(database._writing, "commit", cut)
     assert error.value.code == "OUTCOME_UNKNOWN"
     assert WORD not in error.value.sentence.lower()
+    write_alarm(database)
+    assert alarms(database) == ["x"]
+    database.close()
+    cluster.give_back(name)
+
+
+@pytest.mark.parametrize("way", ["write", "receive"])
+def test_a_restarted_server_costs_no_act(
+    cluster, clock: FixedClock, way: str, caplog: pytest.LogCaptureFixture
+):
+    """Sessions that PostgreSQL ended between two acts are opened anew by the next act, which succeeds."""
+    name = cluster.lend()
+    database = Database(cluster.url(name), clock)
+    for subject in ("before", "after", "after the next"):
+        with getattr(database, way)("anna") as unit:
+            write_alarm_in(unit, subject)
+            (pid,) = unit.conn.exec_driver_sql("SELECT pg_backend_pid()").one()
+        cluster.master.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    assert alarms(database) == ["before", "after", "after the next"]
+    assert caplog.messages == []
+    database.close()
+    cluster.give_back(name)
+
+
+def test_a_session_that_ends_during_an_act_is_told_and_the_next_act_succeeds(cluster, clock: FixedClock):
+    """What was begun is not repeated by itself: whoever asked is told that nothing was written."""
+    name = cluster.lend()
+    database = Database(cluster.url(name), clock)
+    with pytest.raises(Busy) as error, database.write("anna") as unit:
+        (pid,) = unit.conn.exec_driver_sql("SELECT pg_backend_pid()").one()
+        cluster.master.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        write_alarm_in(unit, "lost")
+    assert WORD in error.value.sentence.lower()
     write_alarm(database)
     assert alarms(database) == ["x"]
     database.close()
@@ -557,7 +595,10 @@ def test_writers_of_the_embedded_database_share_a_connection(embedded: Bench):
     assert len(seen) == 1
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=5))
+_CODES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
+
+
+@given(st.lists(_CODES, max_size=5))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_list_of_texts_arrives_as_it_is(database: Database, texts: list[str]):
     """Whatever stands in the codes that are asked for - quotes, commas, braces, backslashes - none becomes another."""
