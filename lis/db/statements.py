@@ -312,7 +312,7 @@ after each the writer waits for its turn among the threads."""
 
 FEW: Final = 8
 """Up to so many rows PostgreSQL is given as values, which may be :func:`under_way`, and bytes as they are.
-More are copied, which is two ways there and back, and five times as fast a row."""
+More are copied, which is two ways there and back, five times as fast a row, and cannot be under way."""
 
 
 def insert_tuples(
@@ -338,9 +338,11 @@ def insert_tuples(
                     together = list(chain.from_iterable(values[done : done + many]))
                     cursor.execute(_insert_text(table.name, names, "?", many), together)
                     done += many
-        elif len(values) <= FEW:
-            together = list(chain.from_iterable(values))
-            cursor.execute(_insert_text(table.name, names, "%s", len(values)), together)
+        elif len(values) <= FEW or cursor.connection.pgconn.pipeline_status:
+            for start in range(0, len(values), FEW):
+                some = values[start : start + FEW]
+                together = list(chain.from_iterable(some))
+                cursor.execute(_insert_text(table.name, names, "%s", len(some)), together)
         else:
             _copy(cursor, table.name, names, values)
     finally:

@@ -27,8 +27,18 @@ from lis.errors import LisError, StorageFull
 
 log = logging.getLogger(__name__)
 
-PAGES_BETWEEN_CHECKPOINTS = 256
-"""Commits between our own checkpoints; SQLite's automatic ones hide their errors."""
+PAGES_BETWEEN_CHECKPOINTS = 4096
+"""Pages (16 MB) that wait in SQLite's write-ahead log before our own checkpoint moves them into the database;
+its automatic ones hide their errors."""
+
+COMMITS_BETWEEN_LOOKS = 16
+"""Commits after which the log is looked at, which takes 12 microseconds."""
+
+LOOKING_SINCE = (3, 51, 0)
+"""SQLite that can tell the length of its log without moving anything (``wal_checkpoint(NOOP)``)."""
+
+COMMITS_UNSEEN = 256
+"""Commits between checkpoints where it cannot."""
 
 FIRST_WRITER = 20221221
 """PostgreSQL advisory lock of whoever writes the first event of the log."""
@@ -106,6 +116,7 @@ class Database:
         self.dialect = make_url(url).get_backend_name()
         self.trouble: Trouble | None = None
         self._commits = 0
+        self._overdue = False
         self._turn = threading.Lock()
         self._busy_seconds = busy_seconds
         if self.dialect == "sqlite":
@@ -254,25 +265,33 @@ class Database:
     def _after_commit(self) -> None:
         if self.dialect != "sqlite":
             return
+        looks = sqlite_module().sqlite_version_info >= LOOKING_SINCE
         with self._turn:
             self._commits += 1
-            due = self._commits % PAGES_BETWEEN_CHECKPOINTS == 0
+            due = self._overdue or self._commits % (COMMITS_BETWEEN_LOOKS if looks else COMMITS_UNSEEN) == 0
         if due:
-            self._checkpoint_later()
+            self._checkpoint_later(always=self._overdue or not looks)
 
-    def _checkpoint_later(self) -> None:
-        """A checkpoint between commits. What was committed stays committed if the disk refuses this one."""
+    def _checkpoint_later(self, *, always: bool) -> None:
+        """A checkpoint between commits, if one is due or the log is long.
+
+        What was committed stays committed if the disk refuses this one.
+        """
         try:
             with translated(self.dbapi):
+                if not always:
+                    _, pages, moved = self.checkpoint("NOOP")
+                    if pages - moved < PAGES_BETWEEN_CHECKPOINTS:
+                        return
                 self.checkpoint("PASSIVE")
+            self._overdue = False
         except LisError as error:
             log.exception(
                 "the write-ahead log could not be moved into the database; the next commit tries again"
             )
             if isinstance(error, StorageFull):
                 self._refused()
-            with self._turn:
-                self._commits = -1
+            self._overdue = True
 
     def checkpoint(self, mode: str) -> tuple[int, int, int]:
         """Move committed pages from the WAL into the database file; (busy, log pages, moved pages)."""

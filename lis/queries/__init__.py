@@ -59,8 +59,8 @@ from lis.queries.evidence import (
 from lis.queries.files import (
     alarm_row,
     all_file_ids,
-    file_head,
     file_row,
+    file_to_read,
     files,
     files_beginning,
     open_alarms,
@@ -133,6 +133,7 @@ from lis.queries.plates import (
     loaded_by,
     lot_tallies,
     plate_row,
+    plate_to_read,
     plates,
     plates_under_way,
     pool_members,
@@ -201,7 +202,16 @@ from lis.queries.reports import (
     signers,
     turnarounds,
 )
-from lis.queries.tables import count_of, delete_rows, dump, insert_rows, next_number, next_numbers, update_row
+from lis.queries.tables import (
+    count_of,
+    delete_rows,
+    dump,
+    insert_rows,
+    next_number,
+    next_numbers,
+    set_row,
+    update_row,
+)
 from lis.queries.tubes import (
     IN_RACK,
     UNREPORTED,
@@ -322,8 +332,8 @@ __all__ = [
     "extracted_in",
     "facts_of",
     "failed_runs",
-    "file_head",
     "file_row",
+    "file_to_read",
     "files",
     "files_beginning",
     "find_tubes",
@@ -402,6 +412,7 @@ __all__ = [
     "persons_named",
     "pick",
     "plate_row",
+    "plate_to_read",
     "plates",
     "plates_under_way",
     "points_of",
@@ -439,6 +450,7 @@ __all__ = [
     "runs_with_readings",
     "same_run",
     "seals_in_log",
+    "set_row",
     "sifted",
     "sifted_count",
     "signers",

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from lis.db import Prepared
+from lis.db import Prepared, under_way
 from lis.queries.common import PAGE, Row, all_rows, one_row
 from lis.schema import account, chain, device, device_act, enrolment, file
 
@@ -31,8 +31,10 @@ def cyclers(conn: Connection) -> list[tuple[str, str]]:
 
     A revoked device is still known by its name; its serial may belong to its successor.
     """
-    found = [(name, "" if revoked_at else serial) for name, serial, revoked_at in _ENROLLED.rows(conn)]
-    return [*found, *((name, "") for (name,) in _INSTRUMENTS.rows(conn))]
+    with under_way(conn):
+        enrolled, instruments = _ENROLLED.ask(conn), _INSTRUMENTS.ask(conn)
+    found = [(name, "" if revoked_at else serial) for name, serial, revoked_at in enrolled.rows()]
+    return [*found, *((name, "") for (name,) in instruments.rows())]
 
 
 _OF_KEY: Final = Prepared(

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from lis.db import Prepared
+from lis.db import Prepared, under_way
 from lis.errors import Damaged
 from lis.packing import NotPacked, unpacked
 from lis.queries.common import PAGE, Row, all_rows, one_row
@@ -49,9 +49,11 @@ def file_row(conn: Connection, file_id: str) -> Row | None:
     return row
 
 
-def file_head(conn: Connection, file_id: str) -> Row | None:
-    """A received file without its content, or None."""
-    return _HEAD.record(conn, which=file_id)
+def file_to_read(conn: Connection, file_id: str) -> tuple[Row | None, Row | None]:
+    """A received file without its content, and what became of it."""
+    with under_way(conn):
+        head, status = _HEAD.ask(conn, which=file_id), _STATUS.ask(conn, which=file_id)
+    return head.record(), status.record()
 
 
 def status_of_file(conn: Connection, file_id: str) -> Row | None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, func, select
 
-from lis.db import Prepared, among, insert_many, insert_tuples
+from lis.db import Prepared, among, insert_many, insert_tuples, under_way
+from lis.ledger.rows import TUBE_COLUMNS, as_stored_tube
 from lis.queries.common import PAGE, Row, all_rows, counted, one_row, parts
-from lis.schema import event, plate, plate_well, pool_member, reading, rulebook, run
+from lis.schema import event, plate, plate_well, pool_member, reading, rulebook, run, tube
+from lis.tube import Tube
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -56,6 +58,23 @@ def plates_under_way(conn: Connection, since: datetime) -> tuple[int, int]:
         plate.c.instrument != "", plate.c.started_at >= since
     )
     return int(conn.execute(waiting).scalar_one()), int(conn.execute(used).scalar_one())
+
+
+_TUBES_ON: Final = Prepared(
+    select(*TUBE_COLUMNS).where(
+        tube.c.tube_id.in_(select(plate_well.c.tube_id).where(plate_well.c.plate_id == bindparam("which")))
+    )
+)
+
+
+def plate_to_read(conn: Connection, plate_id: str) -> tuple[Row | None, list[Row], dict[str, Tube]]:
+    """A plate, its wells that hold something, and their tubes by code in order; unknown ones are absent."""
+    with under_way(conn):
+        own, loads, tubes = (one.ask(conn, which=plate_id) for one in (_PLATE, _WELLS, _TUBES_ON))
+    wells = loads.records()
+    found = {row[0]: as_stored_tube(row) for row in tubes.rows()}
+    codes = sorted({well["tube_id"] for well in wells if well["tube_id"]})
+    return own.record(), wells, {code: found.get(code) or Tube(code) for code in codes}
 
 
 _WELLS: Final = Prepared(select(plate_well).where(plate_well.c.plate_id == bindparam("which")))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from lis.db import Prepared, insert_many
+from lis.db import Asked, Prepared, insert_many
 from lis.schema import (
     account,
     alarm,
@@ -120,9 +120,18 @@ def insert_rows(conn: Connection, table: str, rows: Sequence[Mapping[str, Any]])
 
 def update_row(conn: Connection, table: str, key: Mapping[str, Any], **values: Any) -> int:
     """Change the rows of a table (not tube state, not evidence) that match ``key``; how many did."""
+    return _change(conn, table, key, values).touched()
+
+
+def set_row(conn: Connection, table: str, key: Mapping[str, Any], **values: Any) -> None:
+    """The same for a row that is known to be there; may be :func:`lis.db.under_way`."""
+    _change(conn, table, key, values)
+
+
+def _change(conn: Connection, table: str, key: Mapping[str, Any], values: Mapping[str, Any]) -> Asked:
     given = {f"key_{name}": value for name, value in key.items()}
     given |= {f"new_{name}": value for name, value in values.items()}
-    return _changing(table, tuple(key), tuple(values)).run(conn, **given)
+    return _changing(table, tuple(key), tuple(values)).ask(conn, **given)
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lis import queries
+from lis.db import under_way
 from lis.errors import Invalid, NotFound, Refused
 from lis.packing import packed
 
@@ -87,6 +88,12 @@ def accept(unit: Unit, delivery: Delivery) -> Stored:
     if known is not None:
         return Stored(file_id, "duplicate", known["received_at"])
     # apply
+    with under_way(unit.conn):
+        _keep(unit, delivery, file_id, same)
+    return Stored(file_id, "stored", unit.now, conflict=bool(same))
+
+
+def _keep(unit: Unit, delivery: Delivery, file_id: str, same: list[queries.Row]) -> None:
     queries.insert_rows(unit.conn, "file", [_row(unit, delivery, file_id)])
     status = {"file_id": file_id, "state": "waiting", "code": "", "reason": "", "decided_by": ""}
     if same:
@@ -98,7 +105,6 @@ def accept(unit: Unit, delivery: Delivery) -> Stored:
         status |= {"state": "quarantined", "code": "RUN_CONFLICT", "reason": sentence}
         _alarm(unit, "RUN_CONFLICT", delivery.run, sentence)
     queries.insert_rows(unit.conn, "file_status", [status])
-    return Stored(file_id, "stored", unit.now, conflict=bool(same))
 
 
 def _row(unit: Unit, delivery: Delivery, file_id: str) -> dict[str, object]:

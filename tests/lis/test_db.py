@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import resource
 import sqlite3
 import sys
@@ -17,7 +18,7 @@ from bench import Bench
 from duty_plans import WINTER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, event, inspect, select, text
+from sqlalchemy import bindparam, delete, event, inspect, select, text
 
 import lis.migrations
 from lis import auth, db, laboratory, ledger, queries, schema
@@ -236,6 +237,53 @@ def test_a_run_sent_twice_at_once_is_kept_once_or_told_apart(
         database.close()
 
 
+def test_statements_under_way_are_done_in_their_order(database: Database):
+    """What was sent without waiting is done when the block ends, one after the other; more rows than few too."""
+    rows = [{"code": "TEST", "subject": f"{n:02d}", "sentence": "a test"} for n in range(3 * db.FEW + 1)]
+    with database.write("anna") as unit:
+        with db.under_way(unit.conn):
+            queries.insert_rows(unit.conn, "alarm", [row | {"at": unit.now} for row in rows])
+            queries.set_row(unit.conn, "alarm", {"subject": "07"}, sentence="first")
+            asked = _TOLD.ask(unit.conn, which="07")
+            queries.set_row(unit.conn, "alarm", {"subject": "07"}, sentence="then")
+        assert asked.rows() == [("first",)]
+        assert _TOLD.rows(unit.conn, which="07") == [("then",)]
+    assert alarms(database) == [row["subject"] for row in rows]
+
+
+_TOLD = db.Prepared(select(schema.alarm.c.sentence).where(schema.alarm.c.subject == bindparam("which")))
+
+
+def test_an_error_under_way_undoes_the_act_and_is_told(database: Database):
+    """The second of three statements is refused: nothing of the act is kept, and the next act succeeds."""
+    device = {"name": "d", "kind": "k", "public_key": "k" * 40, "enrolled_by": "x"}
+
+    def twice() -> None:
+        with database.write("anna") as unit, db.under_way(unit.conn):
+            write_alarm_in(unit, "lost")
+            for _ in range(2):
+                queries.insert_rows(unit.conn, "device", [{**device, "enrolled_at": unit.now}])
+            write_alarm_in(unit, "lost too")
+
+    with pytest.raises(Conflict) as error:
+        twice()
+    assert error.value.code == "ALREADY_RECORDED"
+    write_alarm(database)
+    assert alarms(database) == ["x"]
+
+
+def test_nobody_is_told_how_many_rows_before_the_database_has_said_so(database: Database):
+    """Inside of a block a count is known on the embedded database and refused on the other, never wrong."""
+    write_alarm(database)
+    with database.write("anna") as unit:
+        if database.dialect == "sqlite":
+            with db.under_way(unit.conn):
+                assert queries.update_row(unit.conn, "alarm", {"subject": "x"}, sentence="y") == 1
+            return
+        with db.under_way(unit.conn), pytest.raises(RuntimeError, match="when the block has ended"):
+            queries.update_row(unit.conn, "alarm", {"subject": "x"}, sentence="y")
+
+
 def test_an_error_undoes_the_whole_act(database: Database):
     """What was written before an error in the same act is gone."""
     with pytest.raises(ZeroDivisionError), database.write("anna") as unit:
@@ -314,10 +362,15 @@ def test_a_session_that_ends_during_an_act_is_told_and_the_next_act_succeeds(clu
     """What was begun is not repeated by itself: whoever asked is told that nothing was written."""
     name = cluster.lend()
     database = Database(cluster.url(name), clock)
-    with pytest.raises(Busy) as error, database.write("anna") as unit:
-        (pid,) = unit.conn.exec_driver_sql("SELECT pg_backend_pid()").one()
-        cluster.master.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-        write_alarm_in(unit, "lost")
+
+    def interrupted() -> None:
+        with database.write("anna") as unit:
+            (pid,) = unit.conn.exec_driver_sql("SELECT pg_backend_pid()").one()
+            cluster.master.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            write_alarm_in(unit, "lost")
+
+    with pytest.raises(Busy) as error:
+        interrupted()
     assert WORD in error.value.sentence.lower()
     write_alarm(database)
     assert alarms(database) == ["x"]
@@ -437,7 +490,8 @@ def test_a_copy_is_whole_while_the_laboratory_works(embedded: Bench, tmp_path: P
 
 def test_the_wal_is_moved_into_the_database(embedded: Bench, monkeypatch: pytest.MonkeyPatch):
     """Our own checkpoints run between commits, and closing leaves one file that holds everything."""
-    monkeypatch.setattr(db.units, "PAGES_BETWEEN_CHECKPOINTS", 2)
+    monkeypatch.setattr(db.units, "PAGES_BETWEEN_CHECKPOINTS", 1)
+    monkeypatch.setattr(db.units, "COMMITS_BETWEEN_LOOKS", 2)
     code = embedded.singles()[0]
     busy, _, moved = embedded.lab.database.checkpoint("TRUNCATE")
     assert (busy, moved) == (0, 0)
@@ -447,15 +501,35 @@ def test_the_wal_is_moved_into_the_database(embedded: Bench, monkeypatch: pytest
     assert embedded.tube(code).state == "received"
 
 
+@pytest.mark.parametrize("looks", [True, False], ids=["this SQLite", "an older SQLite"])
+def test_large_files_do_not_make_the_wal_long(embedded: Bench, monkeypatch: pytest.MonkeyPatch, looks: bool):
+    """Pages wait for a checkpoint by their number, not by that of the commits that wrote them."""
+    monkeypatch.setattr(db.units, "PAGES_BETWEEN_CHECKPOINTS", 500)  # 2 MB
+    monkeypatch.setattr(db.units, "COMMITS_BETWEEN_LOOKS", 4)
+    monkeypatch.setattr(db.units, "COMMITS_UNSEEN", 20)
+    if not looks:
+        monkeypatch.setattr(db.units, "LOOKING_SINCE", (99,))
+    chance = random.Random(1)
+    for number in range(40):
+        delivery = Delivery("qs5", f"run-{number}", "run.csv", chance.randbytes(400_000))
+        assert laboratory.keep(embedded.lab, delivery).status == "stored"
+    wal = embedded.lab.settings.data / "lis.db-wal"
+    most = 2.0 + 4 * 0.4 if looks else 20 * 0.4
+    assert most / 2 < wal.stat().st_size / 1e6 < 1.2 * most
+
+
 def test_a_checkpoint_that_fails_takes_nothing_back(
     embedded: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     """What was committed is acknowledged though the disk refuses the checkpoint after it; the next commit tries again."""
-    monkeypatch.setattr(db.units, "PAGES_BETWEEN_CHECKPOINTS", 2)
+    monkeypatch.setattr(db.units, "PAGES_BETWEEN_CHECKPOINTS", 1)
+    monkeypatch.setattr(db.units, "COMMITS_BETWEEN_LOOKS", 2)
     database = embedded.lab.database
     real, tried = database.checkpoint, []
 
     def fail(mode: str) -> tuple[int, int, int]:
+        if mode == "NOOP":
+            return real(mode)
         tried.append(mode)
         if len(tried) < 3:
             raise db.sqlite_module().OperationalError("disk I/O error")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import itemgetter
 
@@ -97,6 +98,39 @@ def test_every_field_of_every_event_has_a_typed_column():
     assert {name for fields in FIELDS.values() for name in fields} == set(COLUMNS)
     assert set(COLUMNS) >= TIMES | NUMBERS
     assert stored - set(COLUMNS) == {"event_id", "tube_id", "seq", "kind", "at", "actor", "hash"}
+
+
+SIZES = [1, 3, 7, 8, 9, 20, 60]
+"""Facts written at once: on both sides of where a database is given them in another way."""
+
+
+@pytest.mark.parametrize("at_once", SIZES)
+def test_a_log_is_the_same_however_many_facts_are_written_at_once(
+    database: Database, embedded: Bench, at_once: int
+):
+    """One by one or all together: the same hashes, the same tubes, on every database."""
+    facts: list[tuple[str, e.Event]] = []
+    for number in range(12):
+        code = f"T{number:02d}"
+        facts += [
+            (code, registered(NOON)),
+            (code, e.PersonBound(f"person-{number}", 1)),
+            (code, e.Sealed(1, "")),
+        ]
+    facts += [(f"T{number:02d}", e.Received("R1", f"A{number + 1}", NOON)) for number in range(12)]
+    facts += [(f"T{number:02d}", e.Plated("P1", f"A{number + 1}", "kit", "first")) for number in range(11)]
+    ends = []
+    for each, size in ((database, at_once), (embedded.lab.database, len(facts))):
+        with each.write("anna") as unit:
+            for number in range(12):
+                add_person(unit, f"person-{number}")
+        for start in range(0, len(facts), size):
+            with each.write("anna") as unit:
+                ledger.append(replace(unit, now=NOON), facts[start : start + size])
+        with each.write("nobody") as unit:
+            ends.append((unit.head, ledger.tubes(unit.conn, [code for code, _ in facts])))
+        assert verdict(each).ok
+    assert ends[0] == ends[1]
 
 
 def test_an_event_and_the_state_it_leads_to_are_one_act(database: Database):

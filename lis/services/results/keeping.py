@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lis import ledger, queries
+from lis.db import under_way
 from retest import Call
 
 if TYPE_CHECKING:
@@ -70,16 +71,17 @@ def save_run(
         "invalid": calls[Call.invalid],
         "quality": done.charted.rejected,
     }
-    queries.insert_rows(unit.conn, "run", [row])
     points = [one | {"run_id": done.run_id} for one in done.charted.rows]
-    queries.insert_rows(unit.conn, "quality_point", points)
+    state = "read" if done.verdict.run_valid else "failed"
+    with under_way(unit.conn):
+        queries.insert_rows(unit.conn, "run", [row])
+        queries.insert_rows(unit.conn, "quality_point", points)
+        queries.set_row(
+            unit.conn, "plate", {"plate_id": plate.plate_id}, state=state, reason=text, closed_at=unit.now
+        )
     plan = {well.well: well for well in plate.wells}
     queries.insert_readings(
         unit.conn, [_reading(done.run_id, plan[one.well], one) for many in measured.values() for one in many]
-    )
-    state = "read" if done.verdict.run_valid else "failed"
-    queries.update_row(
-        unit.conn, "plate", {"plate_id": plate.plate_id}, state=state, reason=text, closed_at=unit.now
     )
 
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from lis import events as e
 from lis import ledger, queries
 from lis.barcodes import PLATE
+from lis.db import under_way
 from lis.matching import (
     OTHER_SERIAL,
     Measured,
@@ -47,8 +48,7 @@ def ingest(unit: Unit, rules: Rulebook, file_id: str, parsed: Parsed) -> Ingeste
     Asking again about a file that was read answers what was done then.
     """
     # gather
-    status = queries.status_of_file(unit.conn, file_id)
-    row = queries.file_head(unit.conn, file_id)
+    row, status = queries.file_to_read(unit.conn, file_id)
     if status is None or row is None:
         raise LookupError(file_id)
     if status["state"] != "waiting":
@@ -114,19 +114,20 @@ def _take(unit: Unit, rules: Rulebook, found: _Found, file: Row) -> Ingested:
     taken = Taken(run_id, file["file_id"], file["device"], found.run, verdict, charted)
     save_run(unit, plate, taken, found.measured, judged)
     after = ledger.append(unit, facts, plate.tubes)
-    queries.update_row(
-        unit.conn,
-        "file_status",
-        {"file_id": file["file_id"]},
-        state="read",
-        code="",
-        reason="",
-        plate_id=plate.plate_id,
-        run_id=run_id,
-        decided_at=unit.now,
-        decided_by=unit.actor,
-    )
-    _tell(unit, plate, taken, found.doubt, found.crowded)
+    with under_way(unit.conn):
+        queries.set_row(
+            unit.conn,
+            "file_status",
+            {"file_id": file["file_id"]},
+            state="read",
+            code="",
+            reason="",
+            plate_id=plate.plate_id,
+            run_id=run_id,
+            decided_at=unit.now,
+            decided_by=unit.actor,
+        )
+        _tell(unit, plate, taken, found.doubt, found.crowded)
     return Ingested(
         file["file_id"],
         "read",
@@ -195,7 +196,8 @@ def _other_cycler(unit: Unit, run: RunFile, plate: Plate, sender: str) -> str:
     """
     known = [Sender(*one) for one in queries.cyclers(unit.conn)]
     doubt = same_instrument(run, plate.plate_id, plate.instrument, sender, known)
-    if plate.instrument and (serial := serial_in(run.serial)):
+    new = not any(one.serial for one in known if one.name == sender)
+    if new and plate.instrument and (serial := serial_in(run.serial)):
         queries.update_row(unit.conn, "device", {"name": sender, "serial": ""}, serial=serial)
     return doubt
 
@@ -211,7 +213,7 @@ def _plate_in(name: str) -> str:
 
 def _plate_for(unit: Unit, rules: Rulebook, run: RunFile, named: str) -> Plate:
     plate_id = named or run.plate
-    row = queries.plate_row(unit.conn, plate_id) if plate_id else None
+    row, loads, tubes = queries.plate_to_read(unit.conn, plate_id)
     if row is None:
         raise Mismatch(
             "UNKNOWN_PLATE",
@@ -224,8 +226,7 @@ def _plate_for(unit: Unit, rules: Rulebook, run: RunFile, named: str) -> Plate:
             f"Plate {plate_id} is {row['state']} already; a second result for it is not taken over by "
             "itself. Compare both files and decide.",
         )
-    wells = tuple(loaded(well) for well in queries.wells(unit.conn, plate_id))
-    tubes = ledger.tubes(unit.conn, {well.tube for well in wells if well.tube})
+    wells = tuple(map(loaded, loads))
     for tube in tubes.values():
         if tube.plate_id != plate_id or tube.state not in {TubeState.PLATED, TubeState.RUNNING}:
             raise Mismatch(
