@@ -92,6 +92,7 @@ from lis.queries.labels import label_acts, labels_printed, print_job_row, print_
 from lis.queries.lists import (
     Counted,
     Danger,
+    DangerPlace,
     Hits,
     Place,
     Sieve,
@@ -263,6 +264,7 @@ __all__ = [
     "Clocks",
     "Counted",
     "Danger",
+    "DangerPlace",
     "Expected",
     "Fact",
     "FirstCalls",

@@ -142,28 +142,91 @@ class Danger(NamedTuple):
     p50: datetime | None
 
 
-def endangered(
-    conn: Connection, forecast_id: int | None, now: datetime, least: float, sieve: Sieve, limit: int | None
-) -> list[Danger]:
-    """Tubes past their promise, then those whose foreseen risk is at least ``least``, worst first.
+class DangerPlace(NamedTuple):
+    """Where a page of tubes that are late, or likely to be, ended.
 
-    At most ``limit`` of them; all of them if it is None.
+    Attributes:
+        as_of: the moment of the first page: what is late stays among the late ones on all that follow.
+        late: whether the last tube was late then.
+        risk: of the last tube.
+        moment: its promise if it was late, else when its report is foreseen.
     """
-    found: dict[str, Danger] = {}
-    waiting = _awaited(sieve)
-    late = select(*_TUBE).where(*waiting, tube.c.promised_at < now).order_by(tube.c.promised_at)
-    for row in conn.execute(late.limit(limit)):
-        found[row.tube_id] = Danger(as_tube(row), None, None)
-    if forecast_id is not None:
-        foreseen = (
-            select(*_TUBE, forecast_tube.c.risk, forecast_tube.c.p50)
-            .join(forecast_tube, forecast_tube.c.tube_id == tube.c.tube_id)
-            .where(forecast_tube.c.forecast_id == forecast_id, forecast_tube.c.risk >= least, *waiting)
-            .order_by(forecast_tube.c.risk.desc(), forecast_tube.c.p50, tube.c.tube_id)
+
+    as_of: str
+    late: bool
+    risk: float
+    moment: str
+    tube_id: str
+
+    @classmethod
+    def of(cls, one: Danger, now: datetime) -> DangerPlace:
+        """The place of a tube in a list as of ``now``."""
+        promised = one.tube.promised_at
+        if promised is not None and promised < now:
+            return cls(to_text(now), True, 1.0, to_text(promised), one.tube.tube_id)
+        return cls(
+            to_text(now), False, one.risk or 0.0, to_text(one.p50) if one.p50 else "", one.tube.tube_id
         )
-        for row in conn.execute(foreseen.limit(limit)):
-            found[row.tube_id] = Danger(as_tube(row[: len(_TUBE)]), row.risk, row.p50)
-    return sorted(found.values(), key=lambda one: _danger(one, now))[:limit]
+
+
+def endangered(
+    conn: Connection,
+    forecast_id: int | None,
+    now: datetime,
+    least: float,
+    sieve: Sieve,
+    limit: int | None,
+    after: DangerPlace | None = None,
+) -> list[Danger]:
+    """Tubes past their promise as of ``now``, then those of at least this foreseen risk, worst first.
+
+    At most ``limit`` of them, all of them if it is None; behind ``after``, where the page before ended.
+    """
+    found: list[Danger] = []
+    if after is None or after.late:
+        found += _late(conn, forecast_id, now, sieve, limit, after)
+    rest = None if limit is None else limit - len(found)
+    if forecast_id is None or rest == 0:
+        return found
+    foreseen = (
+        select(*_TUBE, forecast_tube.c.risk, forecast_tube.c.p50)
+        .join(forecast_tube, forecast_tube.c.tube_id == tube.c.tube_id)
+        .where(forecast_tube.c.forecast_id == forecast_id, forecast_tube.c.risk >= least)
+        .where(*_awaited(sieve), _in_time(now))
+        .order_by(forecast_tube.c.risk.desc(), forecast_tube.c.p50, tube.c.tube_id)
+    )
+    if after is not None and not after.late:
+        risk, p50 = forecast_tube.c.risk, forecast_tube.c.p50
+        later = or_(p50 > after.moment, and_(p50 == after.moment, tube.c.tube_id > after.tube_id))
+        foreseen = foreseen.where(or_(risk < after.risk, and_(risk == after.risk, later)))
+    return found + [_as_danger(row) for row in conn.execute(foreseen.limit(rest))]
+
+
+def _late(
+    conn: Connection,
+    forecast_id: int | None,
+    now: datetime,
+    sieve: Sieve,
+    limit: int | None,
+    after: DangerPlace | None,
+) -> list[Danger]:
+    """Tubes past their promise, the longest first, with what was foreseen of them."""
+    foreseen = and_(forecast_tube.c.tube_id == tube.c.tube_id, forecast_tube.c.forecast_id == forecast_id)
+    late = (
+        select(*_TUBE, forecast_tube.c.risk, forecast_tube.c.p50)
+        .outerjoin(forecast_tube, foreseen)
+        .where(*_awaited(sieve), tube.c.promised_at < now)
+        .order_by(tube.c.promised_at, tube.c.tube_id)
+    )
+    if after is not None:
+        promised = tube.c.promised_at
+        same = and_(promised == after.moment, tube.c.tube_id > after.tube_id)
+        late = late.where(or_(promised > after.moment, same))
+    return [_as_danger(row) for row in conn.execute(late.limit(limit))]
+
+
+def _as_danger(row: Any) -> Danger:
+    return Danger(as_tube(row[: len(_TUBE)]), row.risk, row.p50)
 
 
 def endangered_count(
@@ -177,12 +240,11 @@ def endangered_count(
     found = int(conn.execute(late).scalar_one())
     if forecast_id is None:
         return found
-    in_time = or_(tube.c.promised_at.is_(None), tube.c.promised_at >= now)
     feared = (
         select(func.count())
         .select_from(forecast_tube.join(tube, forecast_tube.c.tube_id == tube.c.tube_id))
         .where(forecast_tube.c.forecast_id == forecast_id, forecast_tube.c.risk >= least)
-        .where(*_awaited(sieve), in_time)
+        .where(*_awaited(sieve), _in_time(now))
     )
     return found + int(conn.execute(feared).scalar_one())
 
@@ -192,10 +254,8 @@ def _awaited(sieve: Sieve) -> tuple[ColumnElement[bool], ...]:
     return tube.c.state.in_(UNREPORTED), tube.c.kind != TubeKind.POOL.value, *sieve.conditions()
 
 
-def _danger(one: Danger, now: datetime) -> tuple[bool, float, str, str]:
-    promised = one.tube.promised_at
-    late = promised is not None and promised < now
-    return not late, -(one.risk or 0.0), to_text(promised) if promised else "", one.tube.tube_id
+def _in_time(now: datetime) -> ColumnElement[bool]:
+    return or_(tube.c.promised_at.is_(None), tube.c.promised_at >= now)
 
 
 # -- runs that failed their controls --------------------------------------------------------------

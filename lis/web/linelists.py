@@ -111,7 +111,7 @@ def _picked(caller: Caller, conn: Connection, wanted: Filters, language: str) ->
 
 
 def _endangered(caller: Caller, conn: Connection, wanted: Filters, language: str) -> Iterator[Cells]:
-    for one in endangered(caller, conn, wanted, None):
+    for one in endangered(caller, conn, wanted):
         yield tube_cells(one.tube, language) | {"risk": one.risk, "expected_at": one.p50}
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from fastapi import Depends, Query
 
 from lis import barcodes, queries
+from lis.clock import from_text
 from lis.privacy import last_digits
 from lis.queries import Sieve
 from lis.services import actions
@@ -90,11 +91,20 @@ def picked(caller: Caller, conn: Connection, wanted: Filters, count: int = PLATE
 
 
 def endangered(
-    caller: Caller, conn: Connection, wanted: Filters, limit: int | None = MOST
+    caller: Caller,
+    conn: Connection,
+    wanted: Filters,
+    limit: int | None = None,
+    after: queries.DangerPlace | None = None,
 ) -> list[queries.Danger]:
     """Tubes that are late or about to be, as the newest forecast sees them; all of them without a limit."""
-    now = caller.lab.database.clock.now()
-    return queries.endangered(conn, _newest(conn), now, RISK, wanted.sieve(now), limit)
+    now = as_of(caller, after)
+    return queries.endangered(conn, _newest(conn), now, RISK, wanted.sieve(now), limit, after)
+
+
+def as_of(caller: Caller, after: queries.DangerPlace | None) -> datetime:
+    """The moment that the pages of one list speak of: that of the first one."""
+    return from_text(after.as_of) if after is not None else caller.lab.database.clock.now()
 
 
 def endangered_count(caller: Caller, conn: Connection, wanted: Filters) -> int:

@@ -10,11 +10,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from lis import barcodes, laboratory, queries
 from lis.auth import Role
-from lis.clock import to_text
+from lis.clock import from_text, to_text
 from lis.db import Unit
 from lis.errors import Invalid, NotFound
 from lis.privacy import document_number
-from lis.queries import Counted, Place
+from lis.queries import Counted, DangerPlace, Place
 from lis.services import callbacks, disclosure, lots
 from lis.tube import TubeState
 from lis.web import listing
@@ -85,7 +85,7 @@ def home(request: Request, caller: Seen) -> Response:
     start = STARTS.get(caller.identity.role.value, STARTS[Role.TECHNICIAN.value])
     with caller.lab.database.read() as conn:
         counts = _counts(caller, conn)
-        shown = _rows(caller, conn, start.opens, listing.Filters(), FEW, None)
+        shown = _rows(caller, conn, start.opens, listing.Filters(), FEW)
         urgent = queries.due_first(conn, FEW) if start.opens == "retest" and not shown["rows"] else []
         alarms = laboratory.alarms(caller.lab, conn, 3)
     return page(
@@ -134,7 +134,7 @@ def _unanswered(caller: Caller, conn: Connection) -> list[dict[str, Any]]:
 @router.get("/worklists/{name}")
 def worklist(
     request: Request, caller: Seen, name: str, wanted: Filtered,
-    after: Annotated[str, Query(max_length=120)] = "",
+    after: Annotated[str, Query(max_length=160)] = "",
     seen: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
 ) -> Response:  # fmt: skip
     """A worklist as a table: most urgent first, exact places, what to do; sifted as the address says."""
@@ -145,7 +145,7 @@ def worklist(
     if name == "refer":
         return _referrals(request, caller, wanted)
     with caller.lab.database.read() as conn:
-        shown = _rows(caller, conn, name, wanted, ROWS, _place(after) if after else None)
+        shown = _rows(caller, conn, name, wanted, ROWS, after)
         sites = queries.sites_in(conn, name) if name in TUBES else []
         recalls = listing.calls(conn, queries.PAGE) if name == "recollect" else []
         called = queries.queue_depths(conn)["recalls"] if recalls else 0
@@ -178,21 +178,30 @@ def _exported(caller: Caller, name: str) -> tuple[str, ...]:
 
 
 def _rows(
-    caller: Caller, conn: Connection, name: str, wanted: Filters, limit: int, after: Place | None
+    caller: Caller, conn: Connection, name: str, wanted: Filters, limit: int, after: str = ""
 ) -> dict[str, Any]:
-    """A page of a list: its rows, how many there are in all, and where the next page begins."""
+    """A page of a list: its rows, how many there are in all, and where the next page begins.
+
+    Raises:
+        Invalid: ``LIST_PLACE``: ``after`` is no place in this list.
+    """
     if name == "qc":
         runs = listing.failed_runs(caller, conn)
         return {"rows": runs[:limit], "total": Counted(len(runs)), "next": ""}
     if name == "late":
+        behind = _danger_place(after) if after else None
+        feared = listing.endangered(caller, conn, wanted, limit + 1, behind)
+        last = (
+            DangerPlace.of(feared[limit - 1], listing.as_of(caller, behind)) if len(feared) > limit else None
+        )
         return {
-            "rows": listing.endangered(caller, conn, wanted)[:limit],
+            "rows": feared[:limit],
             "total": Counted(listing.endangered_count(caller, conn, wanted)),
-            "next": "",
+            "next": _danger_address(last) if last else "",
             "forecast": queries.forecast_row(conn),
         }
     sieve = wanted.sieve(caller.lab.database.clock.now())
-    found = queries.sifted(conn, name, sieve, limit + 1, after)
+    found = queries.sifted(conn, name, sieve, limit + 1, _place(after) if after else None)
     there = found[:limit]
     return {
         "rows": there,
@@ -213,9 +222,34 @@ def _place(after: str) -> Place:
     """
     priority, _, rest = after.partition("~")
     due, _, code = rest.partition("~")
-    if not priority.lstrip("-").isdecimal() or len(priority) > 9:
-        raise Invalid("LIST_PLACE", "This address of a list is damaged. Open the list anew.")
+    if not priority.lstrip("-").isdecimal() or len(priority) > 9 or "\0" in after:
+        raise _damaged()
     return Place(int(priority), due, code)
+
+
+def _danger_address(place: DangerPlace) -> str:
+    return "~".join((place.as_of, str(int(place.late)), repr(place.risk), place.moment, place.tube_id))
+
+
+def _danger_place(after: str) -> DangerPlace:
+    """Where a page of tubes that are late, or likely to be, ended.
+
+    Raises:
+        Invalid: ``LIST_PLACE``.
+    """
+    parts = after.split("~", 4)
+    if len(parts) < 5 or "\0" in after:
+        raise _damaged()
+    as_of, late, risk, moment, code = parts
+    try:
+        from_text(as_of)
+        return DangerPlace(as_of, late == "1", float(risk), moment, code)
+    except ValueError as error:
+        raise _damaged() from error
+
+
+def _damaged() -> Invalid:
+    return Invalid("LIST_PLACE", "This address of a list is damaged. Open the list anew.")
 
 
 @router.get("/picklist")

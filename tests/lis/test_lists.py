@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from bench import Bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from sqlalchemy import select
 from lis import laboratory, queries, schema
 from lis.auth import Identity, Role
 from lis.clock import to_text
+from lis.errors import Invalid
 from lis.queries import Place, Sieve
 from lis.services.capacity import Order
 from lis.services.receiving import Scan
@@ -149,12 +151,61 @@ def test_every_tube_about_to_be_late_is_counted_however_many(bench: Bench):
             wanted: queries.endangered_count(conn, number, now, wanted, Sieve()) for wanted in (0.0, 1.1)
         }
         whole = listing.endangered(caller, conn, Filters(), None)
-        page = _rows(caller, conn, "late", Filters(), 8, None)
-        sifted = _rows(caller, conn, "late", Filters(q="MANY0000000"), 8, None)
+        page = _rows(caller, conn, "late", Filters(), 8)
+        sifted = _rows(caller, conn, "late", Filters(q="MANY0000000"), 8)
         assert _counts(caller, conn)["late"] == len(whole) == 1201 + (risk[soon] >= 0.2) + (risk[calm] >= 0.2)
     assert least == {0.0: 1203, 1.1: 1201}
     assert (len(page["rows"]), page["total"]) == (8, (len(whole), False))
     assert sifted["total"] == (10, False)
+
+
+@pytest.mark.parametrize("size", [1, 7, 50])
+def test_every_page_of_what_is_late_follows_the_one_before(bench: Bench, size: int):
+    """Page by page all late and feared tubes come, each once, whatever becomes late or leaves meanwhile."""
+    now = bench.clock.now()
+    late, soon = (
+        bench.singles(1, tier="fever", sampled_at=now - timedelta(hours=hours))[0] for hours in (7, 5.9)
+    )
+    number = laboratory.foretold(bench.lab, Order(replications=3), "rosa")
+    caller = Caller(bench.lab, Identity("rosa", "Rosa", Role.MANAGER))
+    with bench.lab.database.write("rosa") as unit:
+        (row,) = unit.conn.execute(select(schema.tube).where(schema.tube.c.tube_id == late)).mappings()
+        tubes = [{**row, "tube_id": f"LATE{n:08d}"} for n in range(20)]
+        tubes += [
+            {**row, "tube_id": f"SOON{n:08d}", "promised_at": now + timedelta(hours=1)} for n in range(20)
+        ]
+        unit.conn.execute(schema.tube.insert(), tubes)
+        (foreseen,) = unit.conn.execute(
+            select(schema.forecast_tube).where(schema.forecast_tube.c.tube_id == soon)
+        ).mappings()
+        risks = [{**foreseen, "tube_id": f"SOON{n:08d}", "risk": 0.2 + n % 4 / 10} for n in range(20)]
+        unit.conn.execute(schema.forecast_tube.insert(), risks)
+    with bench.lab.database.read() as conn:
+        whole = [one.tube.tube_id for one in listing.endangered(caller, conn, Filters())]
+    assert len(set(whole)) == len(whole) >= 41
+    assert [code[:4] for code in whole].count("SOON") == 20
+    seen, after = [], ""
+    while True:
+        with bench.lab.database.read() as conn:
+            shown = _rows(caller, conn, "late", Filters(), size, after)
+        seen += [one.tube.tube_id for one in shown["rows"]]
+        assert len(shown["rows"]) == size or not shown["next"]
+        bench.clock.advance(timedelta(minutes=10))  # what was feared becomes late, and stays where it was
+        if not (after := shown["next"]):
+            break
+    assert seen == whole
+    assert number
+
+
+@pytest.mark.parametrize(
+    "after", ["x", "1~2~3", "~~~~", "2022-12-21~1~x~~", "2022-12-21T08:00:00.000000Z~1~x~~\0"]
+)
+def test_a_damaged_address_of_the_late_list_is_told(bench: Bench, after: str):
+    """Who changes the address of a page is told to open the list anew."""
+    caller = Caller(bench.lab, Identity("rosa", "Rosa", Role.MANAGER))
+    with bench.lab.database.read() as conn, pytest.raises(Invalid) as error:
+        _rows(caller, conn, "late", Filters(), 8, after)
+    assert error.value.code == "LIST_PLACE"
 
 
 def test_a_line_list_is_whole_however_long(bench: Bench):

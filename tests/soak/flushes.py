@@ -49,6 +49,10 @@ def processes(stream: Stream, kind: str) -> list[int]:
         f"WHERE backend_type = '{kind}' AND pid <> pg_backend_pid()"
     )
     found: dict[int, str] = {}
+    if kind == "client backend":  # the session that receives is opened by the first file after a restart
+        name = f"wake-{time.monotonic_ns()}.txt"
+        stream.junk(name, 64)
+        stream.until(lambda: name in stream.acked(), f"{name} stored", restart=False)
 
     def complete() -> bool:
         found.clear()

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -341,7 +342,7 @@ class Stream:
 
     def junk(self, name: str, size: int, agent: int = 0) -> dict[str, str]:
         """A file that no format knows: it is kept and quarantined. Its name and SHA-256."""
-        data = hashlib.sha256(name.encode()).digest() * (size // 32)
+        data = random.Random(name).randbytes(size)  # what cannot be packed
         draft = self.exports(agent) / f"{name}.part"
         draft.write_bytes(data)
         draft.rename(draft.with_name(name))
