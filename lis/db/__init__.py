@@ -1,8 +1,9 @@
 """The database: SQLite by default, PostgreSQL where many stations share one. One code path for both.
 
 Writers take turns: SQLite begins IMMEDIATE (a plain BEGIN loses scans when a read turns into a
-write), PostgreSQL locks the head of the log first. Every commit is durable before it is acknowledged
-(WAL with synchronous=FULL; synchronous_commit on).
+write), PostgreSQL locks the head of the log first. Who only receives files, and writes nothing into the
+log, waits on PostgreSQL for others who receive, and for nobody else. Every commit is durable before it is
+acknowledged (WAL with synchronous=FULL; synchronous_commit on).
 """
 
 from lis.db.engines import WAL_RESET_BUG, default_url, sqlite_module
