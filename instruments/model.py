@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
 from instruments.errors import InstrumentError
+from instruments.remembering import remembered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,7 +59,7 @@ def well_name(index: int, block: int) -> str:
     return f"{chr(65 + index // columns)}{index % columns + 1}"
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def canonical_well(text: str, block: int) -> str:
     """Bring the spellings of a well (``A01``, ``a1``, `` A1``, ``1``, ``1.0``) to ``A1``.
 
@@ -80,7 +80,7 @@ def canonical_well(text: str, block: int) -> str:
     raise _impossible(text, block)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def well_index(well: str, block: int) -> int:
     """Position of a well from 0, row by row; the reverse of :func:`well_name`.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from functools import lru_cache
 from math import isfinite
 from typing import TYPE_CHECKING
+
+from instruments.remembering import remembered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,7 +116,7 @@ def task(cell: Cell) -> str:
     return _task(text(cell))
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _task(written: str) -> str:
     folded = re.sub(r"-[0-9]+$", "", written.lower())
     return _TASKS.get(re.sub(r"[ _-]", "", folded), written)

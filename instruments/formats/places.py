@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from instruments.formats import cells
+from instruments.remembering import remembered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def _different(table: Section, number: int, position: int) -> set[tuple[Cell, Ce
     return set(zip(table.grid.column(number, changes), table.grid.column(position, changes), strict=True))
 
 
-@lru_cache(maxsize=4096, typed=True)
+@remembered(4096)
 def _contradict(number: Cell, position: Cell, widths: tuple[int, ...]) -> bool:
     counted = _NUMBER.fullmatch(cells.text(number))
     named = _POSITION.fullmatch(cells.text(position))
