@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from zipfile import ZipFile
@@ -12,10 +14,11 @@ from zipfile import ZipFile
 import pytest
 from moments import NOON
 from python_calamine import CalamineWorkbook
+from sqlalchemy import text
 from web_bench import Bench, Person, bench, people, plate, receive, run_file, tube_code, upload
 
 from lis import queries
-from lis.clock import FixedClock
+from lis.clock import FixedClock, to_text
 from lis.web.exporting import FORMULA, plain
 from lis.web.linelists import LISTINGS
 
@@ -250,6 +253,33 @@ def test_a_damaged_address_of_a_page_is_told_in_words(day: Bench):
     answer = day.person("cai").get("/worklists/plate?after=x~y", headers={"Accept": "text/html"})
     assert answer.status_code == 422
     assert day.person("cai").get("/worklists/dreams", headers={"Accept": "text/html"}).status_code == 404
+
+
+def test_what_is_late_goes_on_behind_its_first_page(sqlite_template: Path, tmp_path: Path):
+    """Page after page by the link at the foot: every late tube is shown once, and the export has the same."""
+    shutil.copy(sqlite_template, tmp_path / "lis.db")
+    with bench(f"sqlite:///{tmp_path / 'lis.db'}", tmp_path, FixedClock(NOON)) as found:
+        cai = found.person("cai")
+        (first,) = receive(cai, 1)
+        with found.lab.database.write("cai") as unit:
+            row = unit.conn.execute(text("SELECT * FROM tube")).mappings().one()
+            late = {**row, "promised_at": to_text(NOON - timedelta(hours=1))}
+            names = ", ".join(row)
+            fill = text(f"INSERT INTO tube ({names}) VALUES ({', '.join(f':{name}' for name in row)})")
+            for number in range(119):
+                unit.conn.execute(fill, {**late, "tube_id": tube_code(200 + number)})
+        seen: list[str] = []
+        address = "/worklists/late"
+        for last in (50, 100, 119):
+            shown = cai.get(address, headers={"Accept": "text/html"}).text
+            seen += re.findall(r'href="/tubes/([^"]+)"', shown[shown.index("<main") :])
+            assert str(last) in re.search(r'class="pager">(.*?)</p>', shown, re.DOTALL)[1]
+            further = re.findall(r'href="([^"]*after=[^"]*)"', shown)
+            address = html.unescape(further[0]) if further else ""
+        assert address == ""
+        assert seen == [tube_code(200 + number) for number in range(119)]
+        assert first not in seen
+        assert [line[0] for line in rows_of(cai, "late")[1:]] == seen
 
 
 def test_each_role_begins_with_its_own_work(day: Bench):
