@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from psycopg.copy import LibpqWriter
 from sqlalchemy import Boolean, Column, Connection, Executable, Table, Text, bindparam, literal
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
@@ -361,11 +362,40 @@ def _insert_text(table: str, names: tuple[str, ...], mark: str, rows: int = 1) -
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES {marks}"  # noqa: S608 - our own names
 
 
+COPIED_AT_ONCE: Final = 2**20
+"""Bytes of rows that are sent together."""
+
+
 def _copy(cursor: Any, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     """PostgreSQL's COPY, refused by the same constraints as INSERT."""
-    with cursor.copy(f"COPY {table} ({', '.join(names)}) FROM STDIN") as copy:
+    statement = f"COPY {table} ({', '.join(names)}) FROM STDIN"
+    with cursor.copy(statement, writer=_AtOnce(cursor)) as copy:
         for row in rows:
             copy.write_row(row)
+
+
+class _AtOnce(LibpqWriter):
+    """Sends rows a mebibyte at once: PostgreSQL would be woken for every few, and sleep again."""
+
+    def __init__(self, cursor: Any) -> None:
+        super().__init__(cursor)
+        self._held = bytearray()
+
+    def write(self, data: Any) -> None:
+        """Hold a piece back until there are enough."""
+        self._held += data
+        if len(self._held) > COPIED_AT_ONCE:
+            self._send()
+
+    def finish(self, exc: BaseException | None = None) -> None:
+        """Send the rest; nothing after an error."""
+        if exc is None:
+            self._send()
+        super().finish(exc)
+
+    def _send(self) -> None:
+        held, self._held = bytes(self._held), bytearray()
+        super().write(held)
 
 
 def _stored(row: tuple[Any, ...], moments: Sequence[int]) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from bench import Bench
 from duty_plans import WINTER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from moments import NOON
 from sqlalchemy import bindparam, delete, event, inspect, select, text
 
 import lis.migrations
@@ -235,6 +236,27 @@ def test_a_run_sent_twice_at_once_is_kept_once_or_told_apart(
     assert sorted(told) == sorted([("stored", False), second])
     for database in databases:
         database.close()
+
+
+@pytest.mark.parametrize("count", [db.FEW + 1, 3_000, 30_000])
+def test_every_row_of_many_arrives_as_it_is(database: Database, count: int):
+    """However many rows are sent together, each is there once, with its quotes, tabs and empty fields."""
+    odd = ("tab\there", "line\nend", "back\\slash", "\\N", '"quoted"', "", "混采 10:1")
+    rows = [
+        {
+            "code": "TEST",
+            "subject": f"{n:05d}",
+            "sentence": odd[n % len(odd)],
+            "cleared_at": None if n % 2 else NOON,
+        }
+        for n in range(count)
+    ]
+    with database.write("anna") as unit:
+        db.insert_many(unit.conn, schema.alarm, [row | {"at": unit.now} for row in rows])
+        names = ("subject", "sentence", "cleared_at")
+        columns = [schema.alarm.c[name] for name in names]
+        found = unit.conn.execute(select(*columns).order_by(schema.alarm.c.subject)).all()
+    assert [tuple(row) for row in found] == [tuple(row[name] for name in names) for row in rows]
 
 
 def test_statements_under_way_are_done_in_their_order(database: Database):
