@@ -58,6 +58,11 @@ _LOCKED_HEAD: Final = Prepared(
 )
 _LOCK: Final = Prepared(select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger))))
 
+_OWN_CHANGES: Final = (
+    "SELECT COALESCE(SUM(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_xact_user_tables"
+)
+"""Rows that this transaction of PostgreSQL has written; its log also grows by what others write meanwhile."""
+
 _HeadRow = tuple[int, str, str]
 """Number, hash and moment of the last row of the log."""
 
@@ -199,8 +204,9 @@ class Database:
 
     def _changes(self, conn: Connection) -> int:
         """Grows when something was really written: a commit of nothing needs no disk and proves nothing."""
-        counter = "total_changes()" if self.dialect == "sqlite" else "pg_current_wal_insert_lsn() - '0/0'"
-        return int(conn.exec_driver_sql(f"SELECT {counter}").scalar_one())
+        if self.dialect == "sqlite":
+            return int(conn.exec_driver_sql("SELECT total_changes()").scalar_one())
+        return int(conn.exec_driver_sql(_OWN_CHANGES).scalar_one())
 
     @contextlib.contextmanager
     def _queued(self, line: threading.Lock) -> Iterator[None]:

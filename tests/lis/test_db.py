@@ -184,20 +184,24 @@ def test_a_file_is_kept_while_a_plate_is_decided(database_url: str, clock: Fixed
     with first.write("anna") as unit:
         ledger.append(unit, [("T1", HELD)])
     delivery = Delivery("qs5", "run-1", "run.csv", b"SYNTHETIC")
+
+    def keep(database: Database) -> str:
+        with database.receive("qs5") as receiving_unit:
+            return inbox.accept(receiving_unit, delivery).status
+
     with first.write("anna") as unit:
         ledger.append(unit, [("T2", HELD)])
         if second.dialect == "sqlite":
-            with pytest.raises(Busy), second.receive("qs5"):
-                pass
+            with pytest.raises(Busy):
+                keep(second)
         else:
-            with second.receive("qs5") as receiving_unit:
-                assert inbox.accept(receiving_unit, delivery).status == "stored"
+            assert keep(second) == "stored"
             with second.read() as conn:
                 assert [row["run"] for row in queries.files(conn)] == ["run-1"]
     with second.receive("qs5") as receiving_unit:
         assert inbox.accept(receiving_unit, delivery).status in {"stored", "duplicate"}
-        with pytest.raises(Busy), third.receive("qs5"):
-            pass  # two contents of one run at the same moment would both be the first
+        with pytest.raises(Busy):  # two contents of one run at the same moment would both be the first
+            keep(third)
     with first.read() as conn:
         assert ledger.verify(conn).ok
     for database in (first, second, third):
@@ -538,6 +542,22 @@ def test_large_files_do_not_make_the_wal_long(embedded: Bench, monkeypatch: pyte
     wal = embedded.lab.settings.data / "lis.db-wal"
     most = 2.0 + 4 * 0.4 if looks else 20 * 0.4
     assert most / 2 < wal.stat().st_size / 1e6 < 1.2 * most
+
+
+def test_what_another_writes_does_not_end_the_trouble_of_a_disk(cluster, clock: FixedClock):
+    """A file that is being kept beside an act that writes nothing proves nothing about this act's commit."""
+    name = cluster.lend()
+    database = Database(cluster.url(name), clock)
+    with database.write("anna") as unit:
+        ledger.append(unit, [("T1", HELD)])
+    database._refused()
+    with database.write("anna"), pytest.raises(ZeroDivisionError), database.receive("qs5") as beside:
+        write_twice(beside)
+    assert database.trouble is not None
+    write_alarm(database)
+    assert database.trouble is None
+    database.close()
+    cluster.give_back(name)
 
 
 def test_a_checkpoint_that_fails_takes_nothing_back(
